@@ -1,0 +1,50 @@
+/* encoder.h -- what every kind of encoder (Transformer, LSTM, GRU, static table) offers to the rest of mneme.
+ *
+ * A kind fills in the operations below; mn_encoder_open looks at the model folder's config.json and picks the kind.
+ * An encoder is read-only after opening: any number of threads may use one. */
+#ifndef MN_ENCODER_ENCODER_H
+#define MN_ENCODER_ENCODER_H
+
+#include "encoder/tokenizer.h"
+
+typedef struct mn_encoder mn_encoder;
+
+typedef struct mn_encoder_options {
+    const char *folder;    /* a Hugging Face model folder */
+    const char *precision; /* "auto", "f32" */
+    const char *kernels;   /* "auto", "onednn", "reference" */
+    unsigned threads;      /* 0 = one per core */
+} mn_encoder_options;
+
+/* Sequences of token ids laid end to end, without padding: sequence i is ids[offsets[i] .. offsets[i+1]). Special tokens
+ * are already there; each length is 1..info.max_tokens. */
+typedef struct mn_token_batch {
+    const uint32_t *ids;
+    const uint32_t *offsets; /* n + 1 */
+    size_t n;
+} mn_token_batch;
+
+/* What one kind of encoder implements. */
+typedef struct mn_encoder_operations {
+    /* vectors: batch->n rows of info.dimension floats, unit length. worker: 0..workers-1, no two calls at once with
+     * the same one. */
+    mneme_status (*encode)(mn_encoder *encoder, const mn_token_batch *batch, unsigned worker, float *vectors,
+                           mneme_error *error);
+    void (*destroy)(mn_encoder *encoder); /* copes with every stage of a half-built one */
+} mn_encoder_operations;
+
+mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out, mneme_error *error);
+void mn_encoder_close(mn_encoder *encoder);
+
+const mneme_encoder_info *mn_encoder_info(const mn_encoder *encoder); /* borrowed */
+const mn_tokenizer *mn_encoder_tokenizer(const mn_encoder *encoder);  /* borrowed */
+/* Tokens that a prompt and the special tokens take from the window for this kind of text. */
+uint32_t mn_encoder_overhead(const mn_encoder *encoder, mneme_text_kind kind);
+
+/* Encode n texts, in parallel. texts, sizes: n each. vectors: n x dimension, caller's. progress: NULL = none, counts
+ * texts. Results do not depend on the number of threads or on what else is in the call. */
+mneme_status mn_encoder_encode(mn_encoder *encoder, const char *const *texts, const size_t *sizes, size_t n,
+                               mneme_text_kind kind, float *vectors, mneme_progress progress, void *context,
+                               mneme_error *error);
+
+#endif

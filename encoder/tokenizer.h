@@ -1,0 +1,38 @@
+/* tokenizer.h -- text to WordPiece token ids, exactly as the official BERT tokenizer does it.
+ *
+ * Read from a model folder: vocab.txt, or the vocabulary in tokenizer.json, with the settings of tokenizer.json
+ * (normalizer, added tokens, word length limit) or tokenizer_config.json. Any other kind of tokenizer is refused by name.
+ * A tokenizer is read-only after opening: any number of threads may use one. */
+#ifndef MN_ENCODER_TOKENIZER_H
+#define MN_ENCODER_TOKENIZER_H
+
+#include "common/error.h"
+
+typedef struct mn_tokenizer mn_tokenizer;
+
+/* ERR_MODEL names the file (and line or key) that is missing or wrong. *out: owned, mn_tokenizer_close. */
+mneme_status mn_tokenizer_open(const char *folder, mn_tokenizer **out, mneme_error *error);
+void mn_tokenizer_close(mn_tokenizer *tokenizer);
+
+uint32_t mn_tokenizer_vocabulary(const mn_tokenizer *tokenizer); /* number of ids: largest id + 1 */
+uint32_t mn_tokenizer_cls(const mn_tokenizer *tokenizer);
+uint32_t mn_tokenizer_sep(const mn_tokenizer *tokenizer);
+/* Hash of everything that decides ids; part of the encoder's fingerprint. */
+uint64_t mn_tokenizer_fingerprint(const mn_tokenizer *tokenizer);
+
+/* A growing list of tokens; start from {0}, release with mn_tokens_free. */
+typedef struct mn_tokens {
+    uint32_t *ids;
+    uint64_t *starts, *ends; /* byte range of each token in the text it came from; kept only if with_offsets */
+    size_t n, capacity;
+    bool with_offsets; /* set before the first use */
+} mn_tokens;
+void mn_tokens_free(mn_tokens *tokens);
+
+/* Append the tokens of `text` (no special tokens; literal "[CLS]" etc. in the text become their ids, as the official
+ * tokenizer's added tokens do), at most max_tokens of them. text: any bytes; invalid UTF-8 is read as U+FFFD.
+ * ERR_MEMORY only. Any thread. */
+mneme_status mn_tokenizer_encode(const mn_tokenizer *tokenizer, const char *text, size_t size, size_t max_tokens,
+                                 mn_tokens *out, mneme_error *error);
+
+#endif

@@ -1,0 +1,412 @@
+/* mneme.h -- the long-term memory of language models: encode, store, retrieve, splice.
+ *
+ * One directory is one memory. Text goes in as records; a record is cut into chunks, each chunk gets an
+ * embedding; a query finds the chunks that matter and mneme_context() splices them into a window of text that a
+ * language model can read as it is.
+ *
+ *     mneme *memory = NULL;
+ *     mneme_error error;
+ *     if (mneme_open("notes", NULL, 0, &memory, &error) != MNEME_OK) { puts(error.message); return 1; }
+ *     mneme_record record = {.id = "1", .text = "The spare key is under the third flower pot."};
+ *     mneme_add(memory, &record, 1, NULL, NULL, &error);
+ *     mneme_hits *hits = NULL;
+ *     mneme_query(memory, "where is the key?", NULL, &hits, &error);
+ *     printf("%.*s\n", (int)hits->items[0].text_size, hits->items[0].text);
+ *     mneme_hits_free(hits);
+ *     mneme_close(memory);
+ *
+ * CONVENTIONS
+ *   Errors    A call returns MNEME_OK (0) or a negative mneme_status. The last parameter may point to a mneme_error
+ *             of yours (NULL allowed): on failure it holds one line that says what was wrong, where, and what to do.
+ *   Results   Come back through out-parameters, which are set to NULL or 0 first. Each result owns its memory in one
+ *             block; release it with the named _free call (NULL is fine).
+ *   Strings   `const char *` is NUL-terminated UTF-8, borrowed for the call and copied where it is kept. Text is
+ *             pointer and size; NUL bytes in it are data. Invalid UTF-8 in a text is replaced by U+FFFD and counted.
+ *   Options   Start from the _INIT macro, then set what you need; NULL means all defaults.
+ *   Threads   A `mneme *` may be used by many threads at once; writers wait for each other. A result belongs to the
+ *             thread that uses it. Many processes may read and write one directory at once.
+ *   Caveats   Never carry an open `mneme *` over fork(), never open one directory twice in one process (refused with
+ *             MNEME_ERR_BUSY), and keep the directory off network file systems (LMDB needs real mmap and locks).
+ */
+#ifndef MNEME_H
+#define MNEME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MNEME_VERSION_MAJOR 0
+#define MNEME_VERSION_MINOR 1
+#define MNEME_VERSION_PATCH 0
+#define MNEME_VERSION "0.1.0"
+/* Changes when a program must be compiled again. */
+#define MNEME_ABI 1
+
+#if defined(__GNUC__)
+#define MNEME_API __attribute__((visibility("default")))
+#else
+#define MNEME_API
+#endif
+
+/* ---- status and error ------------------------------------------------------------------------------------- */
+
+/* name, value, what it means. Values are ABI: append only. */
+#define MNEME_STATUS_MAP(X)                                                                      \
+    X(OK, 0, "done")                                                                             \
+    X(ERR_USAGE, -1, "a call or option that makes no sense")                                     \
+    X(ERR_MEMORY, -2, "out of memory")                                                           \
+    X(ERR_IO, -3, "reading or writing failed")                                                   \
+    X(ERR_DISK_FULL, -4, "no space left on the device")                                          \
+    X(ERR_PERMISSION, -5, "permission denied")                                                   \
+    X(ERR_NOT_FOUND, -6, "no such record, namespace, file or model")                             \
+    X(ERR_NOT_A_STORE, -7, "the directory is not a mneme store")                                 \
+    X(ERR_FORMAT, -8, "the store was written in a format that this version cannot read")         \
+    X(ERR_DAMAGED, -9, "stored data is damaged")                                                 \
+    X(ERR_BUSY, -10, "the store is already open in this process")                                \
+    X(ERR_MODEL, -11, "the model folder is missing, incomplete or unusable")                     \
+    X(ERR_ENCODER, -12, "the store was made with another encoder")                               \
+    X(ERR_DIMENSION, -13, "a vector of the wrong dimension")                                     \
+    X(ERR_TOO_LARGE, -14, "over a size limit")                                                   \
+    X(ERR_RECORD, -15, "a record that cannot be stored as it is")                                \
+    X(ERR_SETTING, -16, "an unknown setting, or a value out of its range")                       \
+    X(ERR_SYNTAX, -17, "JSON, YAML or an expression that cannot be parsed")                      \
+    X(ERR_CANCELLED, -18, "cancelled by the caller's callback")                                  \
+    X(ERR_READ_ONLY, -19, "the store was opened for reading only")                               \
+    X(ERR_UNSUPPORTED, -20, "not supported by this build or this processor")                     \
+    X(ERR_INTERNAL, -21, "a library below failed in a way that it should not")
+
+typedef enum mneme_status {
+#define MNEME_STATUS_ENUM(name, value, text) MNEME_##name = value,
+    MNEME_STATUS_MAP(MNEME_STATUS_ENUM)
+#undef MNEME_STATUS_ENUM
+} mneme_status;
+
+typedef struct mneme_error {
+    mneme_status code;
+    char message[508]; /* one line, NUL-terminated UTF-8, never empty after a failure */
+} mneme_error;
+
+/* "MNEME_ERR_IO" and "reading or writing failed"; never NULL, static. */
+MNEME_API const char *mneme_status_name(mneme_status status);
+MNEME_API const char *mneme_status_text(mneme_status status);
+
+/* Version and ABI of the library that is linked now. */
+MNEME_API const char *mneme_version(void);
+MNEME_API int mneme_abi(void);
+
+/* ---- settings ----------------------------------------------------------------------------------------------- */
+
+/* A set of named values ("retrieval.k", "encoder.model"); docs/settings.md and `mneme config` list them all. */
+typedef struct mneme_settings mneme_settings;
+
+/* New settings with every value at its default. *out: owned, mneme_settings_free. */
+MNEME_API mneme_status mneme_settings_new(mneme_settings **out, mneme_error *error);
+MNEME_API void mneme_settings_free(mneme_settings *settings);
+
+/* Set one value from its text form; `origin` (copied, e.g. "command line") is reported by mneme_settings_get.
+ * A value set from a higher origin is not overwritten by a later load: see mneme_settings_load_*.
+ * ERR_SETTING names the nearest known name, or the allowed range. */
+MNEME_API mneme_status mneme_settings_set(mneme_settings *settings, const char *name, const char *value,
+                                          const char *origin, mneme_error *error);
+
+/* Read a YAML file. Unknown names and wrong types are ERR_SETTING with file:line; syntax is ERR_SYNTAX. */
+MNEME_API mneme_status mneme_settings_load_file(mneme_settings *settings, const char *path, mneme_error *error);
+
+/* Take $MNEME_<NAME> (dots as underscores) for every setting, and the model folders of the XDG directories: the only
+ * call of the library that reads the environment. */
+MNEME_API mneme_status mneme_settings_load_environment(mneme_settings *settings, mneme_error *error);
+
+typedef struct mneme_setting {
+    const char *name;    /* "retrieval.k" */
+    const char *value;   /* text form in force */
+    const char *origin;  /* "default", "mneme.yaml:3", "environment", "command line" */
+    const char *type;    /* "integer", "number", "boolean", "text" or "a|b|c" */
+    const char *summary; /* one line */
+} mneme_setting;
+
+/* The index-th setting in the documented order; false past the end. Strings borrowed until the settings change. */
+MNEME_API bool mneme_settings_get(const mneme_settings *settings, size_t index, mneme_setting *out);
+/* The same by name. */
+MNEME_API bool mneme_settings_find(const mneme_settings *settings, const char *name, mneme_setting *out);
+
+/* ---- opening ------------------------------------------------------------------------------------------------- */
+
+typedef struct mneme mneme;
+
+#define MNEME_OPEN_READ_ONLY 1u /* no writes; the store must exist */
+#define MNEME_OPEN_EXISTING 2u  /* do not create: ERR_NOT_A_STORE if there is none */
+
+/* Open the store in directory `path`, creating it (mode 0700) when missing or empty, unless flags forbid.
+ * settings: copied; NULL = defaults. The encoder's model is loaded at first use, not here.
+ * ERR_NOT_A_STORE, ERR_FORMAT, ERR_PERMISSION, ERR_BUSY, ERR_DAMAGED, ERR_IO. */
+MNEME_API mneme_status mneme_open(const char *path, const mneme_settings *settings, unsigned flags, mneme **out,
+                                  mneme_error *error);
+MNEME_API void mneme_close(mneme *memory);
+
+/* Milliseconds since 1970-01-01T00:00:00Z. A clock of the caller's makes results that depend on time repeatable. */
+typedef int64_t (*mneme_clock)(void *context);
+MNEME_API void mneme_set_clock(mneme *memory, mneme_clock clock, void *context);
+
+/* ---- records -------------------------------------------------------------------------------------------------- */
+
+typedef struct mneme_record {
+    const char *id;         /* 1..480 bytes, unique in its namespace; an existing id is replaced */
+    const char *name_space; /* NULL or "": the unnamed one. Namespaces are walls: see mneme_query_options */
+    const char *text;       /* what is remembered */
+    size_t text_size;       /* bytes; 0 with a text means NUL-terminated */
+    const char *title;      /* NULL = none; goes before every chunk's text when encoded ("title. text") */
+    const char *session;    /* NULL = none; records of one session are neighbours in the order they were added */
+    const char *speaker;    /* NULL = none; encoded as "speaker: text" */
+    const char *metadata;   /* NULL = none; a JSON object */
+    const char *source;     /* NULL = none; the file or address the record was read from */
+    bool has_time;          /* is time_ms set? */
+    int64_t time_ms;        /* milliseconds since 1970-01-01T00:00:00Z */
+    const float *vector;    /* NULL: encode the text. Else `dimension` floats: stored (scaled to unit length) as the
+                               record's only chunk */
+    uint32_t dimension;
+} mneme_record;
+
+/* done out of total units ("chunks", "records", "bytes"); return false to cancel. */
+typedef bool (*mneme_progress)(void *context, uint64_t done, uint64_t total, const char *unit);
+
+typedef struct mneme_add_options {
+    size_t size;                /* sizeof(mneme_add_options) */
+    bool strict;                /* one refused record refuses the whole call */
+    bool dry_run;               /* count what would happen, store nothing */
+    mneme_progress progress;    /* NULL = none */
+    /* Called for every refused record with its place in the array; NULL = none. */
+    void (*refused)(void *context, size_t index, const mneme_error *error);
+    void *context;              /* for both */
+} mneme_add_options;
+#define MNEME_ADD_OPTIONS_INIT {sizeof(mneme_add_options), false, false, NULL, NULL, NULL}
+
+typedef struct mneme_add_result {
+    uint64_t added, updated, unchanged, refused; /* records */
+    uint64_t chunks;                             /* chunks encoded and stored */
+    uint64_t replaced_characters;                /* invalid UTF-8 sequences that became U+FFFD */
+    uint64_t generation;                         /* of the store after the call */
+} mneme_add_result;
+
+/* Encode and store `n` records in one atomic batch: when this returns MNEME_OK they survive kill -9 and power loss.
+ * Records whose content is what the store already has are counted as unchanged and cost no encoding.
+ * Records that cannot be stored (see mneme_add_options.refused) are left out, unless strict.
+ * options, result: NULL allowed. On any failure the store is as before. */
+MNEME_API mneme_status mneme_add(mneme *memory, const mneme_record *records, size_t n,
+                                 const mneme_add_options *options, mneme_add_result *result, mneme_error *error);
+
+/* Parse one JSON object (`_id` or `id`, text, title, namespace, session, time, speaker, metadata, vector) into a
+ * record. *out is owned (mneme_record_free) and holds everything its pointers name. ERR_SYNTAX, ERR_RECORD. */
+MNEME_API mneme_status mneme_record_parse(const char *json, size_t size, mneme_record **out, mneme_error *error);
+MNEME_API void mneme_record_free(mneme_record *record);
+
+typedef struct mneme_record_list {
+    size_t n;
+    const mneme_record *items; /* text is complete; vector is NULL */
+    const uint32_t *n_chunks;  /* per record */
+    char *next;                /* NULL: this was the last page; else pass as mneme_list_options.after */
+} mneme_record_list;
+MNEME_API void mneme_record_list_free(mneme_record_list *list);
+
+/* One record. name_space NULL = "". ERR_NOT_FOUND names the id. */
+MNEME_API mneme_status mneme_get(mneme *memory, const char *name_space, const char *id, mneme_record_list **out,
+                                 mneme_error *error);
+
+/* Which records a call is about: all conditions that are set must hold. */
+typedef struct mneme_selection {
+    const char *name_space; /* NULL = every namespace, "" = the unnamed one */
+    const char *where;      /* NULL = all; an expression, see docs/where.md */
+    const char *session;    /* NULL = any */
+    const char *source;     /* NULL = any; records whose source is this file, or lies in this folder */
+    bool has_since, has_until;
+    int64_t since_ms, until_ms; /* since <= time < until; a record without time is out when either is set */
+} mneme_selection;
+
+typedef struct mneme_list_options {
+    size_t size;
+    mneme_selection select;
+    size_t limit;      /* records a page; 0 = 100 */
+    const char *after; /* NULL = from the start; else `next` of the page before */
+    bool omit_text;
+} mneme_list_options;
+#define MNEME_LIST_OPTIONS_INIT {sizeof(mneme_list_options), {0}, 0, NULL, false}
+
+/* A page of records, by namespace, then in the order in which they were added. */
+MNEME_API mneme_status mneme_list(mneme *memory, const mneme_list_options *options, mneme_record_list **out,
+                                  mneme_error *error);
+
+typedef struct mneme_forget_options {
+    size_t size;
+    const char *const *ids; /* n_ids ids in select.name_space (NULL = ""); NULL: every record that `select` names */
+    size_t n_ids;
+    mneme_selection select;
+    bool dry_run;
+} mneme_forget_options;
+#define MNEME_FORGET_OPTIONS_INIT {sizeof(mneme_forget_options), NULL, 0, {0}, false}
+
+/* Remove records: text, vectors and postings. *n_forgotten: how many there were (NULL allowed); ids that do not
+ * exist are not an error. With neither ids nor any condition: ERR_USAGE. */
+MNEME_API mneme_status mneme_forget(mneme *memory, const mneme_forget_options *options, uint64_t *n_forgotten,
+                                    mneme_error *error);
+
+/* ---- questions --------------------------------------------------------------------------------------------------- */
+
+typedef enum mneme_mode { MNEME_MODE_HYBRID = 0, MNEME_MODE_DENSE = 1, MNEME_MODE_LEXICAL = 2 } mneme_mode;
+
+typedef struct mneme_query_options {
+    size_t size;
+    uint32_t k;             /* hits wanted; 0 = the setting retrieval.k (10) */
+    mneme_mode mode;
+    mneme_selection select; /* name_space NULL: every namespace, each with its own statistics */
+    bool one_per_record;    /* a record comes once, as its best chunk */
+    const float *vector;    /* NULL: encode the text; else `dimension` floats used as the question's embedding */
+    uint32_t dimension;
+} mneme_query_options;
+#define MNEME_QUERY_OPTIONS_INIT {sizeof(mneme_query_options), 0, MNEME_MODE_HYBRID, {0}, false, NULL, 0}
+
+typedef struct mneme_hit {
+    const char *id, *name_space, *title, *session, *speaker, *metadata, *source; /* NULL where the record has none */
+    bool has_time;
+    int64_t time_ms;
+    uint32_t chunk;      /* 0, 1, ... within the record */
+    uint64_t start, end; /* byte range of the chunk in the record's text */
+    const char *text;    /* the chunk's text */
+    size_t text_size;
+    float score;     /* [0,1]: what the hits are sorted by */
+    float dense;     /* [0,1]: cosine of question and chunk; below 0 reads 0 */
+    float lexical;   /* [0,1]: BM25 as a share of the most that the question's terms could give */
+    float neighbour; /* [0,1]: what hits nearby in the session or document added to the score */
+    float attention; /* softmax over the hits' scores: sums to 1 */
+} mneme_hit;
+
+typedef struct mneme_hits {
+    size_t n;
+    const mneme_hit *items; /* best first; equal scores by namespace, then id, then chunk */
+    double took_ms;
+    uint64_t generation; /* of the store that answered */
+} mneme_hits;
+MNEME_API void mneme_hits_free(mneme_hits *hits);
+
+/* Answer one question. No hit is not an error: n = 0. question: NUL-terminated, may be "" when a vector is given. */
+MNEME_API mneme_status mneme_query(mneme *memory, const char *question, const mneme_query_options *options,
+                                   mneme_hits **out, mneme_error *error);
+
+typedef struct mneme_context_options {
+    size_t size;
+    uint32_t budget;           /* tokens of the encoder's tokenizer; 0 = the setting context.budget (1024) */
+    mneme_query_options query; /* how to find; its k bounds the memories considered (0 = setting context.k) */
+} mneme_context_options;
+#define MNEME_CONTEXT_OPTIONS_INIT {sizeof(mneme_context_options), 0, MNEME_QUERY_OPTIONS_INIT}
+
+typedef struct mneme_passage {
+    const char *id, *name_space, *title, *session, *speaker, *source;
+    bool has_time;
+    int64_t time_ms;
+    uint64_t start, end; /* byte range in the record's text */
+    const char *text;
+    size_t text_size;
+    float weight; /* attention that fell on it; 0 for one that is only a neighbour */
+} mneme_passage;
+
+typedef struct mneme_window {
+    uint32_t tokens;  /* of `text`, by the encoder's tokenizer; never over the budget */
+    const char *text; /* what a language model reads: passages in their original order under their sources */
+    size_t text_size;
+    size_t n;
+    const mneme_passage *items; /* in the order of the text */
+    double took_ms;
+    uint64_t generation;
+} mneme_window;
+MNEME_API void mneme_window_free(mneme_window *window);
+
+/* Splice the memories that matter for `question` into one window of at most `budget` tokens. */
+MNEME_API mneme_status mneme_context(mneme *memory, const char *question, const mneme_context_options *options,
+                                     mneme_window **out, mneme_error *error);
+
+/* ---- encoder ------------------------------------------------------------------------------------------------------ */
+
+/* An encoder on its own, without a store. Threads: encode from any number at once. */
+typedef struct mneme_encoder mneme_encoder;
+
+typedef enum mneme_text_kind { MNEME_TEXT_PASSAGE = 0, MNEME_TEXT_QUERY = 1 } mneme_text_kind;
+
+typedef struct mneme_encoder_info {
+    const char *name;      /* folder name of the model */
+    const char *path;      /* folder */
+    const char *kind;      /* "transformer" */
+    const char *precision; /* "f32" */
+    const char *kernels;   /* what computes: "oneDNN", "reference" */
+    const char *pooling;   /* "mean" or "cls" */
+    uint32_t dimension;    /* floats in an embedding */
+    uint32_t max_tokens;   /* the window, special tokens included */
+    uint32_t n_layers, n_heads, vocabulary;
+    uint64_t n_parameters;
+    uint64_t fingerprint; /* equal for equal weights, tokenizer and pooling */
+} mneme_encoder_info;
+
+/* Load the model that settings (NULL = defaults) name. ERR_MODEL says which file is missing or wrong. */
+MNEME_API mneme_status mneme_encoder_open(const mneme_settings *settings, mneme_encoder **out, mneme_error *error);
+MNEME_API void mneme_encoder_close(mneme_encoder *encoder);
+/* Strings borrowed until close. */
+MNEME_API mneme_encoder_info mneme_encoder_get_info(const mneme_encoder *encoder);
+
+/* Encode n texts into vectors (n x dimension floats, row-major, yours), each of unit length. A text over the window
+ * is cut there. sizes: NULL = NUL-terminated texts. */
+MNEME_API mneme_status mneme_encode(const mneme_encoder *encoder, const char *const *texts, const size_t *sizes,
+                                    size_t n, mneme_text_kind kind, float *vectors, mneme_error *error);
+
+/* Tokens of a text, without special tokens and without the window's limit. */
+MNEME_API mneme_status mneme_count_tokens(const mneme_encoder *encoder, const char *text, size_t size,
+                                          uint64_t *n_tokens, mneme_error *error);
+
+/* The encoder of an open store, loaded if need be; borrowed until mneme_close. */
+MNEME_API mneme_status mneme_get_encoder(mneme *memory, const mneme_encoder **out, mneme_error *error);
+
+/* ---- care ----------------------------------------------------------------------------------------------------------- */
+
+typedef struct mneme_namespace_stats {
+    const char *name;
+    uint32_t dimension; /* 0: no vectors yet */
+    uint64_t records, chunks, terms, sessions;
+} mneme_namespace_stats;
+
+typedef struct mneme_stats {
+    uint64_t records, chunks, generation;
+    uint64_t bytes_on_disk;
+    uint32_t format;
+    const char *path;
+    const char *encoder;  /* name of the model that the store was made with; "" before the first record */
+    uint64_t fingerprint; /* of that model */
+    const char *language; /* of the stemmer */
+    size_t n_namespaces;
+    const mneme_namespace_stats *namespaces;
+} mneme_stats;
+MNEME_API void mneme_stats_free(mneme_stats *stats);
+MNEME_API mneme_status mneme_get_stats(mneme *memory, mneme_stats **out, mneme_error *error);
+
+typedef struct mneme_check_report {
+    uint64_t problems; /* 0: sound */
+    uint64_t records, chunks, vectors, postings; /* read and found right */
+} mneme_check_report;
+
+/* Read everything and hold it against itself. `problem` (NULL = none) is called with one line for each damage.
+ * Damage is not a failure of the call: see report->problems. */
+MNEME_API mneme_status mneme_check(mneme *memory, void (*problem)(void *context, const char *line),
+                                   mneme_progress progress, void *context, mneme_check_report *report,
+                                   mneme_error *error);
+
+/* ---- time ------------------------------------------------------------------------------------------------------------ */
+
+/* ISO 8601 date or date and time ("2023-05-08", "2023-05-08T13:56:00Z", "...+02:00"; no zone = UTC). */
+MNEME_API mneme_status mneme_time_parse(const char *text, int64_t *time_ms, mneme_error *error);
+/* "2023-05-08T13:56:00Z" (milliseconds only where there are some); buffer of at least 32 bytes. */
+MNEME_API void mneme_time_format(int64_t time_ms, char *buffer, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

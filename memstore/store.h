@@ -1,0 +1,212 @@
+/* store.h -- long-term memory on disk: records, chunks, vectors, postings, sessions and the change log in LMDB.
+ *
+ * How the keys and values lie is in docs/architecture.md. What the rest of mneme sees:
+ *
+ *   namespace  a wall: a name, its own number `ns`, its own record and row numbers, statistics and vector dimension
+ *   record     `rec` 1, 2, ... in its namespace, in the order of adding; never used twice
+ *   row        one chunk: 0, 1, ... in its namespace; a record's chunks are rows first_row .. first_row + n_chunks - 1.
+ *              A deleted record's rows are dead: their postings are gone, their vectors are skipped
+ *
+ * Threads: a mn_store may be used by many threads; a mn_read or mn_write belongs to one thread at a time.
+ * Everything borrowed from a mn_read is valid until mn_read_end; from a mn_write until its next write. */
+#ifndef MN_MEMSTORE_STORE_H
+#define MN_MEMSTORE_STORE_H
+
+#include "common/buffer.h"
+#include "common/memory.h"
+
+#define MN_STORE_FORMAT 1u
+#define MN_BLOCK_ROWS 1024u  /* rows of a full vector block, and of a row block */
+#define MN_ID_MAX 480u       /* bytes of an id, a namespace or a session name */
+#define MN_TERM_MAX 64u      /* bytes of a term */
+#define MN_NO_ROW UINT32_MAX
+
+typedef struct mn_store mn_store;
+typedef struct mn_read mn_read;
+typedef struct mn_write mn_write;
+
+/* The terms of one text, unique, each with how often it occurs. */
+typedef struct mn_term {
+    const char *text; /* size bytes, not NUL-terminated, 1..MN_TERM_MAX */
+    uint32_t size;
+    uint32_t count;
+} mn_term;
+typedef struct mn_term_list {
+    mn_term *items;
+    size_t n;
+    uint64_t total; /* sum of counts: the text's length in BM25 */
+} mn_term_list;     /* memory comes from the arena that is passed along */
+
+/* Turns text into terms. The same function serves writing, deleting and checking, so that postings always match. */
+typedef mneme_status (*mn_analyze)(void *context, const char *text, size_t size, mn_arena *arena, mn_term_list *out,
+                                   mneme_error *error);
+
+typedef struct mn_store_options {
+    bool read_only;
+    bool existing;         /* do not create */
+    uint64_t map_bytes;    /* address space to reserve; 0 = 1 TiB, less where the system refuses */
+    const char *language;  /* kept at creation; an existing store keeps its own */
+    mneme_clock clock;     /* NULL = the system's */
+    void *clock_context;
+} mn_store_options;
+
+/* Open or create. ERR_NOT_A_STORE, ERR_FORMAT, ERR_PERMISSION, ERR_BUSY, ERR_DISK_FULL, ERR_DAMAGED, ERR_IO. */
+mneme_status mn_store_open(const char *path, const mn_store_options *options, mn_store **out, mneme_error *error);
+void mn_store_close(mn_store *store);
+const char *mn_store_path(const mn_store *store);
+const char *mn_store_language(const mn_store *store);
+/* Must be set before the first write; borrowed until close. */
+void mn_store_set_analyzer(mn_store *store, mn_analyze analyze, void *context);
+void mn_store_set_clock(mn_store *store, mneme_clock clock, void *context);
+uint64_t mn_store_bytes_on_disk(const mn_store *store);
+
+/* ---- reading ------------------------------------------------------------------------------------------------- */
+
+/* One consistent view of the whole store. Keep it short: no encoding, no network, no user time inside. */
+mneme_status mn_read_begin(mn_store *store, mn_read **out, mneme_error *error);
+void mn_read_end(mn_read *read);
+uint64_t mn_read_generation(const mn_read *read);
+
+/* The encoder that the store's vectors come from; name "" before the first vector. Borrowed. */
+typedef struct mn_encoder_stamp {
+    const char *name;
+    uint64_t fingerprint;
+    uint32_t dimension;
+} mn_encoder_stamp;
+mneme_status mn_read_encoder(mn_read *read, mn_encoder_stamp *out, mneme_error *error);
+
+typedef struct mn_namespace {
+    const char *name; /* borrowed, NUL-terminated */
+    uint32_t ns;
+    uint32_t dimension; /* 0 = no vector yet */
+    bool own_vectors;   /* its vectors were given with the records, not encoded here */
+    uint32_t next_row, next_rec;
+    uint64_t n_records, n_chunks; /* live */
+    uint64_t n_terms;             /* sum of the live rows' lengths */
+    uint64_t n_sessions;
+} mn_namespace;
+
+/* ERR_NOT_FOUND without a record of that name ever. name NULL = "". */
+mneme_status mn_read_namespace(mn_read *read, const char *name, mn_namespace *out, mneme_error *error);
+/* All of them, by name; array and names in the arena. */
+mneme_status mn_read_namespaces(mn_read *read, mn_arena *arena, mn_namespace **out, size_t *n, mneme_error *error);
+
+typedef struct mn_record {
+    uint32_t rec;
+    const char *id, *title, *session, *speaker, *metadata, *source; /* borrowed, NUL-terminated; NULL = none */
+    bool has_time, own_vector;
+    int64_t time_ms;
+    uint64_t text_size;
+    uint32_t first_row, n_chunks;
+    uint32_t session_number, session_place; /* place in the session: ascending, may have gaps */
+    uint64_t hash[2];                       /* XXH3-128 of the content, as given to mn_write_put */
+} mn_record;
+
+mneme_status mn_read_find(mn_read *read, uint32_t ns, const char *id, uint32_t *rec, mneme_error *error);
+/* ERR_NOT_FOUND for one that is deleted; ERR_DAMAGED names it. */
+mneme_status mn_read_record(mn_read *read, uint32_t ns, uint32_t rec, mn_record *out, mneme_error *error);
+/* The first live record with number >= rec; ERR_NOT_FOUND at the end. */
+mneme_status mn_read_next_record(mn_read *read, uint32_t ns, uint32_t rec, mn_record *out, mneme_error *error);
+/* The record `steps` places after (before: negative) `record` in its session; ERR_NOT_FOUND past either end. */
+mneme_status mn_read_session_step(mn_read *read, uint32_t ns, const mn_record *record, int steps, mn_record *out,
+                                  mneme_error *error);
+/* Append text[start, end) of a record. */
+mneme_status mn_read_text(mn_read *read, uint32_t ns, uint32_t rec, uint64_t start, uint64_t end, mn_buffer *out,
+                          mneme_error *error);
+
+/* What goes before a chunk's text when it is encoded and analysed: "title. " and "speaker: ". */
+void mn_record_header(const char *title, const char *speaker, mn_buffer *out);
+
+/* One chunk, as it lies in its row block. */
+typedef struct mn_row {
+    uint32_t rec; /* 0 = dead */
+    uint32_t start, end;
+    uint32_t n_terms;
+} mn_row;
+
+/* All rows of a namespace, block by block, read in place. */
+typedef struct mn_rows {
+    const mn_row **blocks; /* blocks[row / MN_BLOCK_ROWS][row % MN_BLOCK_ROWS] */
+    uint32_t n_rows;       /* next_row of the namespace, dead ones included */
+} mn_rows;
+mneme_status mn_read_rows(mn_read *read, uint32_t ns, mn_arena *arena, mn_rows *out, mneme_error *error);
+static inline const mn_row *mn_row_at(const mn_rows *rows, uint32_t row)
+{
+    return &rows->blocks[row / MN_BLOCK_ROWS][row % MN_BLOCK_ROWS];
+}
+
+/* Vectors of rows first_row .. first_row + n_rows - 1, dead ones included. */
+typedef struct mn_vector_block {
+    uint32_t first_row, n_rows;
+    const float *vectors; /* n_rows x dimension, row-major, at least 4-byte aligned; in the map, or in the arena */
+} mn_vector_block;
+typedef struct mn_vector_blocks {
+    mn_vector_block *items; /* ascending, they do not overlap; rows without a vector are in none */
+    size_t n;
+    uint32_t dimension;
+} mn_vector_blocks;
+mneme_status mn_read_vectors(mn_read *read, uint32_t ns, mn_arena *arena, mn_vector_blocks *out, mneme_error *error);
+/* The vector of one row within `blocks`; NULL when it has none. */
+const float *mn_vector_of(const mn_vector_blocks *blocks, uint32_t row);
+
+/* The postings of one term: rows ascending (live rows only) with counts, decoded into the arena. n = 0: unknown term. */
+typedef struct mn_posting {
+    uint32_t row, count;
+} mn_posting;
+mneme_status mn_read_postings(mn_read *read, uint32_t ns, const char *term, size_t size, mn_arena *arena,
+                              mn_posting **out, size_t *n, mneme_error *error);
+
+/* The change log, newest last: what each of the last generations did. */
+typedef struct mn_change {
+    uint64_t generation;
+    int64_t time_ms;
+    uint32_t ns;
+    uint32_t rec;
+    bool removed; /* else added */
+    uint32_t first_row, n_rows;
+} mn_change;
+/* Changes with generation > since, in order; *complete false when the log does not reach back that far. */
+mneme_status mn_read_changes(mn_read *read, uint64_t since, mn_arena *arena, mn_change **out, size_t *n, bool *complete,
+                             mneme_error *error);
+
+/* ---- writing -------------------------------------------------------------------------------------------------- */
+
+/* Run `change` inside one write transaction and commit durably. When the map must grow, the transaction is undone, the
+ * map grown and `change` run again from the start: it must be repeatable. An error from `change` undoes everything and
+ * is returned. Writers in all processes wait for each other. generation (NULL allowed): of the store afterwards; a change
+ * that wrote nothing keeps the old one. */
+mneme_status mn_store_update(mn_store *store, mneme_status (*change)(void *context, mn_write *write, mneme_error *error),
+                             void *context, uint64_t *generation, mneme_error *error);
+
+/* The view inside the transaction; borrowed, do not end it. */
+mn_read *mn_write_read(mn_write *write);
+
+/* Stamp the store with its encoder; ERR_ENCODER when it has another one. */
+mneme_status mn_write_encoder(mn_write *write, const mn_encoder_stamp *stamp, mneme_error *error);
+
+typedef struct mn_new_chunk {
+    uint32_t start, end;
+    const float *vector; /* `dimension` floats, unit length; NULL = none */
+} mn_new_chunk;
+
+typedef struct mn_new_record {
+    const mneme_record *record; /* text_size is exact here; text is valid UTF-8 */
+    uint64_t hash[2];
+    const mn_new_chunk *chunks;
+    uint32_t n_chunks;
+    uint32_t dimension; /* of the vectors; must equal the namespace's, once it has one: ERR_DIMENSION */
+} mn_new_record;
+
+/* Store a record; one with the same id is replaced and keeps its place in the session if that is the same. */
+mneme_status mn_write_put(mn_write *write, const mn_new_record *record, mneme_error *error);
+
+/* Delete a record: ERR_NOT_FOUND when there is none. */
+mneme_status mn_write_forget(mn_write *write, uint32_t ns, uint32_t rec, mneme_error *error);
+
+/* ---- check ------------------------------------------------------------------------------------------------------ */
+
+/* Read everything and hold it against itself (docs/architecture.md lists what is compared). */
+mneme_status mn_store_check(mn_store *store, void (*problem)(void *context, const char *line), mneme_progress progress,
+                            void *context, mneme_check_report *report, mneme_error *error);
+
+#endif

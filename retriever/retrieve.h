@@ -1,0 +1,47 @@
+/* retrieve.h -- from a question to ranked chunks: candidates, fusion, neighbours, attention.
+ *
+ * Per namespace: the dense candidates (exact scan) and the lexical ones (BM25) are united and each gets both exact
+ * scores. The union over the namespaces is scaled and fused, hits pass some of their score to their neighbours, and a
+ * softmax over the scores gives each its attention. */
+#ifndef MN_RETRIEVER_RETRIEVE_H
+#define MN_RETRIEVER_RETRIEVE_H
+
+#include "memstore/store.h"
+
+typedef struct mn_retrieve_options {
+    mneme_mode mode;
+    uint32_t k;               /* hits wanted */
+    uint32_t n_candidates;    /* from each side, before fusion; at least k */
+    float dense_weight;       /* of the convex fusion, 0..1 */
+    float k1, b;              /* BM25 */
+    float neighbour_share;    /* of a hit's score that its neighbours get; 0 = off */
+    uint32_t neighbour_reach; /* how many places away */
+    float attention_scale;    /* beta of the softmax */
+    bool one_per_record;
+    /* NULL = all. Which records may be answered at all; called at most once per record and namespace. */
+    bool (*accept)(void *context, const char *name_space, const mn_record *record);
+    void *accept_context;
+} mn_retrieve_options;
+
+typedef struct mn_question {
+    const char *text;    /* for BM25 */
+    size_t text_size;
+    const float *vector; /* unit length; NULL: lexical only */
+    uint32_t dimension;
+    mn_analyze analyze;
+    void *analyze_context;
+} mn_question;
+
+typedef struct mn_ranked {
+    uint32_t ns_index; /* into the namespaces asked */
+    uint32_t row, rec, chunk;
+    float score, dense, lexical, neighbour, attention; /* as in mneme_hit */
+} mn_ranked;
+
+/* Rank the chunks of the given namespaces. *out: in the arena, best first, at most k. A namespace whose dimension is not
+ * the question's is searched by its words alone. Same store and question: same answer, always. */
+mneme_status mn_retrieve(mn_read *read, const mn_namespace *namespaces, size_t n_namespaces, const mn_question *question,
+                         const mn_retrieve_options *options, mn_arena *arena, mn_ranked **out, size_t *n,
+                         mneme_error *error);
+
+#endif
