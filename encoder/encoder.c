@@ -1,0 +1,283 @@
+/* encoder.c -- opening a model folder, and encoding texts: tokenize, lay sequences end to end in packs, share the packs
+ * out over threads.
+ *
+ * A pack is filled up to PACK_TOKENS or one sequence, whichever is more; sequences keep their order, so a result never
+ * depends on what else is in the call. */
+#include "encoder/encoder.h"
+
+#include "common/file.h"
+#include "common/memory.h"
+#include "common/threads.h"
+#include "encoder/bert.h"
+#include "encoder/linear.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <xxhash.h>
+
+/* Tokens of one pack. 256 rows keep a MiniLM layer's activations (3.5 MB) in the shared cache; from 16 rows on the
+ * product runs at full speed (linear_onednn.c). */
+enum { PACK_TOKENS = 256 };
+
+struct mn_encoder {
+    const mn_encoder_operations *operations;
+    mneme_encoder_info info;
+    char *folder, *name;
+    mn_tokenizer *tokenizer;
+    mn_model_config config;
+    mn_threads *threads;
+    pthread_mutex_t lock; /* one call encodes at a time: workers own their buffers */
+    mn_bert *bert;
+};
+
+static mneme_status transformer_encode(mn_encoder *encoder, const mn_token_batch *batch, unsigned worker, float *vectors,
+                                       mneme_error *error)
+{
+    return mn_bert_encode(encoder->bert, batch, worker, vectors, error);
+}
+
+static void transformer_destroy(mn_encoder *encoder)
+{
+    mn_bert_close(encoder->bert);
+}
+
+static const mn_encoder_operations transformer_operations = {transformer_encode, transformer_destroy};
+
+static const char *pooling_name(mn_pooling pooling)
+{
+    return pooling == MN_POOLING_CLS ? "cls" : pooling == MN_POOLING_MAX ? "max" : "mean";
+}
+
+static void describe_transformer(mn_encoder *encoder)
+{
+    const mn_model_config *config = &encoder->config;
+    uint64_t parts[] = {mn_bert_fingerprint(encoder->bert), mn_tokenizer_fingerprint(encoder->tokenizer),
+                        (uint64_t)config->pooling, config->max_tokens};
+    encoder->info = (mneme_encoder_info){.name = encoder->name,
+                                         .path = encoder->folder,
+                                         .kind = "transformer",
+                                         .precision = "f32",
+                                         .kernels = mn_bert_kernels(encoder->bert),
+                                         .pooling = pooling_name(config->pooling),
+                                         .dimension = config->hidden,
+                                         .max_tokens = config->max_tokens,
+                                         .n_layers = config->n_layers,
+                                         .n_heads = config->n_heads,
+                                         .vocabulary = config->vocabulary,
+                                         .n_parameters = mn_bert_parameters(encoder->bert),
+                                         .fingerprint = XXH3_64bits(parts, sizeof parts)};
+}
+
+static mneme_status open_transformer(mn_encoder *encoder, const mn_encoder_options *options, mneme_error *error)
+{
+    encoder->operations = &transformer_operations;
+    mneme_status status = mn_model_config_read(encoder->folder, &encoder->config, error);
+    if (status == MNEME_OK) status = mn_tokenizer_open(encoder->folder, &encoder->tokenizer, error);
+    if (status != MNEME_OK) return status;
+    uint32_t vocabulary = mn_tokenizer_vocabulary(encoder->tokenizer);
+    if (vocabulary > encoder->config.vocabulary)
+        return mn_fail(error, MNEME_ERR_MODEL, "model %s: the vocabulary has %u tokens, the embedding table %u rows",
+                       encoder->folder, vocabulary, encoder->config.vocabulary);
+    bool reference = strcmp(options->kernels, "reference") == 0;
+    mn_cpu_level level = strcmp(options->kernels, "avx2") == 0 ? MN_CPU_AVX2 : MN_CPU_AVX512;
+    status = mn_bert_open(encoder->folder, &encoder->config, reference, level, mn_threads_count(encoder->threads),
+                          &encoder->bert, error);
+    if (status == MNEME_OK) describe_transformer(encoder);
+    return status;
+}
+
+mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out, mneme_error *error)
+{
+    *out = NULL;
+    mn_encoder *encoder = mn_alloc_zeroed(1, sizeof *encoder);
+    if (!encoder) return mn_fail_memory(error, "encoder");
+    pthread_mutex_init(&encoder->lock, NULL);
+    encoder->folder = mn_path_normalize(options->folder);
+    encoder->name = encoder->folder ? mn_strdup(mn_path_base(encoder->folder)) : NULL;
+    mneme_status status = encoder->name ? MNEME_OK : mn_fail_memory(error, "encoder");
+    if (status == MNEME_OK) status = mn_threads_new(options->threads, &encoder->threads, error);
+    if (status == MNEME_OK) status = open_transformer(encoder, options, error);
+    if (status != MNEME_OK) mn_encoder_close(encoder);
+    else *out = encoder;
+    return status;
+}
+
+void mn_encoder_close(mn_encoder *encoder)
+{
+    if (!encoder) return;
+    if (encoder->operations) encoder->operations->destroy(encoder);
+    mn_threads_free(encoder->threads);
+    mn_tokenizer_close(encoder->tokenizer);
+    mn_model_config_free(&encoder->config);
+    pthread_mutex_destroy(&encoder->lock);
+    mn_free(encoder->name);
+    mn_free(encoder->folder);
+    mn_free(encoder);
+}
+
+const mneme_encoder_info *mn_encoder_info(const mn_encoder *encoder)
+{
+    return &encoder->info;
+}
+
+const mn_tokenizer *mn_encoder_tokenizer(const mn_encoder *encoder)
+{
+    return encoder->tokenizer;
+}
+
+static const char *prompt_of(const mn_encoder *encoder, mneme_text_kind kind)
+{
+    const char *prompt = kind == MNEME_TEXT_QUERY ? encoder->config.query_prompt : encoder->config.passage_prompt;
+    return prompt ? prompt : "";
+}
+
+uint32_t mn_encoder_overhead(const mn_encoder *encoder, mneme_text_kind kind)
+{
+    const char *prompt = prompt_of(encoder, kind);
+    mn_tokens tokens = {0};
+    uint32_t n = 2; /* [CLS] and [SEP] */
+    if (mn_tokenizer_encode(encoder->tokenizer, prompt, strlen(prompt), encoder->info.max_tokens, &tokens, NULL) ==
+        MNEME_OK)
+        n += (uint32_t)tokens.n;
+    mn_tokens_free(&tokens);
+    return n;
+}
+
+/* ---- encoding ----------------------------------------------------------------------------------------------- */
+
+/* Consecutive sequences [first, last) of the job: one pack. */
+typedef struct pack {
+    size_t first, last;
+} pack;
+
+typedef struct encode_job {
+    mn_encoder *encoder;
+    mn_tokens tokens;  /* of all texts, special tokens included */
+    uint32_t *offsets; /* n + 1, into tokens */
+    pack *packs;
+    size_t n_packs;
+    float *vectors;
+    mneme_progress progress;
+    void *context;
+    size_t n_texts, n_done;
+    pthread_mutex_t lock; /* guards what follows, n_done and the progress callback */
+    mneme_status status;
+    mneme_error error;
+} encode_job;
+
+static mneme_status append_id(mn_tokens *tokens, uint32_t id, mneme_error *error)
+{
+    if (tokens->n == tokens->capacity) {
+        size_t capacity = tokens->capacity ? tokens->capacity * 2 : 256;
+        uint32_t *ids = mn_realloc_array(tokens->ids, capacity, sizeof *ids);
+        if (!ids) return mn_fail_memory(error, "tokens");
+        tokens->ids = ids;
+        tokens->capacity = capacity;
+    }
+    tokens->ids[tokens->n++] = id;
+    return MNEME_OK;
+}
+
+/* [CLS] prompt text [SEP], cut at the window. */
+static mneme_status append_text(encode_job *job, const char *prompt, const char *text, size_t size, mneme_error *error)
+{
+    const mn_tokenizer *tokenizer = job->encoder->tokenizer;
+    size_t start = job->tokens.n, room = job->encoder->info.max_tokens - 2;
+    mneme_status status = append_id(&job->tokens, mn_tokenizer_cls(tokenizer), error);
+    if (status == MNEME_OK && *prompt)
+        status = mn_tokenizer_encode(tokenizer, prompt, strlen(prompt), room, &job->tokens, error);
+    room -= job->tokens.n - start - 1;
+    if (status == MNEME_OK) status = mn_tokenizer_encode(tokenizer, text, size, room, &job->tokens, error);
+    if (status == MNEME_OK) status = append_id(&job->tokens, mn_tokenizer_sep(tokenizer), error);
+    return status;
+}
+
+static mneme_status tokenize(encode_job *job, const char *const *texts, const size_t *sizes, size_t n,
+                             mneme_text_kind kind, mneme_error *error)
+{
+    const char *prompt = prompt_of(job->encoder, kind);
+    for (size_t i = 0; i < n; i++) {
+        size_t size = sizes ? sizes[i] : strlen(texts[i]);
+        mneme_status status = append_text(job, prompt, texts[i], size, error);
+        if (status != MNEME_OK) return status;
+        if (job->tokens.n > UINT32_MAX)
+            return mn_fail(error, MNEME_ERR_TOO_LARGE, "over 2^32 tokens in one call; encode in smaller batches");
+        job->offsets[i + 1] = (uint32_t)job->tokens.n;
+    }
+    return MNEME_OK;
+}
+
+static void fill_packs(encode_job *job, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        pack *next = &job->packs[job->n_packs++];
+        *next = (pack){.first = i, .last = i + 1};
+        while (next->last < n && job->offsets[next->last + 1] - job->offsets[i] <= PACK_TOKENS) next->last++;
+        i = next->last;
+    }
+}
+
+/* Count a finished pack; the callback may cancel what has not begun. */
+static void report(encode_job *job, mneme_status status, const mneme_error *error, size_t n_texts)
+{
+    pthread_mutex_lock(&job->lock);
+    if (status != MNEME_OK && job->status == MNEME_OK) {
+        job->status = status;
+        job->error = *error;
+    }
+    job->n_done += n_texts;
+    if (job->status == MNEME_OK && job->progress && !job->progress(job->context, job->n_done, job->n_texts, "chunks"))
+        job->status = mn_fail(&job->error, MNEME_ERR_CANCELLED, "cancelled while encoding");
+    pthread_mutex_unlock(&job->lock);
+}
+
+static void encode_pack(void *context, size_t item, unsigned worker)
+{
+    encode_job *job = context;
+    const pack *p = &job->packs[item];
+    pthread_mutex_lock(&job->lock);
+    bool stopped = job->status != MNEME_OK;
+    pthread_mutex_unlock(&job->lock);
+    if (stopped) return;
+    mneme_error error = {0};
+    size_t n = p->last - p->first;
+    uint32_t *offsets = mn_alloc_array(n + 1, sizeof *offsets);
+    mneme_status status = offsets ? MNEME_OK : mn_fail_memory(&error, "encoding");
+    if (status == MNEME_OK) {
+        uint32_t base = job->offsets[p->first];
+        for (size_t i = 0; i <= n; i++) offsets[i] = job->offsets[p->first + i] - base;
+        const mn_token_batch batch = {.ids = job->tokens.ids + base, .offsets = offsets, .n = n};
+        int width = mn_linear_one_thread_begin();
+        status = job->encoder->operations->encode(job->encoder, &batch, worker,
+                                                  job->vectors + p->first * job->encoder->info.dimension, &error);
+        mn_linear_one_thread_end(width);
+    }
+    mn_free(offsets);
+    report(job, status, &error, n);
+}
+
+mneme_status mn_encoder_encode(mn_encoder *encoder, const char *const *texts, const size_t *sizes, size_t n,
+                               mneme_text_kind kind, float *vectors, mneme_progress progress, void *context,
+                               mneme_error *error)
+{
+    if (n == 0) return MNEME_OK;
+    encode_job job = {.encoder = encoder, .vectors = vectors, .progress = progress, .context = context, .n_texts = n};
+    pthread_mutex_init(&job.lock, NULL);
+    job.offsets = mn_alloc_zeroed(n + 1, sizeof *job.offsets);
+    job.packs = mn_alloc_array(n, sizeof *job.packs);
+    mneme_status status = job.offsets && job.packs ? MNEME_OK : mn_fail_memory(error, "encoding");
+    if (status == MNEME_OK) status = tokenize(&job, texts, sizes, n, kind, error);
+    if (status == MNEME_OK) {
+        fill_packs(&job, n);
+        pthread_mutex_lock(&encoder->lock);
+        mn_threads_run(encoder->threads, job.n_packs, encode_pack, &job);
+        pthread_mutex_unlock(&encoder->lock);
+        status = job.status;
+        if (status != MNEME_OK && error) *error = job.error;
+    }
+    mn_tokens_free(&job.tokens);
+    mn_free(job.packs);
+    mn_free(job.offsets);
+    pthread_mutex_destroy(&job.lock);
+    return status;
+}

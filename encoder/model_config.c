@@ -1,0 +1,178 @@
+/* model_config.c -- reading the JSON files of a Hugging Face model folder. */
+#include "encoder/model_config.h"
+
+#include "common/file.h"
+#include "common/memory.h"
+
+#include <jansson.h>
+#include <string.h>
+
+enum { CONFIG_MAX_BYTES = 1 << 20 };
+
+/* Load folder/name as an object (or, for modules.json, an array). A missing file gives *out = NULL and OK. */
+static mneme_status load_json(const char *folder, const char *name, json_t **out, mneme_error *error)
+{
+    *out = NULL;
+    char *path = mn_path_join(folder, name);
+    if (!path) return mn_fail_memory(error, name);
+    mn_buffer text = {0};
+    mneme_status status = mn_file_exists(path) ? mn_file_read(path, CONFIG_MAX_BYTES, &text, error) : MNEME_OK;
+    if (status == MNEME_OK && text.data) {
+        json_error_t problem;
+        *out = json_loadb(text.data, text.size, 0, &problem);
+        if (!*out)
+            status = mn_fail(error, MNEME_ERR_MODEL, "%s:%d:%d: %s", path, problem.line, problem.column, problem.text);
+    }
+    mn_buffer_free(&text);
+    mn_free(path);
+    return status;
+}
+
+static mneme_status read_integer(const json_t *object, const char *key, uint32_t largest, uint32_t *out,
+                                 mneme_error *error)
+{
+    const json_t *value = json_object_get(object, key);
+    json_int_t number = json_integer_value(value);
+    if (!json_is_integer(value) || number < 1 || number > (json_int_t)largest)
+        return mn_fail(error, MNEME_ERR_MODEL, "config.json: %s must be a whole number from 1 to %u", key, largest);
+    *out = (uint32_t)number;
+    return MNEME_OK;
+}
+
+/* The value of a text key, or `fallback` where the key is missing or null. */
+static const char *text_or(const json_t *object, const char *key, const char *fallback)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : fallback;
+}
+
+static mneme_status read_architecture(const json_t *config, mn_model_config *out, mneme_error *error)
+{
+    const char *type = text_or(config, "model_type", "(none)");
+    if (strcmp(type, "bert") != 0)
+        return mn_fail(error, MNEME_ERR_MODEL, "config.json: model_type \"%s\" is not supported; it must be \"bert\"", type);
+    const char *positions = text_or(config, "position_embedding_type", "absolute");
+    if (strcmp(positions, "absolute") != 0)
+        return mn_fail(error, MNEME_ERR_MODEL, "config.json: position_embedding_type \"%s\" is not supported", positions);
+    const char *activation = text_or(config, "hidden_act", "gelu");
+    if (strcmp(activation, "gelu") == 0) out->activation = MN_ACTIVATION_GELU;
+    else if (strcmp(activation, "relu") == 0) out->activation = MN_ACTIVATION_RELU;
+    else return mn_fail(error, MNEME_ERR_MODEL, "config.json: hidden_act \"%s\" is not supported", activation);
+    return MNEME_OK;
+}
+
+static mneme_status read_config(const json_t *config, mn_model_config *out, mneme_error *error)
+{
+    mneme_status status = read_architecture(config, out, error);
+    const struct {
+        const char *key;
+        uint32_t largest;
+        uint32_t *value;
+    } integers[] = {{"hidden_size", 8192, &out->hidden},
+                    {"intermediate_size", 65536, &out->intermediate},
+                    {"num_hidden_layers", 256, &out->n_layers},
+                    {"num_attention_heads", 256, &out->n_heads},
+                    {"vocab_size", 1u << 22, &out->vocabulary},
+                    {"max_position_embeddings", 65536, &out->n_positions}};
+    for (size_t i = 0; status == MNEME_OK && i < sizeof integers / sizeof integers[0]; i++)
+        status = read_integer(config, integers[i].key, integers[i].largest, integers[i].value, error);
+    if (status != MNEME_OK) return status;
+    if (out->n_positions < 3)
+        return mn_fail(error, MNEME_ERR_MODEL, "config.json: max_position_embeddings %u leaves no room for text",
+                       out->n_positions);
+    if (out->hidden % out->n_heads != 0)
+        return mn_fail(error, MNEME_ERR_MODEL, "config.json: hidden_size %u is not a multiple of num_attention_heads %u",
+                       out->hidden, out->n_heads);
+    const json_t *epsilon = json_object_get(config, "layer_norm_eps");
+    out->layer_norm_epsilon = json_is_number(epsilon) ? (float)json_number_value(epsilon) : 1e-12f;
+    out->max_tokens = out->n_positions;
+    return MNEME_OK;
+}
+
+static void read_window(const json_t *sentence_config, mn_model_config *out)
+{
+    json_int_t window = json_integer_value(json_object_get(sentence_config, "max_seq_length"));
+    if (window >= 3 && window < (json_int_t)out->max_tokens) out->max_tokens = (uint32_t)window;
+}
+
+static mneme_status read_pooling(const json_t *pooling, mn_model_config *out, mneme_error *error)
+{
+    static const struct {
+        const char *key;
+        mn_pooling pooling;
+        bool supported;
+    } modes[] = {{"pooling_mode_mean_tokens", MN_POOLING_MEAN, true},
+                 {"pooling_mode_cls_token", MN_POOLING_CLS, true},
+                 {"pooling_mode_max_tokens", MN_POOLING_MAX, true},
+                 {"pooling_mode_mean_sqrt_len_tokens", MN_POOLING_MEAN, true}, /* the same after normalisation */
+                 {"pooling_mode_weightedmean_tokens", MN_POOLING_MEAN, false},
+                 {"pooling_mode_lasttoken", MN_POOLING_MEAN, false}};
+    size_t chosen = 0;
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (!json_is_true(json_object_get(pooling, modes[i].key))) continue;
+        if (!modes[i].supported || ++chosen > 1)
+            return mn_fail(error, MNEME_ERR_MODEL, "1_Pooling/config.json: %s is not supported%s", modes[i].key,
+                           modes[i].supported ? " together with another mode" : "");
+        out->pooling = modes[i].pooling;
+    }
+    return MNEME_OK;
+}
+
+/* modules.json names what follows the Transformer: pooling and normalisation are known, a Dense layer is not. */
+static mneme_status check_modules(const json_t *modules, mneme_error *error)
+{
+    size_t i;
+    const json_t *module;
+    json_array_foreach(modules, i, module)
+    {
+        const char *type = text_or(module, "type", "");
+        const char *name = strrchr(type, '.');
+        name = name ? name + 1 : type;
+        if (strcmp(name, "Transformer") != 0 && strcmp(name, "Pooling") != 0 && strcmp(name, "Normalize") != 0)
+            return mn_fail(error, MNEME_ERR_MODEL, "modules.json: module \"%s\" is not supported", type);
+    }
+    return MNEME_OK;
+}
+
+static mneme_status read_prompts(const json_t *config, mn_model_config *out, mneme_error *error)
+{
+    const json_t *prompts = json_object_get(config, "prompts");
+    const char *query = text_or(prompts, "query", NULL);
+    const char *passage = text_or(prompts, "passage", text_or(prompts, "document", NULL));
+    out->query_prompt = mn_strdup(query);
+    out->passage_prompt = mn_strdup(passage);
+    if ((query && !out->query_prompt) || (passage && !out->passage_prompt)) return mn_fail_memory(error, "prompts");
+    return MNEME_OK;
+}
+
+mneme_status mn_model_config_read(const char *folder, mn_model_config *out, mneme_error *error)
+{
+    *out = (mn_model_config){0};
+    if (!mn_is_directory(folder))
+        return mn_fail(error, MNEME_ERR_MODEL, "model folder %s does not exist; scripts/setup fetches the default model, "
+                       "encoder.model names another", folder);
+    static const char *const names[] = {"config.json", "sentence_bert_config.json", "1_Pooling/config.json",
+                                        "modules.json", "config_sentence_transformers.json"};
+    json_t *files[5] = {0};
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0; i < 5 && status == MNEME_OK; i++) status = load_json(folder, names[i], &files[i], error);
+    if (status == MNEME_OK && !files[0]) status = mn_fail(error, MNEME_ERR_MODEL, "config.json is missing");
+    if (status == MNEME_OK) status = read_config(files[0], out, error);
+    if (status == MNEME_OK) read_window(files[1], out);
+    if (status == MNEME_OK) status = read_pooling(files[2], out, error);
+    if (status == MNEME_OK) status = check_modules(files[3], error);
+    if (status == MNEME_OK) status = read_prompts(files[4], out, error);
+    if (status != MNEME_OK) {
+        mn_error_prefix(error, "model %s: ", folder);
+        mn_model_config_free(out);
+    }
+    for (size_t i = 0; i < 5; i++) json_decref(files[i]);
+    return status;
+}
+
+void mn_model_config_free(mn_model_config *config)
+{
+    mn_free(config->query_prompt);
+    mn_free(config->passage_prompt);
+    *config = (mn_model_config){0};
+}

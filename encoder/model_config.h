@@ -1,0 +1,26 @@
+/* model_config.h -- what a Hugging Face model folder says about a Transformer encoder, apart from its weights and its
+ * tokenizer: config.json, sentence_bert_config.json, modules.json, 1_Pooling/config.json,
+ * config_sentence_transformers.json. */
+#ifndef MN_ENCODER_MODEL_CONFIG_H
+#define MN_ENCODER_MODEL_CONFIG_H
+
+#include "common/error.h"
+
+typedef enum mn_pooling { MN_POOLING_MEAN, MN_POOLING_CLS, MN_POOLING_MAX } mn_pooling;
+typedef enum mn_activation { MN_ACTIVATION_GELU, MN_ACTIVATION_RELU } mn_activation;
+
+typedef struct mn_model_config {
+    uint32_t hidden, intermediate, n_layers, n_heads, vocabulary, n_positions;
+    uint32_t max_tokens; /* the window: the least of n_positions and sentence_bert_config's max_seq_length */
+    float layer_norm_epsilon;
+    mn_activation activation;
+    mn_pooling pooling;
+    char *query_prompt, *passage_prompt; /* owned; NULL = none */
+} mn_model_config;
+
+/* ERR_MODEL: the folder or config.json is missing, a value is missing or out of range (names file and key), or the
+ * architecture, activation, pooling or a module is one that this version does not have (named). */
+mneme_status mn_model_config_read(const char *folder, mn_model_config *out, mneme_error *error);
+void mn_model_config_free(mn_model_config *config);
+
+#endif

@@ -1,0 +1,243 @@
+/* safetensors.c -- reading tensors from a .safetensors file in place.
+ *
+ *   0        8                8 + n                           size
+ *   | n, LE  | JSON, n bytes  | data, offsets count from here |
+ *
+ * Nothing in the file is trusted: every offset, shape and product is checked before a tensor is offered. */
+#include "encoder/safetensors.h"
+
+#include "common/file.h"
+#include "common/memory.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { HEADER_MAX = 100 << 20, DEPTH_MAX = 16 };
+
+struct mn_safetensors {
+    mn_mapping map;
+    json_t *header; /* owns the names */
+    mn_tensor *tensors;
+    size_t n;
+    char *path;
+};
+
+static uint64_t read_le64(const unsigned char *bytes)
+{
+    uint64_t value = 0;
+    for (unsigned i = 0; i < 8; i++) value |= (uint64_t)bytes[i] << (8 * i);
+    return value;
+}
+
+/* jansson's parser recurses; refuse nesting that no safetensors header has before it is given the text. */
+static bool too_deep(const unsigned char *json, size_t size)
+{
+    size_t depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = json[i];
+        if (in_string) {
+            if (c == '\\') i++;
+            else if (c == '"') in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > DEPTH_MAX) return true;
+        } else if ((c == '}' || c == ']') && depth > 0) {
+            depth--;
+        }
+    }
+    return false;
+}
+
+static size_t element_bytes(const char *type, mn_tensor_type *out)
+{
+    static const struct {
+        const char *name;
+        size_t bytes;
+        mn_tensor_type type;
+    } types[] = {
+        {"F32", 4, MN_TENSOR_F32},  {"F16", 2, MN_TENSOR_F16},   {"BF16", 2, MN_TENSOR_BF16}, {"F64", 8, MN_TENSOR_OTHER},
+        {"I64", 8, MN_TENSOR_OTHER}, {"I32", 4, MN_TENSOR_OTHER}, {"I16", 2, MN_TENSOR_OTHER}, {"I8", 1, MN_TENSOR_OTHER},
+        {"U64", 8, MN_TENSOR_OTHER}, {"U32", 4, MN_TENSOR_OTHER}, {"U16", 2, MN_TENSOR_OTHER}, {"U8", 1, MN_TENSOR_OTHER},
+        {"BOOL", 1, MN_TENSOR_OTHER}};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (strcmp(type, types[i].name) != 0) continue;
+        *out = types[i].type;
+        return types[i].bytes;
+    }
+    return 0;
+}
+
+static mneme_status read_shape(const char *path, const json_t *shape, mn_tensor *tensor, mneme_error *error)
+{
+    size_t rank = json_array_size(shape);
+    if (!json_is_array(shape) || rank > MN_TENSOR_RANK_MAX)
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s has no shape of at most %d dimensions", path, tensor->name,
+                       MN_TENSOR_RANK_MAX);
+    tensor->rank = rank;
+    tensor->n_elements = 1;
+    for (size_t i = 0; i < rank; i++) {
+        const json_t *item = json_array_get(shape, i);
+        json_int_t extent = json_is_integer(item) ? json_integer_value(item) : -1;
+        if (extent < 0 || __builtin_mul_overflow(tensor->n_elements, (uint64_t)extent, &tensor->n_elements))
+            return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s has an impossible shape", path, tensor->name);
+        tensor->shape[i] = (uint64_t)extent;
+    }
+    return MNEME_OK;
+}
+
+static mneme_status read_tensor(const mn_safetensors *file, const json_t *entry, size_t data_start, mn_tensor *tensor,
+                                mneme_error *error)
+{
+    const char *type = json_string_value(json_object_get(entry, "dtype"));
+    size_t width = type ? element_bytes(type, &tensor->type) : 0;
+    if (width == 0)
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s has an unknown type %s", file->path, tensor->name,
+                       type ? type : "(none)");
+    mneme_status status = read_shape(file->path, json_object_get(entry, "shape"), tensor, error);
+    if (status != MNEME_OK) return status;
+    const json_t *offsets = json_object_get(entry, "data_offsets");
+    const json_t *first = json_array_get(offsets, 0), *last = json_array_get(offsets, 1);
+    if (json_array_size(offsets) != 2 || !json_is_integer(first) || !json_is_integer(last))
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s has no data_offsets", file->path, tensor->name);
+    json_int_t begin = json_integer_value(first), end = json_integer_value(last);
+    size_t available = file->map.size - data_start;
+    if (begin < 0 || end < begin || (uint64_t)end > available)
+        return mn_fail(error, MNEME_ERR_MODEL,
+                       "%s: tensor %s lies at bytes %lld..%lld of %zu; the file is cut short or damaged, fetch it again",
+                       file->path, tensor->name, (long long)begin, (long long)end, available);
+    uint64_t expected;
+    if (__builtin_mul_overflow(tensor->n_elements, (uint64_t)width, &expected) || expected != (uint64_t)(end - begin))
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s has %lld bytes where its shape needs another number",
+                       file->path, tensor->name, (long long)(end - begin));
+    tensor->data = file->map.data + data_start + (size_t)begin;
+    tensor->size_bytes = (size_t)(end - begin);
+    return MNEME_OK;
+}
+
+static int by_name(const void *left, const void *right)
+{
+    return strcmp(((const mn_tensor *)left)->name, ((const mn_tensor *)right)->name);
+}
+
+static mneme_status read_header(mn_safetensors *file, mneme_error *error)
+{
+    if (file->map.size < 8)
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: %zu bytes are no safetensors file", file->path, file->map.size);
+    uint64_t header_size = read_le64(file->map.data);
+    if (header_size > HEADER_MAX || header_size > file->map.size - 8)
+        return mn_fail(error, MNEME_ERR_MODEL,
+                       "%s: header of %llu bytes in a file of %zu; the file is cut short or no safetensors file",
+                       file->path, (unsigned long long)header_size, file->map.size);
+    const unsigned char *json = file->map.data + 8;
+    json_error_t problem;
+    if (too_deep(json, (size_t)header_size))
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: header is nested deeper than %d", file->path, DEPTH_MAX);
+    file->header = json_loadb((const char *)json, (size_t)header_size, JSON_REJECT_DUPLICATES, &problem);
+    if (!json_is_object(file->header))
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: header: %s at byte %d", file->path,
+                       file->header ? "not an object" : problem.text, file->header ? 8 : 8 + problem.position);
+    file->tensors = mn_alloc_zeroed(json_object_size(file->header), sizeof *file->tensors);
+    if (!file->tensors) return mn_fail_memory(error, file->path);
+    const char *name;
+    json_t *entry;
+    json_object_foreach(file->header, name, entry)
+    {
+        if (strcmp(name, "__metadata__") == 0) continue;
+        mn_tensor *tensor = &file->tensors[file->n];
+        tensor->name = name;
+        mneme_status status = read_tensor(file, entry, 8 + (size_t)header_size, tensor, error);
+        if (status != MNEME_OK) return status;
+        file->n++;
+    }
+    qsort(file->tensors, file->n, sizeof *file->tensors, by_name);
+    return MNEME_OK;
+}
+
+mneme_status mn_safetensors_open(const char *path, mn_safetensors **out, mneme_error *error)
+{
+    *out = NULL;
+    mn_safetensors *file = mn_alloc_zeroed(1, sizeof *file);
+    if (!file) return mn_fail_memory(error, path);
+    mneme_status status = MNEME_OK;
+    file->path = mn_strdup(path);
+    if (!file->path) status = mn_fail_memory(error, path);
+    if (status == MNEME_OK) status = mn_file_map(path, &file->map, error);
+    if (status == MNEME_ERR_NOT_FOUND) status = mn_fail(error, MNEME_ERR_MODEL, "%s is missing", path);
+    if (status == MNEME_OK) status = read_header(file, error);
+    if (status != MNEME_OK) mn_safetensors_close(file);
+    else *out = file;
+    return status;
+}
+
+void mn_safetensors_close(mn_safetensors *file)
+{
+    if (!file) return;
+    mn_free(file->tensors);
+    json_decref(file->header);
+    mn_file_unmap(&file->map);
+    mn_free(file->path);
+    mn_free(file);
+}
+
+size_t mn_safetensors_count(const mn_safetensors *file)
+{
+    return file->n;
+}
+
+const mn_tensor *mn_safetensors_at(const mn_safetensors *file, size_t index)
+{
+    return &file->tensors[index];
+}
+
+const mn_tensor *mn_safetensors_find(const mn_safetensors *file, const char *name)
+{
+    const mn_tensor key = {.name = name};
+    return file->n ? bsearch(&key, file->tensors, file->n, sizeof key, by_name) : NULL;
+}
+
+/* IEEE 754 binary16 to binary32, subnormals and infinities included. */
+static float half_to_float(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half & 0x8000u) << 16, exponent = half >> 10 & 0x1Fu, mantissa = half & 0x3FFu;
+    uint32_t bits;
+    if (exponent == 0x1F) {
+        bits = sign | 0x7F800000u | mantissa << 13;
+    } else if (exponent != 0) {
+        bits = sign | (exponent + 112) << 23 | mantissa << 13;
+    } else {
+        float value = (float)mantissa * 0x1p-24f;
+        memcpy(&bits, &value, sizeof bits);
+        bits |= sign;
+    }
+    float result;
+    memcpy(&result, &bits, sizeof result);
+    return result;
+}
+
+void mn_tensor_to_f32(const mn_tensor *tensor, uint64_t first, size_t n_elements, float *out)
+{
+    const unsigned char *bytes = tensor->data;
+    if (tensor->type == MN_TENSOR_F32) {
+        memcpy(out, bytes + first * 4, n_elements * 4);
+        return;
+    }
+    for (size_t i = 0; i < n_elements; i++) {
+        const unsigned char *at = bytes + (first + i) * 2;
+        uint16_t half = (uint16_t)(at[0] | at[1] << 8);
+        if (tensor->type == MN_TENSOR_F16) {
+            out[i] = half_to_float(half);
+        } else {
+            uint32_t bits = (uint32_t)half << 16;
+            memcpy(&out[i], &bits, sizeof bits);
+        }
+    }
+}
+
+void mn_safetensors_release_pages(const mn_safetensors *file)
+{
+    if (file->map.data) madvise((void *)(uintptr_t)file->map.data, file->map.size, MADV_DONTNEED);
+}
