@@ -117,8 +117,8 @@ MNEME_API mneme_status mneme_settings_set(mneme_settings *settings, const char *
 /* Read a YAML file. Unknown names and wrong types are ERR_SETTING with file:line; syntax is ERR_SYNTAX. */
 MNEME_API mneme_status mneme_settings_load_file(mneme_settings *settings, const char *path, mneme_error *error);
 
-/* Take $MNEME_<NAME> (dots as underscores) for every setting, and the model folders of the XDG directories: the only
- * call of the library that reads the environment. */
+/* Take $MNEME_<NAME> (dots as underscores) for every setting, and the model folders of the XDG directories: with
+ * mneme_open and mneme_encoder_open when their settings are NULL, the only call that reads the environment. */
 MNEME_API mneme_status mneme_settings_load_environment(mneme_settings *settings, mneme_error *error);
 
 typedef struct mneme_setting {
@@ -142,7 +142,8 @@ typedef struct mneme mneme;
 #define MNEME_OPEN_EXISTING 2u  /* do not create: ERR_NOT_A_STORE if there is none */
 
 /* Open the store in directory `path`, creating it (mode 0700) when missing or empty, unless flags forbid.
- * settings: copied; NULL = defaults. The encoder's model is loaded at first use, not here.
+ * settings: copied; NULL = defaults and what mneme_settings_load_environment adds. The encoder's model is loaded at first
+ * use, not here.
  * ERR_NOT_A_STORE, ERR_FORMAT, ERR_PERMISSION, ERR_BUSY, ERR_DAMAGED, ERR_IO. */
 MNEME_API mneme_status mneme_open(const char *path, const mneme_settings *settings, unsigned flags, mneme **out,
                                   mneme_error *error);
@@ -255,7 +256,12 @@ MNEME_API mneme_status mneme_forget(mneme *memory, const mneme_forget_options *o
 
 /* ---- questions --------------------------------------------------------------------------------------------------- */
 
-typedef enum mneme_mode { MNEME_MODE_HYBRID = 0, MNEME_MODE_DENSE = 1, MNEME_MODE_LEXICAL = 2 } mneme_mode;
+typedef enum mneme_mode {
+    MNEME_MODE_DEFAULT = 0, /* as the setting retrieval.mode says */
+    MNEME_MODE_HYBRID = 1,  /* vectors and words */
+    MNEME_MODE_DENSE = 2,   /* vectors alone */
+    MNEME_MODE_LEXICAL = 3, /* words alone: needs no encoder */
+} mneme_mode;
 
 typedef struct mneme_query_options {
     size_t size;
@@ -266,7 +272,7 @@ typedef struct mneme_query_options {
     const float *vector;    /* NULL: encode the text; else `dimension` floats used as the question's embedding */
     uint32_t dimension;
 } mneme_query_options;
-#define MNEME_QUERY_OPTIONS_INIT {sizeof(mneme_query_options), 0, MNEME_MODE_HYBRID, {0}, false, NULL, 0}
+#define MNEME_QUERY_OPTIONS_INIT {sizeof(mneme_query_options), 0, MNEME_MODE_DEFAULT, {0}, false, NULL, 0}
 
 typedef struct mneme_hit {
     const char *id, *name_space, *title, *session, *speaker, *metadata, *source; /* NULL where the record has none */
@@ -339,7 +345,7 @@ typedef struct mneme_encoder_info {
     const char *path;      /* folder */
     const char *kind;      /* "transformer" */
     const char *precision; /* "f32" */
-    const char *kernels;   /* what computes: "oneDNN", "reference" */
+    const char *kernels;   /* what computes: "oneDNN + avx512", "oneDNN + avx2", "reference" */
     const char *pooling;   /* "mean" or "cls" */
     uint32_t dimension;    /* floats in an embedding */
     uint32_t max_tokens;   /* the window, special tokens included */
@@ -348,7 +354,7 @@ typedef struct mneme_encoder_info {
     uint64_t fingerprint; /* equal for equal weights, tokenizer and pooling */
 } mneme_encoder_info;
 
-/* Load the model that settings (NULL = defaults) name. ERR_MODEL says which file is missing or wrong. */
+/* Load the model that settings (NULL = as in mneme_open) name. ERR_MODEL says which file is missing or wrong. */
 MNEME_API mneme_status mneme_encoder_open(const mneme_settings *settings, mneme_encoder **out, mneme_error *error);
 MNEME_API void mneme_encoder_close(mneme_encoder *encoder);
 /* Strings borrowed until close. */
