@@ -1,0 +1,469 @@
+/* add.c -- records in: check, skip what is unchanged, chunk, encode, store in one transaction.
+ *
+ *     records --prepare--> drafts --skip unchanged--> --chunk--> texts --encode--> vectors --store--> one transaction
+ *
+ * Nothing is held open while encoding; the transaction at the end only writes. */
+#include "memory/memory.h"
+
+#include "common/utf8.h"
+#include "encoder/chunker.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+/* One record on its way into the store. */
+typedef struct draft {
+    mneme_record record; /* text valid and of known size; strings in the arena or the caller's */
+    size_t index;        /* in the caller's array */
+    uint64_t hash[2];
+    bool repeated;       /* its id comes more than once in this call: it is never "unchanged" */
+    bool left_out;       /* unchanged or refused: nothing to store */
+    bool exists;         /* an older record with this id is in the store */
+    uint32_t dimension;  /* of the vectors that its namespace has; 0 = none yet */
+    size_t first_chunk, n_chunks; /* into the job's chunks */
+} draft;
+
+typedef struct add_job {
+    mneme *memory;
+    const mneme_add_options *options;
+    mneme_add_result *result;
+    mn_arena arena;
+    draft *drafts;
+    size_t n_drafts;
+    mn_new_chunk *chunks; /* of all drafts to store */
+    const char **texts;   /* what is encoded for each chunk; NULL = it has a vector of its own */
+    size_t *sizes;
+    size_t n_chunks, chunk_capacity;
+    float *vectors; /* n_chunks x dimension, those of own vectors unused */
+    mneme_encoder *encoder; /* NULL: nothing to encode */
+} add_job;
+
+/* ---- prepare ------------------------------------------------------------------------------------------------- */
+
+static mneme_status check_name(const char *what, const char *name, size_t least, mneme_error *error)
+{
+    size_t size = name ? strlen(name) : 0;
+    if (size < least) return mn_fail(error, MNEME_ERR_RECORD, "a record without %s", what);
+    if (size > MN_ID_MAX)
+        return mn_fail(error, MNEME_ERR_RECORD, "%s \"%.40s...\" has %zu bytes; at most %u", what, name, size, MN_ID_MAX);
+    if (name && !mn_utf8_valid(name, size))
+        return mn_fail(error, MNEME_ERR_RECORD, "%s \"%.40s\" is not valid UTF-8", what, name);
+    return MNEME_OK;
+}
+
+static mneme_status check_vector(const mneme_record *record, mneme_error *error)
+{
+    if (!record->vector) return MNEME_OK;
+    if (record->dimension < 1 || record->dimension > 65536)
+        return mn_fail(error, MNEME_ERR_DIMENSION, "record \"%s\": a vector of dimension %u; it must be 1 to 65536",
+                       record->id, record->dimension);
+    double squares = 0;
+    for (uint32_t i = 0; i < record->dimension; i++) {
+        if (!isfinite(record->vector[i]))
+            return mn_fail(error, MNEME_ERR_RECORD, "record \"%s\": element %u of the vector is not a number", record->id, i);
+        squares += (double)record->vector[i] * (double)record->vector[i];
+    }
+    if (!(squares > 0)) return mn_fail(error, MNEME_ERR_RECORD, "record \"%s\": a vector of length 0", record->id);
+    return MNEME_OK;
+}
+
+static mneme_status check_metadata(const mneme_record *record, mneme_error *error)
+{
+    if (!record->metadata) return MNEME_OK;
+    json_error_t problem;
+    json_t *metadata = json_loads(record->metadata, JSON_REJECT_DUPLICATES, &problem);
+    bool is_object = json_is_object(metadata);
+    json_decref(metadata);
+    if (is_object) return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_RECORD, "record \"%s\": metadata: %s", record->id,
+                   metadata ? "not a JSON object" : problem.text);
+}
+
+static mneme_status check_record(const add_job *job, const mneme_record *record, mneme_error *error)
+{
+    mneme_status status = check_name("an id", record->id, 1, error);
+    if (status == MNEME_OK) status = check_name("namespace", record->name_space, 0, error);
+    if (status == MNEME_OK) status = check_name("session", record->session, 0, error);
+    if (status == MNEME_OK) status = check_vector(record, error);
+    if (status == MNEME_OK) status = check_metadata(record, error);
+    if (status != MNEME_OK) return status;
+    size_t limit = (size_t)job->memory->values.index_max_record_mib << 20;
+    size_t size = record->text ? (record->text_size ? record->text_size : strlen(record->text)) : 0;
+    if (size > limit)
+        return mn_fail(error, MNEME_ERR_TOO_LARGE, "record \"%s\" has %zu bytes; index.max_record_mib allows %zu", record->id,
+                       size, limit);
+    return MNEME_OK;
+}
+
+/* A text as it may be stored: itself, or a repaired copy in the arena. */
+static mneme_status repair_text(add_job *job, const char *text, size_t size, const char **out, size_t *out_size,
+                                mneme_error *error)
+{
+    *out = text;
+    *out_size = size;
+    if (!text || mn_utf8_valid(text, size)) return MNEME_OK;
+    mn_buffer repaired = {0};
+    job->result->replaced_characters += mn_utf8_repair(text, size, &repaired);
+    *out = repaired.failed ? NULL : mn_arena_copy(&job->arena, repaired.data, repaired.size);
+    *out_size = repaired.size;
+    mn_buffer_free(&repaired);
+    return *out ? MNEME_OK : mn_fail_memory(error, "text");
+}
+
+static mneme_status repair_name(add_job *job, const char **name, mneme_error *error)
+{
+    size_t size = 0;
+    if (*name && !**name) *name = NULL; /* "" is none */
+    return repair_text(job, *name, *name ? strlen(*name) : 0, name, &size, error);
+}
+
+/* Own vectors are stored at unit length. */
+static mneme_status scale_vector(add_job *job, mneme_record *record, mneme_error *error)
+{
+    if (!record->vector) return MNEME_OK;
+    float *unit = mn_arena_array(&job->arena, record->dimension, sizeof *unit);
+    if (!unit) return mn_fail_memory(error, "vector");
+    double squares = 0;
+    for (uint32_t i = 0; i < record->dimension; i++) squares += (double)record->vector[i] * (double)record->vector[i];
+    double scale = 1.0 / sqrt(squares);
+    for (uint32_t i = 0; i < record->dimension; i++) unit[i] = (float)((double)record->vector[i] * scale);
+    record->vector = unit;
+    return MNEME_OK;
+}
+
+/* Everything that decides what is stored: equal hashes mean that there is nothing to do. */
+static void hash_record(const add_job *job, draft *d)
+{
+    const mneme_record *r = &d->record;
+    const mn_settings_values *values = &job->memory->values;
+    const char *strings[] = {r->title, r->session, r->speaker, r->metadata, r->source};
+    int64_t numbers[] = {r->has_time, r->has_time ? r->time_ms : 0, r->vector ? (int64_t)r->dimension : 0,
+                         r->vector ? 0 : values->chunk_max_tokens, r->vector ? 0 : values->chunk_overlap_tokens};
+    XXH3_state_t state;
+    XXH3_128bits_reset(&state);
+    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
+        char mark = strings[i] ? 's' : '-';
+        XXH3_128bits_update(&state, &mark, 1);
+        if (strings[i]) XXH3_128bits_update(&state, strings[i], strlen(strings[i]) + 1);
+    }
+    XXH3_128bits_update(&state, numbers, sizeof numbers);
+    if (r->vector) XXH3_128bits_update(&state, r->vector, r->dimension * sizeof *r->vector);
+    XXH3_128bits_update(&state, r->text, r->text_size);
+    XXH128_hash_t hash = XXH3_128bits_digest(&state);
+    d->hash[0] = hash.low64;
+    d->hash[1] = hash.high64;
+}
+
+static mneme_status prepare(add_job *job, const mneme_record *record, draft *d, mneme_error *error)
+{
+    mneme_status status = check_record(job, record, error);
+    if (status != MNEME_OK) return status;
+    d->record = *record;
+    if (!d->record.text) d->record.text = "";
+    if (d->record.text_size == 0) d->record.text_size = strlen(d->record.text);
+    status = repair_text(job, d->record.text, d->record.text_size, &d->record.text, &d->record.text_size, error);
+    if (status == MNEME_OK) status = repair_name(job, &d->record.title, error);
+    if (status == MNEME_OK) status = repair_name(job, &d->record.speaker, error);
+    if (status == MNEME_OK) status = repair_name(job, &d->record.source, error);
+    if (status == MNEME_OK) status = repair_name(job, &d->record.session, error);
+    if (status == MNEME_OK) status = scale_vector(job, &d->record, error);
+    if (status == MNEME_OK) hash_record(job, d);
+    return status;
+}
+
+/* A record that cannot be stored: report it and go on, or end the call when strict. */
+static mneme_status refuse(add_job *job, size_t index, const mneme_error *reason, mneme_error *error)
+{
+    job->result->refused++;
+    if (job->options->refused) job->options->refused(job->options->context, index, reason);
+    if (!job->options->strict && reason->code != MNEME_ERR_MEMORY) return MNEME_OK;
+    if (error) *error = *reason;
+    return reason->code;
+}
+
+static mneme_status prepare_all(add_job *job, const mneme_record *records, size_t n, mneme_error *error)
+{
+    job->drafts = mn_arena_array(&job->arena, n, sizeof *job->drafts);
+    mneme_status status = job->drafts ? MNEME_OK : mn_fail_memory(error, "records");
+    for (size_t i = 0; i < n && status == MNEME_OK; i++) {
+        mneme_error reason = {0};
+        draft *d = &job->drafts[job->n_drafts];
+        *d = (draft){.index = i};
+        if (prepare(job, &records[i], d, &reason) == MNEME_OK) job->n_drafts++;
+        else status = refuse(job, i, &reason, error);
+    }
+    return status;
+}
+
+/* ---- skip what is unchanged ------------------------------------------------------------------------------------ */
+
+typedef struct id_place {
+    uint64_t hash;
+    size_t draft;
+} id_place;
+
+static int by_hash(const void *left, const void *right)
+{
+    uint64_t a = ((const id_place *)left)->hash, b = ((const id_place *)right)->hash;
+    return a < b ? -1 : a > b;
+}
+
+static const char *name_or_empty(const char *name)
+{
+    return name ? name : "";
+}
+
+static mneme_status mark_repeated(add_job *job, mneme_error *error)
+{
+    id_place *places = mn_arena_array(&job->arena, job->n_drafts, sizeof *places);
+    if (!places) return mn_fail_memory(error, "records");
+    for (size_t i = 0; i < job->n_drafts; i++) {
+        const mneme_record *r = &job->drafts[i].record;
+        const char *space = name_or_empty(r->name_space);
+        uint64_t hash = XXH3_64bits_withSeed(r->id, strlen(r->id), XXH3_64bits(space, strlen(space)));
+        places[i] = (id_place){.hash = hash, .draft = i};
+    }
+    qsort(places, job->n_drafts, sizeof *places, by_hash);
+    for (size_t i = 1; i < job->n_drafts; i++)
+        if (places[i].hash == places[i - 1].hash)
+            job->drafts[places[i].draft].repeated = job->drafts[places[i - 1].draft].repeated = true;
+    return MNEME_OK;
+}
+
+static mneme_status compare_with_store(mn_read *read, draft *d, mneme_error *error)
+{
+    mn_namespace space;
+    uint32_t rec = 0;
+    mn_record old;
+    mneme_status status = mn_read_namespace(read, name_or_empty(d->record.name_space), &space, error);
+    if (status == MNEME_OK) d->dimension = space.dimension;
+    if (status == MNEME_OK) status = mn_read_find(read, space.ns, d->record.id, &rec, error);
+    if (status == MNEME_OK) status = mn_read_record(read, space.ns, rec, &old, error);
+    if (status == MNEME_ERR_NOT_FOUND) return MNEME_OK;
+    if (status != MNEME_OK) return status;
+    d->exists = true;
+    d->left_out = !d->repeated && old.hash[0] == d->hash[0] && old.hash[1] == d->hash[1];
+    return MNEME_OK;
+}
+
+static mneme_status skip_unchanged(add_job *job, mneme_error *error)
+{
+    mneme_status status = mark_repeated(job, error);
+    mn_read *read = NULL;
+    if (status == MNEME_OK) status = mn_read_begin(job->memory->store, &read, error);
+    if (status != MNEME_OK) return status;
+    for (size_t i = 0; i < job->n_drafts && status == MNEME_OK; i++) {
+        status = compare_with_store(read, &job->drafts[i], error);
+        if (job->drafts[i].left_out) job->result->unchanged++;
+    }
+    job->result->generation = mn_read_generation(read);
+    mn_read_end(read);
+    return status;
+}
+
+/* All vectors of a namespace have one dimension: the store's, else that of the first record for it in this call. */
+static mneme_status refuse_wrong_dimensions(add_job *job, mneme_error *error)
+{
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0; i < job->n_drafts && status == MNEME_OK; i++) {
+        draft *d = &job->drafts[i];
+        if (d->left_out) continue;
+        if (!d->record.vector && !job->encoder) status = mn_memory_encoder(job->memory, &job->encoder, error);
+        if (status != MNEME_OK) return status;
+        uint32_t has = d->record.vector ? d->record.dimension : mn_encoder_info(job->encoder->encoder)->dimension;
+        for (size_t j = 0; j < i && d->dimension == 0; j++) {
+            const draft *before = &job->drafts[j];
+            bool same = strcmp(name_or_empty(before->record.name_space), name_or_empty(d->record.name_space)) == 0;
+            if (same && !before->left_out) d->dimension = before->dimension;
+        }
+        if (d->dimension == 0) d->dimension = has;
+        if (d->dimension == has) continue;
+        mneme_error reason;
+        mn_fail(&reason, MNEME_ERR_DIMENSION, "record \"%s\": a vector of dimension %u in a namespace of dimension %u",
+                d->record.id, has, d->dimension);
+        d->left_out = true;
+        status = refuse(job, d->index, &reason, error);
+    }
+    return status;
+}
+
+static void count_changes(add_job *job)
+{
+    for (size_t i = 0; i < job->n_drafts; i++) {
+        const draft *d = &job->drafts[i];
+        if (d->left_out) continue;
+        if (d->exists) job->result->updated++;
+        else job->result->added++;
+    }
+}
+
+/* ---- chunk and encode ------------------------------------------------------------------------------------------- */
+
+static mneme_status append_chunk(add_job *job, mn_new_chunk chunk, const char *text, size_t size, mneme_error *error)
+{
+    if (job->n_chunks == job->chunk_capacity) {
+        size_t capacity = job->chunk_capacity ? job->chunk_capacity * 2 : 256;
+        mn_new_chunk *chunks = mn_realloc_array(job->chunks, capacity, sizeof *chunks);
+        if (chunks) job->chunks = chunks;
+        const char **texts = mn_realloc_array((void *)job->texts, capacity, sizeof *texts);
+        if (texts) job->texts = texts;
+        size_t *sizes = mn_realloc_array(job->sizes, capacity, sizeof *sizes);
+        if (sizes) job->sizes = sizes;
+        if (!chunks || !texts || !sizes) return mn_fail_memory(error, "chunks");
+        job->chunk_capacity = capacity;
+    }
+    job->chunks[job->n_chunks] = chunk;
+    job->texts[job->n_chunks] = text;
+    job->sizes[job->n_chunks++] = size;
+    return MNEME_OK;
+}
+
+/* The chunk's text with the header before it, as it is encoded. */
+static mneme_status append_encoded_chunk(add_job *job, const draft *d, const mn_buffer *header, uint64_t start,
+                                         uint64_t end, mneme_error *error)
+{
+    mn_new_chunk chunk = {.start = (uint32_t)start, .end = (uint32_t)end};
+    size_t size = (size_t)(end - start);
+    const char *text = d->record.text + start;
+    if (header->size == 0) return append_chunk(job, chunk, text, size, error);
+    char *whole = mn_arena_alloc(&job->arena, header->size + size);
+    if (!whole) return mn_fail_memory(error, "chunks");
+    memcpy(whole, header->data, header->size);
+    memcpy(whole + header->size, text, size);
+    return append_chunk(job, chunk, whole, header->size + size, error);
+}
+
+/* How long chunks may be, so that prompt, header and chunk fit the window. A header takes at most half of it. */
+static mneme_status chunk_limits(const add_job *job, const mn_buffer *header, mn_chunk_options *out, mneme_error *error)
+{
+    const mn_settings_values *values = &job->memory->values;
+    uint32_t window = mn_encoder_info(job->encoder->encoder)->max_tokens;
+    uint32_t overhead = mn_encoder_overhead(job->encoder->encoder, MNEME_TEXT_PASSAGE);
+    uint32_t room = window > overhead + 8 ? window - overhead : 8;
+    uint64_t header_tokens = 0;
+    mneme_status status = mneme_count_tokens(job->encoder, header->size ? header->data : "", header->size, &header_tokens,
+                                             error);
+    if (status != MNEME_OK) return status;
+    uint32_t limit = header_tokens < room / 2 ? room - (uint32_t)header_tokens : room / 2;
+    uint32_t wanted = (uint32_t)values->chunk_max_tokens;
+    out->max_tokens = wanted && wanted < limit ? wanted : limit;
+    uint32_t overlap = (uint32_t)values->chunk_overlap_tokens;
+    out->overlap_tokens = overlap < out->max_tokens / 2 ? overlap : (out->max_tokens - 1) / 2;
+    return MNEME_OK;
+}
+
+static mneme_status chunk_text(add_job *job, const draft *d, mneme_error *error)
+{
+    mn_buffer header = {0};
+    mn_chunk_spans spans = {0};
+    mn_chunk_options limits;
+    mn_record_header(d->record.title, d->record.speaker, &header);
+    mneme_status status = header.failed ? mn_fail_memory(error, "chunks") : chunk_limits(job, &header, &limits, error);
+    if (status == MNEME_OK)
+        status = mn_chunk_text(mn_encoder_tokenizer(job->encoder->encoder), d->record.text, d->record.text_size, &limits,
+                               &spans, error);
+    for (size_t i = 0; i < spans.n && status == MNEME_OK; i++)
+        status = append_encoded_chunk(job, d, &header, spans.items[i].start, spans.items[i].end, error);
+    /* A title alone is worth finding, too. */
+    if (status == MNEME_OK && spans.n == 0 && d->record.title) status = append_encoded_chunk(job, d, &header, 0, 0, error);
+    mn_chunk_spans_free(&spans);
+    mn_buffer_free(&header);
+    return status;
+}
+
+static mneme_status chunk_all(add_job *job, mneme_error *error)
+{
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0; i < job->n_drafts && status == MNEME_OK; i++) {
+        draft *d = &job->drafts[i];
+        if (d->left_out) continue;
+        d->first_chunk = job->n_chunks;
+        if (d->record.vector) {
+            mn_new_chunk whole = {.start = 0, .end = (uint32_t)d->record.text_size, .vector = d->record.vector};
+            status = append_chunk(job, whole, NULL, 0, error);
+        } else {
+            status = chunk_text(job, d, error);
+        }
+        d->n_chunks = job->n_chunks - d->first_chunk;
+    }
+    job->result->chunks = job->n_chunks;
+    return status;
+}
+
+/* Encode the chunks that have no vector of their own; they are brought together first. */
+static mneme_status encode_all(add_job *job, mneme_error *error)
+{
+    if (!job->encoder) return MNEME_OK;
+    size_t dimension = mn_encoder_info(job->encoder->encoder)->dimension, n = 0, bytes = 0;
+    size_t *places = mn_arena_array(&job->arena, job->n_chunks, sizeof *places);
+    if (!places || !mn_multiply(job->n_chunks, dimension, &bytes)) return mn_fail_memory(error, "vectors");
+    job->vectors = mn_alloc_array(bytes, sizeof *job->vectors);
+    if (!job->vectors) return mn_fail_memory(error, "vectors");
+    for (size_t i = 0; i < job->n_chunks; i++) {
+        if (!job->texts[i]) continue;
+        job->texts[n] = job->texts[i];
+        job->sizes[n] = job->sizes[i];
+        places[n++] = i;
+    }
+    mneme_status status = mn_encoder_encode(job->encoder->encoder, job->texts, job->sizes, n, MNEME_TEXT_PASSAGE,
+                                            job->vectors, job->options->progress, job->options->context, error);
+    for (size_t i = 0; i < n; i++) job->chunks[places[i]].vector = job->vectors + i * dimension;
+    return status;
+}
+
+/* ---- store --------------------------------------------------------------------------------------------------------- */
+
+static mneme_status write_all(void *context, mn_write *write, mneme_error *error)
+{
+    add_job *job = context;
+    mneme_status status = MNEME_OK;
+    if (job->encoder) {
+        mn_encoder_stamp stamp = mn_memory_stamp(job->encoder);
+        status = mn_write_encoder(write, &stamp, error);
+    }
+    for (size_t i = 0; i < job->n_drafts && status == MNEME_OK; i++) {
+        const draft *d = &job->drafts[i];
+        if (d->left_out) continue;
+        const mn_new_record record = {.record = &d->record,
+                                      .hash = {d->hash[0], d->hash[1]},
+                                      .chunks = job->chunks + d->first_chunk,
+                                      .n_chunks = (uint32_t)d->n_chunks,
+                                      .dimension = d->n_chunks ? d->dimension : 0};
+        status = mn_write_put(write, &record, error);
+    }
+    return status;
+}
+
+static void free_job(add_job *job)
+{
+    mn_free(job->vectors);
+    mn_free(job->chunks);
+    mn_free((void *)job->texts);
+    mn_free(job->sizes);
+    mn_arena_free(&job->arena);
+}
+
+mneme_status mneme_add(mneme *memory, const mneme_record *records, size_t n, const mneme_add_options *options,
+                       mneme_add_result *result, mneme_error *error)
+{
+    static const mneme_add_options defaults = MNEME_ADD_OPTIONS_INIT;
+    mneme_add_result own;
+    if (!result) result = &own;
+    *result = (mneme_add_result){0};
+    add_job job = {.memory = memory, .options = options ? options : &defaults, .result = result};
+    mneme_status status = prepare_all(&job, records, n, error);
+    if (status == MNEME_OK) status = skip_unchanged(&job, error);
+    if (status == MNEME_OK) status = refuse_wrong_dimensions(&job, error);
+    if (status == MNEME_OK) count_changes(&job);
+    bool nothing = result->added + result->updated == 0 || job.options->dry_run;
+    if (status == MNEME_OK && !nothing) status = chunk_all(&job, error);
+    if (status == MNEME_OK && !nothing) status = encode_all(&job, error);
+    if (status == MNEME_OK && !nothing)
+        status = mn_store_update(memory->store, write_all, &job, &result->generation, error);
+    if (status != MNEME_OK) result->added = result->updated = result->unchanged = result->chunks = 0;
+    free_job(&job);
+    return status;
+}

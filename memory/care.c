@@ -1,0 +1,73 @@
+/* care.c -- statistics and the check. */
+#include "memory/memory.h"
+
+#include <string.h>
+
+typedef struct stats_block {
+    mneme_stats stats; /* first: what the caller sees */
+    mn_arena arena;
+} stats_block;
+
+void mneme_stats_free(mneme_stats *stats)
+{
+    if (!stats) return;
+    stats_block *block = (stats_block *)stats;
+    mn_arena_free(&block->arena);
+    mn_free(block);
+}
+
+static mneme_status fill_stats(mneme *memory, mn_read *read, stats_block *block, mneme_error *error)
+{
+    mn_arena *arena = &block->arena;
+    mn_encoder_stamp stamp;
+    mn_namespace *spaces = NULL;
+    size_t n = 0;
+    mneme_status status = mn_read_encoder(read, &stamp, error);
+    if (status == MNEME_OK) status = mn_read_namespaces(read, arena, &spaces, &n, error);
+    if (status != MNEME_OK) return status;
+    mneme_namespace_stats *items = mn_arena_array(arena, n, sizeof *items);
+    block->stats = (mneme_stats){.generation = mn_read_generation(read),
+                                 .bytes_on_disk = mn_store_bytes_on_disk(memory->store),
+                                 .format = MN_STORE_FORMAT,
+                                 .path = mn_arena_strdup(arena, mn_store_path(memory->store)),
+                                 .encoder = mn_arena_strdup(arena, stamp.name),
+                                 .fingerprint = stamp.fingerprint,
+                                 .language = mn_arena_strdup(arena, mn_store_language(memory->store)),
+                                 .n_namespaces = n,
+                                 .namespaces = items};
+    if (!items || !block->stats.path || !block->stats.encoder || !block->stats.language)
+        return mn_fail_memory(error, "statistics");
+    for (size_t i = 0; i < n; i++) {
+        items[i] = (mneme_namespace_stats){.name = mn_arena_strdup(arena, spaces[i].name),
+                                           .dimension = spaces[i].dimension,
+                                           .records = spaces[i].n_records,
+                                           .chunks = spaces[i].n_chunks,
+                                           .terms = spaces[i].n_terms,
+                                           .sessions = spaces[i].n_sessions};
+        if (!items[i].name) return mn_fail_memory(error, "statistics");
+        block->stats.records += items[i].records;
+        block->stats.chunks += items[i].chunks;
+    }
+    return MNEME_OK;
+}
+
+mneme_status mneme_get_stats(mneme *memory, mneme_stats **out, mneme_error *error)
+{
+    *out = NULL;
+    mn_read *read = NULL;
+    mneme_status status = mn_read_begin(memory->store, &read, error);
+    if (status != MNEME_OK) return status;
+    stats_block *block = mn_alloc_zeroed(1, sizeof *block);
+    status = block ? fill_stats(memory, read, block, error) : mn_fail_memory(error, "statistics");
+    mn_read_end(read);
+    if (status == MNEME_OK) *out = &block->stats;
+    else if (block) mneme_stats_free(&block->stats);
+    return status;
+}
+
+mneme_status mneme_check(mneme *memory, void (*problem)(void *context, const char *line), mneme_progress progress,
+                         void *context, mneme_check_report *report, mneme_error *error)
+{
+    mneme_check_report own;
+    return mn_store_check(memory->store, problem, progress, context, report ? report : &own, error);
+}

@@ -1,0 +1,222 @@
+/* memory.c -- opening and closing a memory, and its encoder, which is loaded when something must be encoded. */
+#include "memory/memory.h"
+
+#include "common/cpu.h"
+#include "common/file.h"
+
+#include <string.h>
+
+/* FAISS is built for one processor level (scripts/setup); its code must not run on less. */
+static mneme_status check_processor(mneme_error *error)
+{
+    mn_cpu_level needed = strcmp(MN_FAISS_LEVEL, "avx512") == 0 ? MN_CPU_AVX512
+                          : strcmp(MN_FAISS_LEVEL, "avx2") == 0 ? MN_CPU_AVX2
+                                                                : MN_CPU_GENERIC;
+    if (mn_cpu_detect() >= needed) return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_UNSUPPORTED,
+                   "this mneme was built for processors with %s, which this one lacks; run scripts/setup here to build again",
+                   MN_FAISS_LEVEL);
+}
+
+/* Settings of the caller's, copied, or the defaults with what the environment says. */
+static mneme_status own_settings(const mneme_settings *given, mneme_settings **out, mneme_error *error)
+{
+    if (given) return mn_settings_copy(given, out, error);
+    mneme_status status = mneme_settings_new(out, error);
+    if (status == MNEME_OK) status = mneme_settings_load_environment(*out, error);
+    if (status != MNEME_OK) {
+        mneme_settings_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+static mneme_status open_parts(mneme *memory, const char *path, unsigned flags, mneme_error *error)
+{
+    const mn_settings_values *values = &memory->values;
+    const mn_store_options options = {.read_only = (flags & MNEME_OPEN_READ_ONLY) != 0,
+                                      .existing = (flags & (MNEME_OPEN_READ_ONLY | MNEME_OPEN_EXISTING)) != 0,
+                                      .map_bytes = (uint64_t)values->store_map_gib << 30,
+                                      .language = values->lexical_language};
+    mneme_status status = mn_store_open(path, &options, &memory->store, error);
+    if (status == MNEME_OK) status = mn_analyzer_open(mn_store_language(memory->store), &memory->analyzer, error);
+    if (status == MNEME_OK) mn_store_set_analyzer(memory->store, mn_analyzer_run, memory->analyzer);
+    return status;
+}
+
+mneme_status mneme_open(const char *path, const mneme_settings *settings, unsigned flags, mneme **out,
+                        mneme_error *error)
+{
+    *out = NULL;
+    if (!path || !*path) return mn_fail(error, MNEME_ERR_USAGE, "no directory given for the store");
+    mneme_status status = check_processor(error);
+    if (status != MNEME_OK) return status;
+    mneme *memory = mn_alloc_zeroed(1, sizeof *memory);
+    if (!memory) return mn_fail_memory(error, "memory");
+    pthread_mutex_init(&memory->encoder_lock, NULL);
+    status = own_settings(settings, &memory->settings, error);
+    if (status == MNEME_OK) {
+        mn_settings_values_get(memory->settings, &memory->values);
+        status = open_parts(memory, path, flags, error);
+    }
+    if (status != MNEME_OK) mneme_close(memory);
+    else *out = memory;
+    return status;
+}
+
+void mneme_close(mneme *memory)
+{
+    if (!memory) return;
+    mneme_encoder_close(memory->encoder);
+    mn_store_close(memory->store);
+    mn_analyzer_close(memory->analyzer);
+    mneme_settings_free(memory->settings);
+    pthread_mutex_destroy(&memory->encoder_lock);
+    mn_free(memory);
+}
+
+void mneme_set_clock(mneme *memory, mneme_clock clock, void *context)
+{
+    mn_store_set_clock(memory->store, clock, context);
+}
+
+/* ---- the encoder -------------------------------------------------------------------------------------------- */
+
+/* The folder of the model that the settings name: a path, or a name looked up in encoder.path. *out: owned. */
+static mneme_status find_model(const mn_settings_values *values, char **out, mneme_error *error)
+{
+    const char *model = values->encoder_model;
+    *out = NULL;
+    if (strchr(model, '/')) {
+        *out = mn_strdup(model);
+        return *out ? MNEME_OK : mn_fail_memory(error, "model path");
+    }
+    for (const char *at = values->encoder_path; *at;) {
+        size_t size = strcspn(at, ":");
+        char *folder = mn_strndup(at, size);
+        char *path = folder ? mn_path_join(folder, model) : NULL;
+        mn_free(folder);
+        if (!path) return mn_fail_memory(error, "model path");
+        if (size > 0 && mn_is_directory(path)) {
+            *out = path;
+            return MNEME_OK;
+        }
+        mn_free(path);
+        at += size;
+        if (*at == ':') at++;
+    }
+    return mn_fail(error, MNEME_ERR_MODEL,
+                   "model \"%s\" is not in %s; scripts/setup fetches the default one, encoder.model may name a folder", model,
+                   *values->encoder_path ? values->encoder_path : "encoder.path, which is empty");
+}
+
+static mneme_status open_encoder(const mn_settings_values *values, mneme_encoder **out, mneme_error *error)
+{
+    *out = NULL;
+    char *folder = NULL;
+    mneme_status status = find_model(values, &folder, error);
+    if (status != MNEME_OK) return status;
+    mneme_encoder *encoder = mn_alloc_zeroed(1, sizeof *encoder);
+    if (!encoder) status = mn_fail_memory(error, "encoder");
+    const mn_encoder_options options = {.folder = folder,
+                                        .precision = values->encoder_precision,
+                                        .kernels = values->encoder_kernels,
+                                        .threads = (unsigned)values->encoder_threads};
+    if (status == MNEME_OK) status = mn_encoder_open(&options, &encoder->encoder, error);
+    mn_free(folder);
+    if (status != MNEME_OK) mneme_encoder_close(encoder);
+    else *out = encoder;
+    return status;
+}
+
+mneme_status mneme_encoder_open(const mneme_settings *settings, mneme_encoder **out, mneme_error *error)
+{
+    *out = NULL;
+    mneme_settings *own = NULL;
+    mneme_status status = own_settings(settings, &own, error);
+    if (status != MNEME_OK) return status;
+    mn_settings_values values;
+    mn_settings_values_get(own, &values);
+    status = open_encoder(&values, out, error);
+    mneme_settings_free(own);
+    return status;
+}
+
+void mneme_encoder_close(mneme_encoder *encoder)
+{
+    if (!encoder) return;
+    mn_encoder_close(encoder->encoder);
+    mn_free(encoder);
+}
+
+mneme_encoder_info mneme_encoder_get_info(const mneme_encoder *encoder)
+{
+    return *mn_encoder_info(encoder->encoder);
+}
+
+mneme_status mneme_encode(const mneme_encoder *encoder, const char *const *texts, const size_t *sizes, size_t n,
+                          mneme_text_kind kind, float *vectors, mneme_error *error)
+{
+    return mn_encoder_encode(encoder->encoder, texts, sizes, n, kind, vectors, NULL, NULL, error);
+}
+
+mneme_status mneme_count_tokens(const mneme_encoder *encoder, const char *text, size_t size, uint64_t *n_tokens,
+                                mneme_error *error)
+{
+    mn_tokens tokens = {0};
+    *n_tokens = 0;
+    mneme_status status =
+        mn_tokenizer_encode(mn_encoder_tokenizer(encoder->encoder), text, size, SIZE_MAX, &tokens, error);
+    if (status == MNEME_OK) *n_tokens = tokens.n;
+    mn_tokens_free(&tokens);
+    return status;
+}
+
+mn_encoder_stamp mn_memory_stamp(const mneme_encoder *encoder)
+{
+    const mneme_encoder_info *info = mn_encoder_info(encoder->encoder);
+    return (mn_encoder_stamp){.name = info->name, .fingerprint = info->fingerprint, .dimension = info->dimension};
+}
+
+/* Refuse an encoder whose vectors would not mean what the stored ones mean. */
+static mneme_status check_stamp(mneme *memory, const mneme_encoder *encoder, mneme_error *error)
+{
+    mn_read *read = NULL;
+    mn_encoder_stamp stored, now = mn_memory_stamp(encoder);
+    mneme_status status = mn_read_begin(memory->store, &read, error);
+    if (status != MNEME_OK) return status;
+    status = mn_read_encoder(read, &stored, error);
+    if (status == MNEME_OK && *stored.name && stored.fingerprint != now.fingerprint)
+        status = mn_fail(error, MNEME_ERR_ENCODER,
+                         "store %s was made with encoder %s (%016llx), not with %s (%016llx); set encoder.model to it, "
+                         "or index into a new store",
+                         mn_store_path(memory->store), stored.name, (unsigned long long)stored.fingerprint, now.name,
+                         (unsigned long long)now.fingerprint);
+    mn_read_end(read);
+    return status;
+}
+
+mneme_status mn_memory_encoder(mneme *memory, mneme_encoder **out, mneme_error *error)
+{
+    *out = NULL;
+    mneme_status status = MNEME_OK;
+    pthread_mutex_lock(&memory->encoder_lock);
+    if (!memory->encoder) {
+        mneme_encoder *encoder = NULL;
+        status = open_encoder(&memory->values, &encoder, error);
+        if (status == MNEME_OK) status = check_stamp(memory, encoder, error);
+        if (status == MNEME_OK) memory->encoder = encoder;
+        else mneme_encoder_close(encoder);
+    }
+    *out = memory->encoder;
+    pthread_mutex_unlock(&memory->encoder_lock);
+    return status;
+}
+
+mneme_status mneme_get_encoder(mneme *memory, const mneme_encoder **out, mneme_error *error)
+{
+    mneme_encoder *encoder = NULL;
+    mneme_status status = mn_memory_encoder(memory, &encoder, error);
+    *out = encoder;
+    return status;
+}

@@ -1,0 +1,67 @@
+/* memory.h -- what the files of memory/ share: the open store as one object. */
+#ifndef MN_MEMORY_MEMORY_H
+#define MN_MEMORY_MEMORY_H
+
+#include "encoder/encoder.h"
+#include "memory/settings.h"
+#include "memory/where.h"
+#include "memstore/store.h"
+#include "retriever/analyzer.h"
+
+#include <pthread.h>
+
+struct mneme_encoder {
+    mn_encoder *encoder;
+};
+
+struct mneme {
+    mn_store *store;
+    mn_analyzer *analyzer;
+    mneme_settings *settings;
+    mn_settings_values values; /* texts borrowed from settings */
+    pthread_mutex_t encoder_lock; /* guards the filling of encoder */
+    mneme_encoder *encoder;       /* NULL until first needed */
+};
+
+/* The encoder, loaded at the first call; ERR_ENCODER when the store's vectors come from another one. Any thread. */
+mneme_status mn_memory_encoder(mneme *memory, mneme_encoder **out, mneme_error *error);
+
+/* The encoder's stamp for a store's vectors. */
+mn_encoder_stamp mn_memory_stamp(const mneme_encoder *encoder);
+
+/* A mneme_selection made ready: evaluated on records inside a read. */
+typedef struct mn_filter {
+    mneme_selection select;
+    size_t source_size;
+    const mn_where *where; /* NULL = none */
+} mn_filter;
+
+/* arena: keeps the compiled expression. ERR_SYNTAX points at the column. */
+mneme_status mn_filter_compile(const mneme_selection *select, mn_arena *arena, mn_filter *out, mneme_error *error);
+/* Does it leave anything out, apart from namespaces? */
+bool mn_filter_is_open(const mn_filter *filter);
+/* As mn_retrieve_options.accept: context is the mn_filter. The namespace itself is not looked at. */
+bool mn_filter_accepts(void *filter, const char *name_space, const mn_record *record);
+
+/* The namespaces that a selection names, in the arena; none when the one named does not exist. */
+mneme_status mn_selected_namespaces(mn_read *read, const mneme_selection *select, mn_arena *arena, mn_namespace **out,
+                                    size_t *n, mneme_error *error);
+
+/* What mneme_query and mneme_context have in common: the question's embedding, then the ranking inside one read. */
+typedef struct mn_found {
+    mn_arena arena; /* everything below lives here */
+    mn_read *read;  /* open: end it with mn_found_end */
+    mn_namespace *namespaces;
+    size_t n_namespaces;
+    mn_filter filter;
+    struct mn_ranked *ranked;
+    size_t n_ranked;
+    double started; /* monotonic seconds */
+} mn_found;
+
+/* k: hits wanted. found is {0}; mn_found_end in any case. */
+mneme_status mn_find(mneme *memory, const char *question, const mneme_query_options *options, uint32_t k, mn_found *found,
+                     mneme_error *error);
+void mn_found_end(mn_found *found);
+
+#endif

@@ -1,0 +1,291 @@
+/* query.c -- questions: encode, rank inside one read, copy what the caller gets. */
+#include "memory/memory.h"
+
+#include "common/clock.h"
+#include "retriever/retrieve.h"
+#include "retriever/splice.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <string.h>
+
+static mneme_mode mode_of(const mneme *memory, const mneme_query_options *options)
+{
+    if (options->mode != MNEME_MODE_DEFAULT) return options->mode;
+    const char *mode = memory->values.retrieval_mode;
+    return strcmp(mode, "dense") == 0     ? MNEME_MODE_DENSE
+           : strcmp(mode, "lexical") == 0 ? MNEME_MODE_LEXICAL
+                                          : MNEME_MODE_HYBRID;
+}
+
+static bool is_blank(const char *text)
+{
+    while (isspace((unsigned char)*text)) text++;
+    return *text == '\0';
+}
+
+static bool store_has_vectors(mneme *memory)
+{
+    mn_read *read = NULL;
+    mn_encoder_stamp stamp = {.name = ""};
+    if (mn_read_begin(memory->store, &read, NULL) != MNEME_OK) return false;
+    bool has = mn_read_encoder(read, &stamp, NULL) == MNEME_OK && *stamp.name;
+    mn_read_end(read);
+    return has;
+}
+
+static mneme_status own_vector(const mneme_query_options *options, float *unit, mneme_error *error)
+{
+    double squares = 0;
+    for (uint32_t i = 0; i < options->dimension; i++) squares += (double)options->vector[i] * (double)options->vector[i];
+    if (!(squares > 0) || !isfinite(squares))
+        return mn_fail(error, MNEME_ERR_USAGE, "the question's vector holds NaN or infinity, or has length 0");
+    for (uint32_t i = 0; i < options->dimension; i++) unit[i] = (float)((double)options->vector[i] / sqrt(squares));
+    return MNEME_OK;
+}
+
+/* The question's embedding in the arena; NULL when words alone are asked, or there is nothing to compare with. */
+static mneme_status embed_question(mneme *memory, const char *text, const mneme_query_options *options, mn_found *found,
+                                   mn_question *question, mneme_error *error)
+{
+    bool lexical = mode_of(memory, options) == MNEME_MODE_LEXICAL;
+    if (lexical || (!options->vector && (is_blank(text) || !store_has_vectors(memory)))) return MNEME_OK;
+    mneme_encoder *encoder = NULL;
+    mneme_status status = options->vector ? MNEME_OK : mn_memory_encoder(memory, &encoder, error);
+    if (status != MNEME_OK) return status;
+    question->dimension = encoder ? mn_encoder_info(encoder->encoder)->dimension : options->dimension;
+    float *vector = mn_arena_array(&found->arena, question->dimension, sizeof *vector);
+    if (!vector) return mn_fail_memory(error, "question");
+    question->vector = vector;
+    if (!encoder) return own_vector(options, vector, error);
+    return mn_encoder_encode(encoder->encoder, &text, NULL, 1, MNEME_TEXT_QUERY, vector, NULL, NULL, error);
+}
+
+static mn_retrieve_options retrieve_options(const mneme *memory, const mneme_query_options *options, uint32_t k,
+                                            mn_filter *filter)
+{
+    const mn_settings_values *values = &memory->values;
+    uint32_t candidates = (uint32_t)values->retrieval_candidates;
+    bool filtered = !mn_filter_is_open(filter);
+    return (mn_retrieve_options){.mode = mode_of(memory, options),
+                                 .k = k,
+                                 .n_candidates = candidates > k ? candidates : k,
+                                 .dense_weight = (float)values->retrieval_dense_weight,
+                                 .k1 = (float)values->lexical_k1,
+                                 .b = (float)values->lexical_b,
+                                 .neighbour_share = (float)values->retrieval_neighbour_share,
+                                 .neighbour_reach = (uint32_t)values->retrieval_neighbour_reach,
+                                 .attention_scale = (float)values->retrieval_attention_scale,
+                                 .one_per_record = options->one_per_record,
+                                 .accept = filtered ? mn_filter_accepts : NULL,
+                                 .accept_context = filtered ? filter : NULL};
+}
+
+mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options *options, uint32_t k, mn_found *found,
+                     mneme_error *error)
+{
+    *found = (mn_found){.started = mn_clock_monotonic()};
+    if (!text) text = "";
+    mn_question question = {.text = text,
+                            .text_size = strlen(text),
+                            .analyze = mn_analyzer_run,
+                            .analyze_context = memory->analyzer};
+    mneme_status status = mn_filter_compile(&options->select, &found->arena, &found->filter, error);
+    if (status == MNEME_OK) status = embed_question(memory, text, options, found, &question, error);
+    if (status == MNEME_OK) status = mn_read_begin(memory->store, &found->read, error);
+    if (status == MNEME_OK)
+        status = mn_selected_namespaces(found->read, &options->select, &found->arena, &found->namespaces,
+                                        &found->n_namespaces, error);
+    if (status != MNEME_OK) return status;
+    const mn_retrieve_options how = retrieve_options(memory, options, k, &found->filter);
+    return mn_retrieve(found->read, found->namespaces, found->n_namespaces, &question, &how, &found->arena,
+                       &found->ranked, &found->n_ranked, error);
+}
+
+void mn_found_end(mn_found *found)
+{
+    mn_read_end(found->read);
+    mn_arena_free(&found->arena);
+    *found = (mn_found){0};
+}
+
+/* ---- hits ------------------------------------------------------------------------------------------------------ */
+
+typedef struct hits_block {
+    mneme_hits hits; /* first: what the caller sees */
+    mn_arena arena;
+} hits_block;
+
+void mneme_hits_free(mneme_hits *hits)
+{
+    if (!hits) return;
+    hits_block *block = (hits_block *)hits;
+    mn_arena_free(&block->arena);
+    mn_free(block);
+}
+
+static mneme_status copy_text(mn_read *read, uint32_t ns, uint32_t rec, uint64_t start, uint64_t end, mn_arena *arena,
+                              const char **out, mneme_error *error)
+{
+    mn_buffer text = {0};
+    mneme_status status = mn_read_text(read, ns, rec, start, end, &text, error);
+    if (status == MNEME_OK && text.failed) status = mn_fail_memory(error, "text");
+    if (status == MNEME_OK && !(*out = mn_arena_copy(arena, text.data, text.size))) status = mn_fail_memory(error, "text");
+    mn_buffer_free(&text);
+    return status;
+}
+
+static mneme_status fill_hit(const mn_found *found, const mn_ranked *ranked, mn_arena *arena, mneme_hit *hit,
+                             mneme_error *error)
+{
+    const mn_namespace *space = &found->namespaces[ranked->ns_index];
+    mn_record record;
+    mn_rows rows;
+    mneme_status status = mn_read_record(found->read, space->ns, ranked->rec, &record, error);
+    if (status == MNEME_OK) status = mn_read_rows(found->read, space->ns, arena, &rows, error);
+    if (status != MNEME_OK) return status;
+    const mn_row *row = mn_row_at(&rows, ranked->row);
+    *hit = (mneme_hit){.id = mn_arena_strdup(arena, record.id),
+                       .name_space = mn_arena_strdup(arena, space->name),
+                       .title = mn_arena_strdup(arena, record.title),
+                       .session = mn_arena_strdup(arena, record.session),
+                       .speaker = mn_arena_strdup(arena, record.speaker),
+                       .metadata = mn_arena_strdup(arena, record.metadata),
+                       .source = mn_arena_strdup(arena, record.source),
+                       .has_time = record.has_time,
+                       .time_ms = record.time_ms,
+                       .chunk = ranked->chunk,
+                       .start = row->start,
+                       .end = row->end,
+                       .text_size = row->end - row->start,
+                       .score = ranked->score,
+                       .dense = ranked->dense,
+                       .lexical = ranked->lexical,
+                       .neighbour = ranked->neighbour,
+                       .attention = ranked->attention};
+    if (!hit->id || !hit->name_space) return mn_fail_memory(error, "hit");
+    return copy_text(found->read, space->ns, ranked->rec, row->start, row->end, arena, &hit->text, error);
+}
+
+mneme_status mneme_query(mneme *memory, const char *question, const mneme_query_options *options, mneme_hits **out,
+                         mneme_error *error)
+{
+    static const mneme_query_options defaults = MNEME_QUERY_OPTIONS_INIT;
+    *out = NULL;
+    if (!options) options = &defaults;
+    uint32_t k = options->k ? options->k : (uint32_t)memory->values.retrieval_k;
+    mn_found found;
+    mneme_status status = mn_find(memory, question, options, k, &found, error);
+    hits_block *block = status == MNEME_OK ? mn_alloc_zeroed(1, sizeof *block) : NULL;
+    mneme_hit *items = block ? mn_arena_array(&block->arena, found.n_ranked, sizeof *items) : NULL;
+    if (status == MNEME_OK && !items) status = mn_fail_memory(error, "hits");
+    for (size_t i = 0; i < found.n_ranked && status == MNEME_OK; i++)
+        status = fill_hit(&found, &found.ranked[i], &block->arena, &items[i], error);
+    if (status == MNEME_OK) {
+        block->hits = (mneme_hits){.n = found.n_ranked,
+                                   .items = items,
+                                   .took_ms = (mn_clock_monotonic() - found.started) * 1000.0,
+                                   .generation = mn_read_generation(found.read)};
+        *out = &block->hits;
+    } else if (block) {
+        mneme_hits_free(&block->hits);
+    }
+    mn_found_end(&found);
+    return status;
+}
+
+/* ---- the window ------------------------------------------------------------------------------------------------- */
+
+typedef struct window_block {
+    mneme_window window; /* first: what the caller sees */
+    mn_arena arena;
+    mn_buffer text;
+} window_block;
+
+void mneme_window_free(mneme_window *window)
+{
+    if (!window) return;
+    window_block *block = (window_block *)window;
+    mn_arena_free(&block->arena);
+    mn_buffer_free(&block->text);
+    mn_free(block);
+}
+
+static mneme_status fill_passage(const mn_found *found, const mn_spliced *spliced, window_block *block,
+                                 mneme_passage *passage, mneme_error *error)
+{
+    const mn_namespace *space = &found->namespaces[spliced->ns_index];
+    mn_record record;
+    mneme_status status = mn_read_record(found->read, space->ns, spliced->rec, &record, error);
+    if (status != MNEME_OK) return status;
+    mn_arena *arena = &block->arena;
+    *passage = (mneme_passage){.id = mn_arena_strdup(arena, record.id),
+                               .name_space = mn_arena_strdup(arena, space->name),
+                               .title = mn_arena_strdup(arena, record.title),
+                               .session = mn_arena_strdup(arena, record.session),
+                               .speaker = mn_arena_strdup(arena, record.speaker),
+                               .source = mn_arena_strdup(arena, record.source),
+                               .has_time = record.has_time,
+                               .time_ms = record.time_ms,
+                               .start = spliced->start,
+                               .end = spliced->end,
+                               .text_size = (size_t)(spliced->end - spliced->start),
+                               .weight = spliced->weight};
+    if (!passage->id || !passage->name_space) return mn_fail_memory(error, "passage");
+    return copy_text(found->read, space->ns, spliced->rec, spliced->start, spliced->end, arena, &passage->text, error);
+}
+
+static mneme_status count_tokens(void *context, const char *text, size_t size, uint64_t *n_tokens, mneme_error *error)
+{
+    return mneme_count_tokens(context, text, size, n_tokens, error);
+}
+
+static mneme_status splice_found(mn_found *found, mneme_encoder *encoder, uint32_t budget, window_block *block,
+                                 mneme_error *error)
+{
+    bool filtered = !mn_filter_is_open(&found->filter);
+    const mn_splice_options options = {.budget = budget,
+                                       .count_tokens = count_tokens,
+                                       .count_context = encoder,
+                                       .accept = filtered ? mn_filter_accepts : NULL,
+                                       .accept_context = filtered ? &found->filter : NULL};
+    mn_spliced *spliced = NULL;
+    size_t n = 0;
+    uint32_t tokens = 0;
+    mneme_status status = mn_splice(found->read, found->namespaces, found->ranked, found->n_ranked, &options,
+                                    &found->arena, &block->text, &tokens, &spliced, &n, error);
+    mneme_passage *passages = mn_arena_array(&block->arena, n, sizeof *passages);
+    if (status == MNEME_OK && !passages) status = mn_fail_memory(error, "passages");
+    for (size_t i = 0; i < n && status == MNEME_OK; i++)
+        status = fill_passage(found, &spliced[i], block, &passages[i], error);
+    block->window = (mneme_window){.tokens = tokens,
+                                   .text = block->text.data ? block->text.data : "",
+                                   .text_size = block->text.size,
+                                   .n = n,
+                                   .items = passages,
+                                   .took_ms = (mn_clock_monotonic() - found->started) * 1000.0,
+                                   .generation = mn_read_generation(found->read)};
+    return status;
+}
+
+mneme_status mneme_context(mneme *memory, const char *question, const mneme_context_options *options,
+                           mneme_window **out, mneme_error *error)
+{
+    static const mneme_context_options defaults = MNEME_CONTEXT_OPTIONS_INIT;
+    *out = NULL;
+    if (!options) options = &defaults;
+    uint32_t k = options->query.k ? options->query.k : (uint32_t)memory->values.context_k;
+    uint32_t budget = options->budget ? options->budget : (uint32_t)memory->values.context_budget;
+    mneme_encoder *encoder = NULL; /* its tokenizer counts the budget, in every mode */
+    mneme_status status = mn_memory_encoder(memory, &encoder, error);
+    if (status != MNEME_OK) return status;
+    mn_found found;
+    status = mn_find(memory, question, &options->query, k, &found, error);
+    window_block *block = status == MNEME_OK ? mn_alloc_zeroed(1, sizeof *block) : NULL;
+    if (status == MNEME_OK && !block) status = mn_fail_memory(error, "window");
+    if (status == MNEME_OK) status = splice_found(&found, encoder, budget, block, error);
+    if (status == MNEME_OK) *out = &block->window;
+    else if (block) mneme_window_free(&block->window);
+    mn_found_end(&found);
+    return status;
+}
