@@ -88,8 +88,8 @@ mneme_status mn_fail_errno(mneme_error *error, int errno_value, const char *form
         va_start(arguments, format);
         write_message(error, code, format, arguments);
         va_end(arguments);
-        char reason[128] = "";
-        if (strerror_r(errno_value, reason, sizeof reason) != 0) snprintf(reason, sizeof reason, "errno %d", errno_value);
+        char buffer[128];
+        const char *reason = strerror_r(errno_value, buffer, sizeof buffer); /* the GNU form: never NULL */
         size_t used = strlen(error->message);
         snprintf(error->message + used, sizeof error->message - used, ": %s", reason);
         tidy(error->message, sizeof error->message);
