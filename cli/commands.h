@@ -1,0 +1,15 @@
+/* commands.h -- the list of commands: a new one is a file cli/cmd_<name>.c that defines cli_command_<name>, and a line
+ * here, in the order in which help shows them. */
+#ifndef MN_CLI_COMMANDS_H
+#define MN_CLI_COMMANDS_H
+
+#include "cli/arguments.h"
+
+#define CLI_COMMANDS(X)                                                                                                \
+    X(config)
+
+#define CLI_DECLARE_COMMAND(name) extern const cli_command cli_command_##name;
+CLI_COMMANDS(CLI_DECLARE_COMMAND)
+#undef CLI_DECLARE_COMMAND
+
+#endif

@@ -1,0 +1,35 @@
+/* stop.c -- Ctrl-C and SIGTERM: the first asks, the second ends. */
+#include "cli/stop.h"
+
+#include "cli/output.h"
+
+#include <signal.h>
+#include <string.h>
+
+static volatile sig_atomic_t asked;
+
+static void note(int number)
+{
+    asked = number;
+}
+
+void cli_stop_prepare(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = note;
+    action.sa_flags = (int)(SA_RESTART | SA_RESETHAND); /* the second one finds the ordinary effect */
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool cli_stop_asked(void)
+{
+    return asked != 0;
+}
+
+int cli_stop_code(void)
+{
+    return asked ? CLI_EXIT_SIGNAL + (int)asked : 0;
+}
