@@ -1,0 +1,115 @@
+/* change_log.c -- what each generation did, for whoever keeps something derived from the store.
+ *
+ *     key    generation, 8 bytes big-endian
+ *     value  time in ms (8 bytes), then { ns, rec, removed, first_row, n_rows } x n
+ *
+ * The last LOG_GENERATIONS are kept. */
+#include "memstore/store_internal.h"
+
+#include <string.h>
+
+static key_bytes key_of(uint64_t generation)
+{
+    return key_numbers(2, (uint32_t)(generation >> 32), (uint32_t)generation, 0);
+}
+
+static uint64_t generation_of(const MDB_val *key)
+{
+    return (uint64_t)mn_key_number(key, 0) << 32 | mn_key_number(key, 4);
+}
+
+mneme_status mn_log_change(mn_write *write, change_value change, mneme_error *error)
+{
+    mneme_status status =
+        mn_grow((void **)&write->changes, write->n_changes, &write->change_capacity, sizeof *write->changes, error);
+    if (status == MNEME_OK) write->changes[write->n_changes++] = change;
+    return status;
+}
+
+/* Drop what is older than the log reaches back; each commit adds one entry, so few ever go at once. */
+static mneme_status cut(mn_write *write, uint64_t generation, mneme_error *error)
+{
+    if (generation <= LOG_GENERATIONS) return MNEME_OK;
+    for (;;) {
+        MDB_cursor *cursor = NULL;
+        mneme_status status = mn_cursor_open(&write->read, DB_LOG, &cursor, error);
+        if (status != MNEME_OK) return status;
+        MDB_val key, value;
+        int code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+        uint64_t oldest = code == 0 ? generation_of(&key) : generation;
+        mdb_cursor_close(cursor);
+        if (oldest > generation - LOG_GENERATIONS) return MNEME_OK;
+        key_bytes old = key_of(oldest);
+        status = mn_db_delete(write, DB_LOG, &old, error);
+        if (status != MNEME_OK) return status;
+    }
+}
+
+mneme_status mn_flush_log(mn_write *write, uint64_t generation, mneme_error *error)
+{
+    int64_t now = write->read.store->clock(write->read.store->clock_context);
+    mn_buffer value = {0};
+    mn_buffer_append(&value, &now, sizeof now);
+    mn_buffer_append(&value, write->changes, write->n_changes * sizeof *write->changes);
+    key_bytes key = key_of(generation);
+    mneme_status status = value.failed ? mn_fail_memory(error, "change log")
+                                       : mn_db_put(write, DB_LOG, &key, value.data, value.size, error);
+    mn_buffer_free(&value);
+    return status == MNEME_OK ? cut(write, generation, error) : status;
+}
+
+static mneme_status append_changes(uint64_t generation, const MDB_val *value, mn_arena *arena, mn_change **items,
+                                   size_t *n, size_t *capacity, mneme_error *error)
+{
+    size_t count = (value->mv_size - 8) / sizeof(change_value);
+    int64_t time_ms;
+    memcpy(&time_ms, value->mv_data, sizeof time_ms);
+    if (*n + count > *capacity) {
+        size_t larger = (*n + count) * 2;
+        mn_change *grown = mn_arena_array(arena, larger, sizeof *grown);
+        if (!grown) return mn_fail_memory(error, "change log");
+        if (*n) memcpy(grown, *items, *n * sizeof *grown);
+        *items = grown;
+        *capacity = larger;
+    }
+    for (size_t i = 0; i < count; i++) {
+        change_value c;
+        memcpy(&c, (const char *)value->mv_data + 8 + i * sizeof c, sizeof c);
+        (*items)[(*n)++] = (mn_change){.generation = generation,
+                                       .time_ms = time_ms,
+                                       .ns = c.ns,
+                                       .rec = c.rec,
+                                       .removed = c.removed != 0,
+                                       .first_row = c.first_row,
+                                       .n_rows = c.n_rows};
+    }
+    return MNEME_OK;
+}
+
+mneme_status mn_read_changes(mn_read *read, uint64_t since, mn_arena *arena, mn_change **out, size_t *n, bool *complete,
+                             mneme_error *error)
+{
+    *out = NULL;
+    *n = 0;
+    *complete = true;
+    MDB_cursor *cursor = NULL;
+    mneme_status status = mn_cursor_open(read, DB_LOG, &cursor, error);
+    if (status != MNEME_OK) return status;
+    key_bytes from = key_of(since + 1);
+    MDB_val key = key_value(&from), value;
+    uint64_t expected = since + 1;
+    size_t capacity = 0;
+    int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    for (; code == 0 && status == MNEME_OK; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        uint64_t generation = generation_of(&key);
+        if (generation != expected) *complete = false;
+        expected = generation + 1;
+        if (value.mv_size < 8 || (value.mv_size - 8) % sizeof(change_value) != 0)
+            status = mn_fail(error, MNEME_ERR_DAMAGED, "change log entry %llu is damaged", (unsigned long long)generation);
+        else status = append_changes(generation, &value, arena, out, n, &capacity, error);
+    }
+    if (expected <= read->generation) *complete = false;
+    if (status == MNEME_OK && code != 0 && code != MDB_NOTFOUND) status = mn_lmdb_fail(error, code, "cannot read the store");
+    mdb_cursor_close(cursor);
+    return status;
+}

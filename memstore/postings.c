@@ -1,0 +1,264 @@
+/* postings.c -- for each term the rows that hold it, with counts, in blocks:
+ *
+ *     key    ns | term | 00 | first_row
+ *     value  (row - row before, count) x n as varints; the first row counts from first_row
+ *
+ * LMDB rewrites a value whole, so a list is appended to only while its last block is short (1 KB), then a new block
+ * begins. A write gathers its postings in memory and flushes them sorted by term. */
+#include "memstore/store_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool mn_decode_postings(uint32_t first_row, const MDB_val *value, bool (*visit)(void *context, uint32_t row, uint32_t count),
+                        void *context)
+{
+    const unsigned char *at = value->mv_data, *end = at + value->mv_size;
+    uint64_t row = first_row;
+    bool first = true;
+    while (at < end) {
+        uint64_t delta, count;
+        if (!mn_varint_read(&at, end, &delta) || !mn_varint_read(&at, end, &count)) return false;
+        if ((!first && delta == 0) || delta > UINT32_MAX || count == 0 || count > UINT32_MAX) return false;
+        row += delta;
+        if (row >= MN_NO_ROW) return false;
+        if (!visit(context, (uint32_t)row, (uint32_t)count)) return true;
+        first = false;
+    }
+    return true;
+}
+
+/* ---- reading ---- */
+
+typedef struct posting_list {
+    mn_arena *arena;
+    mn_posting *items;
+    size_t n, capacity;
+    bool failed;
+} posting_list;
+
+static bool append_posting(void *context, uint32_t row, uint32_t count)
+{
+    posting_list *list = context;
+    if (list->n == list->capacity) {
+        size_t capacity = list->capacity ? list->capacity * 2 : 64;
+        mn_posting *items = mn_arena_array(list->arena, capacity, sizeof *items);
+        if (!items) {
+            list->failed = true;
+            return false;
+        }
+        if (list->n) memcpy(items, list->items, list->n * sizeof *items);
+        list->items = items;
+        list->capacity = capacity;
+    }
+    list->items[list->n++] = (mn_posting){.row = row, .count = count};
+    return true;
+}
+
+mneme_status mn_read_postings(mn_read *read, uint32_t ns, const char *term, size_t size, mn_arena *arena,
+                              mn_posting **out, size_t *n, mneme_error *error)
+{
+    *out = NULL;
+    *n = 0;
+    if (size == 0 || size > MN_TERM_MAX) return MNEME_OK;
+    MDB_cursor *cursor = NULL;
+    mneme_status status = mn_cursor_open(read, DB_POSTINGS, &cursor, error);
+    if (status != MNEME_OK) return status;
+    posting_list list = {.arena = arena};
+    key_bytes from = mn_key_posting(ns, term, size, 0);
+    size_t prefix = from.size - 4;
+    MDB_val key = key_value(&from), value;
+    int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    for (; code == 0 && status == MNEME_OK; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        if (key.mv_size != from.size || memcmp(key.mv_data, from.bytes, prefix) != 0) break;
+        uint32_t first_row = mn_key_number(&key, prefix);
+        if (!mn_decode_postings(first_row, &value, append_posting, &list)) status = mn_damaged(error, "postings block", ns, first_row);
+        if (list.failed) status = mn_fail_memory(error, "postings");
+    }
+    if (status == MNEME_OK && code != 0 && code != MDB_NOTFOUND) status = mn_lmdb_fail(error, code, "cannot read the store");
+    mdb_cursor_close(cursor);
+    *out = list.items;
+    *n = status == MNEME_OK ? list.n : 0;
+    return status;
+}
+
+/* ---- writing ---- */
+
+static mneme_status analyze(mn_write *write, const char *text, size_t size, mn_arena *arena, mn_term_list *out,
+                            mneme_error *error)
+{
+    const mn_store *store = write->read.store;
+    *out = (mn_term_list){0};
+    if (!store->analyze) return mn_fail(error, MNEME_ERR_USAGE, "the store has no analyzer");
+    return store->analyze(store->analyze_context, text, size, arena, out, error);
+}
+
+mneme_status mn_append_postings(mn_write *write, uint32_t ns, uint32_t row, const char *text, size_t size,
+                                uint32_t *n_terms, mneme_error *error)
+{
+    mn_term_list terms;
+    *n_terms = 0;
+    mneme_status status = analyze(write, text, size, &write->posting_arena, &terms, error);
+    for (size_t i = 0; i < terms.n && status == MNEME_OK; i++) {
+        status = mn_grow((void **)&write->postings, write->n_postings, &write->posting_capacity, sizeof *write->postings, error);
+        if (status != MNEME_OK) break;
+        write->postings[write->n_postings++] = (pending_posting){.ns = ns,
+                                                                 .row = row,
+                                                                 .count = terms.items[i].count,
+                                                                 .size = terms.items[i].size,
+                                                                 .term = terms.items[i].text};
+    }
+    *n_terms = terms.total > UINT32_MAX ? UINT32_MAX : (uint32_t)terms.total;
+    return status;
+}
+
+static int compare_terms(const pending_posting *a, const pending_posting *b)
+{
+    if (a->ns != b->ns) return a->ns < b->ns ? -1 : 1;
+    size_t size = a->size < b->size ? a->size : b->size;
+    int order = memcmp(a->term, b->term, size);
+    if (order != 0) return order;
+    return a->size < b->size ? -1 : a->size > b->size;
+}
+
+static int by_term_and_row(const void *left, const void *right)
+{
+    const pending_posting *a = left, *b = right;
+    int order = compare_terms(a, b);
+    if (order != 0) return order;
+    return a->row < b->row ? -1 : a->row > b->row;
+}
+
+static bool note_last_row(void *context, uint32_t row, uint32_t count)
+{
+    (void)count;
+    *(uint32_t *)context = row;
+    return true;
+}
+
+/* The block that is being filled. */
+typedef struct open_block {
+    mn_buffer bytes;
+    uint32_t first_row, last_row;
+} open_block;
+
+static mneme_status put_block(mn_write *write, const pending_posting *term, const open_block *block, mneme_error *error)
+{
+    if (block->bytes.size == 0) return MNEME_OK;
+    if (block->bytes.failed) return mn_fail_memory(error, "postings");
+    key_bytes key = mn_key_posting(term->ns, term->term, term->size, block->first_row);
+    return mn_db_put(write, DB_POSTINGS, &key, block->bytes.data, block->bytes.size, error);
+}
+
+/* Go on with the last block of the term, if it is short. Rows are appended in order, so it is the last one. */
+static mneme_status open_last_block(mn_write *write, const pending_posting *term, open_block *block, mneme_error *error)
+{
+    MDB_cursor *cursor = NULL;
+    mneme_status status = mn_cursor_open(&write->read, DB_POSTINGS, &cursor, error);
+    if (status != MNEME_OK) return status;
+    key_bytes wanted = mn_key_posting(term->ns, term->term, term->size, UINT32_MAX);
+    size_t prefix = wanted.size - 4;
+    MDB_val key, value;
+    mn_buffer_clear(&block->bytes);
+    bool found = mn_cursor_floor(cursor, &wanted, prefix, &key, &value, &status, error);
+    if (found && key.mv_size == wanted.size && value.mv_size < POSTINGS_BYTES) {
+        block->first_row = block->last_row = mn_key_number(&key, prefix);
+        if (!mn_decode_postings(block->first_row, &value, note_last_row, &block->last_row))
+            status = mn_damaged(error, "postings block", term->ns, block->first_row);
+        mn_buffer_append(&block->bytes, value.mv_data, value.mv_size);
+    }
+    mdb_cursor_close(cursor);
+    return status;
+}
+
+/* All new postings of one term, ascending rows. */
+static mneme_status flush_term(mn_write *write, const pending_posting *items, size_t n, open_block *block,
+                               mneme_error *error)
+{
+    mneme_status status = open_last_block(write, items, block, error);
+    for (size_t i = 0; i < n && status == MNEME_OK; i++) {
+        if (block->bytes.size >= POSTINGS_BYTES) {
+            status = put_block(write, items, block, error);
+            mn_buffer_clear(&block->bytes);
+        }
+        if (block->bytes.size == 0) block->first_row = block->last_row = items[i].row;
+        mn_buffer_varint(&block->bytes, items[i].row - block->last_row);
+        mn_buffer_varint(&block->bytes, items[i].count);
+        block->last_row = items[i].row;
+    }
+    return status == MNEME_OK ? put_block(write, items, block, error) : status;
+}
+
+mneme_status mn_flush_postings(mn_write *write, mneme_error *error)
+{
+    if (write->n_postings == 0) return MNEME_OK;
+    qsort(write->postings, write->n_postings, sizeof *write->postings, by_term_and_row);
+    open_block block = {0};
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0, end; i < write->n_postings && status == MNEME_OK; i = end) {
+        for (end = i + 1; end < write->n_postings; end++)
+            if (compare_terms(&write->postings[i], &write->postings[end]) != 0) break;
+        status = flush_term(write, write->postings + i, end - i, &block, error);
+    }
+    mn_buffer_free(&block.bytes);
+    write->n_postings = 0;
+    mn_arena_free(&write->posting_arena);
+    return status;
+}
+
+/* ---- removing ---- */
+
+typedef struct removal {
+    uint32_t row, last_row;
+    mn_buffer left; /* the block without the row */
+} removal;
+
+static bool keep_others(void *context, uint32_t row, uint32_t count)
+{
+    removal *r = context;
+    if (row == r->row) return true;
+    mn_buffer_varint(&r->left, row - r->last_row);
+    mn_buffer_varint(&r->left, count);
+    r->last_row = row;
+    return true;
+}
+
+static mneme_status remove_posting(mn_write *write, uint32_t ns, uint32_t row, const mn_term *term, removal *r,
+                                   mneme_error *error)
+{
+    MDB_cursor *cursor = NULL;
+    mneme_status status = mn_cursor_open(&write->read, DB_POSTINGS, &cursor, error);
+    if (status != MNEME_OK) return status;
+    key_bytes wanted = mn_key_posting(ns, term->text, term->size, row);
+    size_t prefix = wanted.size - 4;
+    MDB_val key, value;
+    uint32_t first_row = 0;
+    bool found = mn_cursor_floor(cursor, &wanted, prefix, &key, &value, &status, error) && key.mv_size == wanted.size;
+    if (found) {
+        first_row = mn_key_number(&key, prefix);
+        mn_buffer_clear(&r->left);
+        r->row = row;
+        r->last_row = first_row;
+        if (!mn_decode_postings(first_row, &value, keep_others, r)) status = mn_damaged(error, "postings block", ns, first_row);
+        else if (r->left.failed) status = mn_fail_memory(error, "postings");
+    }
+    mdb_cursor_close(cursor);
+    if (status != MNEME_OK || !found) return status;
+    key_bytes at = mn_key_posting(ns, term->text, term->size, first_row);
+    if (r->left.size == 0) return mn_db_delete(write, DB_POSTINGS, &at, error);
+    return mn_db_put(write, DB_POSTINGS, &at, r->left.data, r->left.size, error);
+}
+
+mneme_status mn_remove_postings(mn_write *write, uint32_t ns, uint32_t row, const char *text, size_t size,
+                                mneme_error *error)
+{
+    mn_arena arena = {0};
+    mn_term_list terms;
+    removal r = {0};
+    mneme_status status = analyze(write, text, size, &arena, &terms, error);
+    for (size_t i = 0; i < terms.n && status == MNEME_OK; i++)
+        status = remove_posting(write, ns, row, &terms.items[i], &r, error);
+    mn_buffer_free(&r.left);
+    mn_arena_free(&arena);
+    return status;
+}

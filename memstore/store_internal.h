@@ -1,0 +1,222 @@
+/* store_internal.h -- what the files of memstore/ share: the environment, transactions, keys, and the state of a write.
+ *
+ * Only memstore/ includes this and lmdb.h. Keys are written big-endian, so that they sort as numbers; values are the
+ * structs below in the machine's order (little-endian; the format is not for big-endian machines). */
+#ifndef MN_MEMSTORE_STORE_INTERNAL_H
+#define MN_MEMSTORE_STORE_INTERNAL_H
+
+#include "memstore/store.h"
+
+#include <lmdb.h>
+#include <pthread.h>
+#include <sys/types.h>
+
+enum {
+    DB_META,            /* name -> value: format, generation, next_ns, language, encoder, created */
+    DB_NAMESPACES,      /* 'n' name -> namespace_value */
+    DB_IDS,             /* ns id -> rec */
+    DB_RECORDS,         /* ns rec part -> record_head, strings, text (part 0); text (others) */
+    DB_ROWS,            /* ns block -> mn_row[<= MN_BLOCK_ROWS] */
+    DB_VECTORS,         /* ns first_row -> float[n][dimension] */
+    DB_POSTINGS,        /* ns term 0 first_row -> (delta row, count) varints */
+    DB_SESSIONS,        /* ns name -> session_value */
+    DB_SESSION_RECORDS, /* ns number place -> rec */
+    DB_LOG,             /* generation -> time, change_value[] */
+    DB_COUNT
+};
+
+enum {
+    TEXT_PART = 65536,       /* bytes of a record's text in one value */
+    POSTINGS_BYTES = 1024,   /* a postings block this long is not appended to any more */
+    LOG_GENERATIONS = 10000, /* how far the change log reaches back */
+    KEY_MAX = 511,           /* LMDB's own limit */
+};
+
+typedef struct namespace_value {
+    uint32_t ns, dimension, own_vectors, next_row, next_rec, next_session;
+    uint64_t n_records, n_chunks, n_terms, n_sessions;
+} namespace_value;
+
+typedef struct session_value {
+    uint32_t number, next_place;
+} session_value;
+
+/* Lengths of the strings behind the head, in this order, each followed by a NUL; NO_STRING: none, no byte. */
+enum { STRING_ID, STRING_TITLE, STRING_SESSION, STRING_SPEAKER, STRING_METADATA, STRING_SOURCE, STRING_COUNT };
+#define NO_STRING UINT32_MAX
+
+typedef struct record_head {
+    uint64_t text_size, hash[2];
+    int64_t time_ms;
+    uint32_t first_row, n_chunks, session_number, session_place;
+    uint32_t flags; /* RECORD_... */
+    uint32_t lengths[STRING_COUNT];
+} record_head;
+enum { RECORD_HAS_TIME = 1, RECORD_OWN_VECTOR = 2 };
+
+typedef struct change_value {
+    uint32_t ns, rec, removed, first_row, n_rows;
+} change_value;
+
+struct mn_store {
+    MDB_env *env;
+    MDB_dbi dbs[DB_COUNT];
+    char *path, *language;
+    bool read_only;
+    dev_t device; /* of the directory: the registry's key */
+    ino_t inode;
+    struct mn_store *next_open; /* in the registry */
+    pthread_rwlock_t map_lock;  /* shared: a transaction runs; exclusive: the map is being resized */
+    mn_analyze analyze;
+    void *analyze_context;
+    mneme_clock clock;
+    void *clock_context;
+};
+
+struct mn_read {
+    mn_store *store;
+    MDB_txn *txn;
+    mn_arena arena; /* names that are handed out */
+    uint64_t generation;
+    mn_encoder_stamp encoder;
+};
+
+/* ---- keys -------------------------------------------------------------------------------------------------------- */
+
+typedef struct key_bytes {
+    unsigned char bytes[KEY_MAX];
+    size_t size;
+} key_bytes;
+
+static inline void key_u32(key_bytes *key, uint32_t value)
+{
+    for (int shift = 24; shift >= 0; shift -= 8) key->bytes[key->size++] = (unsigned char)(value >> shift);
+}
+
+static inline void key_text(key_bytes *key, const char *text, size_t size)
+{
+    for (size_t i = 0; i < size && key->size < KEY_MAX; i++) key->bytes[key->size++] = (unsigned char)text[i];
+}
+
+static inline MDB_val key_value(key_bytes *key)
+{
+    return (MDB_val){.mv_size = key->size, .mv_data = key->bytes};
+}
+
+/* One, two or three numbers. */
+static inline key_bytes key_numbers(size_t n, uint32_t a, uint32_t b, uint32_t c)
+{
+    const uint32_t numbers[3] = {a, b, c};
+    key_bytes key = {.size = 0};
+    for (size_t i = 0; i < n; i++) key_u32(&key, numbers[i]);
+    return key;
+}
+
+/* The number at byte `offset` of a stored key; 0 past its end. */
+uint32_t mn_key_number(const MDB_val *key, size_t offset);
+
+key_bytes mn_key_namespace(const char *name);
+key_bytes mn_key_named(uint32_t ns, const char *name); /* ids and sessions */
+key_bytes mn_key_posting(uint32_t ns, const char *term, size_t size, uint32_t first_row);
+
+/* ---- LMDB, with our errors --------------------------------------------------------------------------------------- */
+
+/* The status for an LMDB code, with `what` and LMDB's own text in the error. NOTFOUND gives ERR_NOT_FOUND. */
+mneme_status mn_lmdb_fail(mneme_error *error, int code, const char *what);
+
+/* ERR_NOT_FOUND (error untouched) when the key is not there. */
+mneme_status mn_db_get(const mn_read *read, int db, key_bytes *key, MDB_val *value, mneme_error *error);
+mneme_status mn_db_put(mn_write *write, int db, key_bytes *key, const void *data, size_t size, mneme_error *error);
+/* Deleting what is not there is fine. */
+mneme_status mn_db_delete(mn_write *write, int db, key_bytes *key, mneme_error *error);
+mneme_status mn_cursor_open(const mn_read *read, int db, MDB_cursor **out, mneme_error *error);
+/* The last entry at or before `key` that shares its first `prefix` bytes; false: none, or *status tells. */
+bool mn_cursor_floor(MDB_cursor *cursor, key_bytes *key, size_t prefix, MDB_val *found, MDB_val *value,
+                     mneme_status *status, mneme_error *error);
+
+mneme_status mn_damaged(mneme_error *error, const char *what, uint32_t ns, uint32_t number);
+
+/* ---- the state of a write ---------------------------------------------------------------------------------------- */
+
+typedef struct namespace_state {
+    namespace_value value;
+    char *name; /* in the write's arena */
+    bool dirty;
+    float *new_vectors; /* rows new_first .. new_first + n_new - 1, not in the database yet; heap */
+    uint32_t new_first, n_new, new_capacity;
+} namespace_state;
+
+typedef struct pending_posting {
+    uint32_t ns, row, count, size;
+    const char *term; /* in the write's posting arena */
+} pending_posting;
+
+typedef struct dead_row {
+    uint32_t ns, row;
+} dead_row;
+
+struct mn_write {
+    mn_read read;
+    mn_arena arena, posting_arena;
+    bool map_full; /* a put ran out of map: the update loop grows it and starts again */
+    bool changed;
+    namespace_state *namespaces;
+    size_t n_namespaces, namespace_capacity;
+    pending_posting *postings;
+    size_t n_postings, posting_capacity;
+    dead_row *dead_rows; /* their vectors are zeroed at the end */
+    size_t n_dead_rows, dead_capacity;
+    change_value *changes;
+    size_t n_changes, change_capacity;
+    struct {
+        uint32_t ns, block, n;
+        bool loaded, dirty;
+        mn_row rows[MN_BLOCK_ROWS];
+    } rows; /* the one row block that is being written */
+};
+
+/* Make room for one more item in a heap array. */
+mneme_status mn_grow(void **items, size_t n, size_t *capacity, size_t item_size, mneme_error *error);
+
+/* The state of a namespace inside this write; created on demand when `create`. Valid until the next call. */
+mneme_status mn_write_namespace(mn_write *write, const char *name, bool create, namespace_state **out, mneme_error *error);
+mneme_status mn_write_namespace_number(mn_write *write, uint32_t ns, namespace_state **out, mneme_error *error);
+mneme_status mn_flush_namespaces(mn_write *write, mneme_error *error);
+
+mneme_status mn_append_row(mn_write *write, namespace_state *space, const mn_row *row, mneme_error *error);
+mneme_status mn_kill_row(mn_write *write, uint32_t ns, uint32_t row, mn_row *old, mneme_error *error);
+mneme_status mn_flush_rows(mn_write *write, mneme_error *error);
+
+mneme_status mn_append_vector(mn_write *write, namespace_state *space, uint32_t row, const float *vector,
+                              mneme_error *error);
+mneme_status mn_flush_vectors(mn_write *write, mneme_error *error);
+
+/* Count the terms of a chunk's lexical text and keep them for the flush; *n_terms: its length. */
+mneme_status mn_append_postings(mn_write *write, uint32_t ns, uint32_t row, const char *text, size_t size,
+                                uint32_t *n_terms, mneme_error *error);
+mneme_status mn_remove_postings(mn_write *write, uint32_t ns, uint32_t row, const char *text, size_t size,
+                                mneme_error *error);
+mneme_status mn_flush_postings(mn_write *write, mneme_error *error);
+
+/* The place of a record that joins a session; *number and *place as in record_head. */
+mneme_status mn_join_session(mn_write *write, namespace_state *space, const char *name, uint32_t rec, uint32_t *number,
+                             uint32_t *place, mneme_error *error);
+mneme_status mn_leave_session(mn_write *write, namespace_state *space, const char *name, uint32_t number, uint32_t place,
+                              mneme_error *error);
+
+mneme_status mn_log_change(mn_write *write, change_value change, mneme_error *error);
+mneme_status mn_flush_log(mn_write *write, uint64_t generation, mneme_error *error);
+
+/* Read part 0 of a record; strings point into `value`. */
+mneme_status mn_parse_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn_record *out, MDB_val *text,
+                             mneme_error *error);
+
+/* Decode one postings block: calls visit for each; false = damaged. */
+bool mn_decode_postings(uint32_t first_row, const MDB_val *value, bool (*visit)(void *context, uint32_t row, uint32_t count),
+                        void *context);
+
+/* meta values */
+mneme_status mn_meta_get(const mn_read *read, const char *name, MDB_val *value, mneme_error *error);
+mneme_status mn_meta_put(mn_write *write, const char *name, const void *data, size_t size, mneme_error *error);
+
+#endif
