@@ -6,7 +6,7 @@
 #include "cli/arguments.h"
 
 #define CLI_COMMANDS(X)                                                                                                \
-    X(config)
+    X(init) X(get) X(list) X(forget) X(query) X(context) X(stats) X(check) X(config)
 
 #define CLI_DECLARE_COMMAND(name) extern const cli_command cli_command_##name;
 CLI_COMMANDS(CLI_DECLARE_COMMAND)

@@ -55,8 +55,14 @@ static bool color_by_itself(void)
     return state.terminal && term && strcmp(term, "dumb") != 0;
 }
 
+static void *json_alloc(size_t size)
+{
+    return cli_alloc(size, 1);
+}
+
 void cli_output_begin(void)
 {
+    json_set_alloc_funcs(json_alloc, free); /* so that no JSON call can fail for want of memory */
     setlocale(LC_CTYPE, "C.UTF-8"); /* for wcwidth: text is UTF-8 whatever the user's locale */
     memset(&state, 0, sizeof state);
     state.terminal = isatty(STDOUT_FILENO) == 1;
@@ -162,18 +168,20 @@ bool cli_print_text(const char *data, size_t size)
     return fine;
 }
 
-bool cli_print_json(json_t *value)
+bool cli_print_json_part(json_t *value)
 {
     /* 15 digits: any number that was written with up to 15 digits comes out as it went in. */
-    char *line = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15)) : NULL;
-    if (!line) {
-        fputs("mneme: out of memory for a line of JSON\n", stderr);
-        exit(CLI_EXIT_FAILURE);
-    }
-    bool fine = cli_print_bytes(line, strlen(line)) && cli_print_bytes("\n", 1);
+    char *line = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+    if (!line) return wrote(false); /* nested too deep to print */
+    bool fine = cli_print_bytes(line, strlen(line));
     free(line);
     json_decref(value);
     return fine;
+}
+
+bool cli_print_json(json_t *value)
+{
+    return cli_print_json_part(value) && cli_print_bytes("\n", 1);
 }
 
 json_t *cli_json_text(const char *data, size_t size)

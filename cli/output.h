@@ -46,8 +46,9 @@ bool cli_print_bytes(const char *data, size_t size);
 /* Text of a record for people: on a terminal, control characters other than tab and line break are shown as U+FFFD, so
  * that stored text cannot drive the terminal. */
 bool cli_print_text(const char *data, size_t size);
-/* One value on one line; takes the reference. NULL (out of memory) ends the program. */
+/* One value on one line; takes the reference. */
 bool cli_print_json(json_t *value);
+bool cli_print_json_part(json_t *value); /* without the line break */
 /* A JSON string from bytes (NULL: JSON null; invalid UTF-8: U+FFFD), and a real that prints short (7 digits). */
 json_t *cli_json_text(const char *data, size_t size);
 json_t *cli_json_string(const char *text);

@@ -141,14 +141,19 @@ int cli_open_settings(const cli_global *global, mneme_settings **out)
     return CLI_GO_ON;
 }
 
-static int open_failed(const char *path, const char *origin, unsigned flags, const mneme_error *error)
+int cli_store_failed(const cli_global *global, unsigned flags, const mneme_error *error)
 {
+    const char *origin;
+    char *path = cli_store_path(global, &origin);
+    int code = CLI_EXIT_FAILURE;
     if (flags && access(path, F_OK) != 0) {
+        if (strcmp(origin, "default") == 0) origin = "the default place";
         cli_complain("there is no store at %s (%s); 'mneme index' or 'mneme add' makes one, --store names another", path,
-                     origin[0] == 'd' ? "the default place" : origin);
-        return CLI_EXIT_FAILURE;
+                     origin);
+    } else {
+        code = cli_failed(error);
     }
-    int code = cli_failed(error);
+    free(path);
     return code == CLI_EXIT_NO ? CLI_EXIT_FAILURE : code;
 }
 
@@ -159,10 +164,9 @@ int cli_open_store(const cli_global *global, unsigned flags, mneme **out, mneme_
     if (settings) *settings = NULL;
     int code = cli_open_settings(global, &loaded);
     if (code != CLI_GO_ON) return code;
-    const char *origin;
-    char *path = cli_store_path(global, &origin);
+    char *path = cli_store_path(global, NULL);
     mneme_error error = {MNEME_OK, ""};
-    if (mneme_open(path, loaded, flags, out, &error) != MNEME_OK) code = open_failed(path, origin, flags, &error);
+    if (mneme_open(path, loaded, flags, out, &error) != MNEME_OK) code = cli_store_failed(global, flags, &error);
     free(path);
     if (code == CLI_GO_ON && settings) *settings = loaded;
     else mneme_settings_free(loaded);

@@ -25,6 +25,9 @@ int cli_open_settings(const cli_global *global, mneme_settings **out);
  * is not there is named together with where the name came from. */
 int cli_open_store(const cli_global *global, unsigned flags, mneme **out, mneme_settings **settings);
 
+/* Says why the store in use did not open; returns the exit code. For callers of mneme_open. */
+int cli_store_failed(const cli_global *global, unsigned flags, const mneme_error *error);
+
 /* The encoder that the settings name, without a store; *out is owned (mneme_encoder_close). */
 int cli_open_encoder(const cli_global *global, mneme_encoder **out);
 

@@ -1,0 +1,30 @@
+/* question_options.c -- the options of the commands that ask. */
+#include "cli/question_options.h"
+
+#include "cli/output.h"
+
+#include <string.h>
+
+#define QUESTION_BYTES ((size_t)1 << 20)
+
+static void trim(cli_text *text)
+{
+    while (text->size && strchr(" \t\r\n", text->data[text->size - 1])) text->data[--text->size] = '\0';
+}
+
+int cli_asking_read(const cli_command *command, const cli_asking *asking, const cli_words *words, cli_text *question,
+                    mneme_query_options *out)
+{
+    int code = cli_words_text(command, words, QUESTION_BYTES, question);
+    if (code != CLI_GO_ON) return code;
+    trim(question);
+    if (question->size == 0) return cli_usage_error(command, "the question is empty");
+    if (strlen(question->data) != question->size) return cli_usage_error(command, "the question holds a NUL byte");
+    if (asking->k == 0) return cli_usage_error(command, "-k 0: expected at least 1");
+    if (asking->k != CLI_K_UNSET && asking->k > UINT32_MAX) return cli_usage_error(command, "-k is over %u", UINT32_MAX);
+    *out = (mneme_query_options)MNEME_QUERY_OPTIONS_INIT;
+    out->k = asking->k == CLI_K_UNSET ? 0 : (uint32_t)asking->k;
+    out->mode = (mneme_mode)asking->mode;
+    out->select = cli_selection_get(&asking->select);
+    return CLI_GO_ON;
+}

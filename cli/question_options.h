@@ -1,0 +1,24 @@
+/* question_options.h -- the options of the commands that ask: query and context. */
+#ifndef MN_CLI_QUESTION_OPTIONS_H
+#define MN_CLI_QUESTION_OPTIONS_H
+
+#include "cli/arguments.h"
+
+typedef struct cli_asking {
+    uint64_t k;
+    int mode; /* a mneme_mode */
+    cli_selection select;
+} cli_asking;
+#define CLI_K_UNSET UINT64_MAX
+#define CLI_ASKING_INIT {CLI_K_UNSET, MNEME_MODE_HYBRID, {0}}
+#define CLI_ASKING_OPTIONS(a)                                                                                          \
+    {'k', NULL, CLI_COUNT, &(a).k, "N", "how many (default: the setting for it)"},                                     \
+        {'m', "mode", CLI_CHOICE, &(a).mode, "hybrid|dense|lexical", "by meaning and words, meaning only, words only"}, \
+        CLI_SELECTION_OPTIONS((a).select)
+
+/* The question from the words and the library's options from `asking`; strings in *out are borrowed from `asking`.
+ * question: {0}, owned by the caller afterwards, never empty. Returns CLI_GO_ON or the exit code. */
+int cli_asking_read(const cli_command *command, const cli_asking *asking, const cli_words *words, cli_text *question,
+                    mneme_query_options *out);
+
+#endif

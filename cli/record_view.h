@@ -1,0 +1,22 @@
+/* record_view.h -- records, hits and passages as JSON and as lines for people: the same in every command. */
+#ifndef MN_CLI_RECORD_VIEW_H
+#define MN_CLI_RECORD_VIEW_H
+
+#include "mneme.h"
+
+#include <jansson.h>
+
+/* {"id","namespace","title","session","speaker","time","source","metadata","chunks","text"}; what the record has not is
+ * left out, the namespace is always there. The result is what `index` reads as JSONL. */
+json_t *cli_record_json(const mneme_record *record, uint32_t n_chunks, bool with_text);
+
+/* {"id","namespace","chunk","score","dense","lexical","neighbour","attention","start","end","text", ...} */
+json_t *cli_hit_json(const mneme_hit *hit);
+
+/* {"id","namespace","start","end","weight","text", ...} */
+json_t *cli_passage_json(const mneme_passage *passage);
+
+/* "[conv-1] " + "title | speaker | 2023-05-08" -- what is set of these, on stdout, without a line break. */
+void cli_print_labels(const char *name_space, const char *title, const char *speaker, bool has_time, int64_t time_ms);
+
+#endif
