@@ -1,0 +1,25 @@
+/* settings_table.h -- what settings.c and settings_yaml.c share: a row of the table, and ranks. */
+#ifndef MN_MEMORY_SETTINGS_TABLE_H
+#define MN_MEMORY_SETTINGS_TABLE_H
+
+#include "common/error.h"
+
+typedef enum mn_setting_type { MN_SETTING_TEXT, MN_SETTING_INTEGER, MN_SETTING_NUMBER } mn_setting_type;
+
+typedef enum mn_setting_rank { MN_RANK_DEFAULT, MN_RANK_FILE, MN_RANK_ENVIRONMENT, MN_RANK_COMMAND_LINE } mn_setting_rank;
+
+typedef struct mn_setting_spec {
+    const char *name;
+    mn_setting_type type;
+    const char *fallback;
+    double least, most;
+    const char *choices; /* "a|b|c"; NULL = any text */
+    size_t field;        /* offset in mn_settings_values */
+    const char *summary;
+} mn_setting_spec;
+
+/* Set a value unless one of a higher rank is there. ERR_SETTING. */
+mneme_status mn_settings_assign(mneme_settings *settings, const char *name, const char *value, const char *origin,
+                                mn_setting_rank rank, mneme_error *error);
+
+#endif
