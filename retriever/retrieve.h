@@ -2,7 +2,19 @@
  *
  * Per namespace: the dense candidates (exact scan) and the lexical ones (BM25) are united and each gets both exact
  * scores. The union over the namespaces is scaled and fused, hits pass some of their score to their neighbours, and a
- * softmax over the scores gives each its attention. */
+ * softmax over the scores gives each its attention.
+ *
+ *     dense      max(0, cosine of question and chunk)
+ *     lexical    BM25 as a share of the most that the question's terms could give             bm25.h
+ *     own        hybrid: w * scaled dense + (1 - w) * scaled lexical                          fusion.h
+ *                dense, lexical: that side's score as it is
+ *     neighbour  share * max(0, best own score among the hits within reach - own)             neighbours.h
+ *     score      own + neighbour, in [0, 1]
+ *     attention  softmax(scale * score) over the hits that are returned                       attention.h
+ *
+ * A hybrid score is relative to the other candidates of its question; cosine and share mean the same everywhere. A side
+ * that the mode leaves out reads 0. Statistics are the namespace's own: what another one holds changes no dense and no
+ * lexical score. */
 #ifndef MN_RETRIEVER_RETRIEVE_H
 #define MN_RETRIEVER_RETRIEVE_H
 
@@ -38,8 +50,10 @@ typedef struct mn_ranked {
     float score, dense, lexical, neighbour, attention; /* as in mneme_hit */
 } mn_ranked;
 
-/* Rank the chunks of the given namespaces. *out: in the arena, best first, at most k. A namespace whose dimension is not
- * the question's is searched by its words alone. Same store and question: same answer, always. */
+/* Rank the chunks of the given namespaces (borrowed for the call). *out: in the arena, best first, at most k. A namespace whose dimension is not
+ * the question's is searched by its words alone. Same store and question: same answer, always (on one kind of processor: the order of
+ * additions inside an inner product is the vector unit's). ERR_USAGE: the vector is not finite; else errors of the store.
+ * Any thread, one at a time per read. */
 mneme_status mn_retrieve(mn_read *read, const mn_namespace *namespaces, size_t n_namespaces, const mn_question *question,
                          const mn_retrieve_options *options, mn_arena *arena, mn_ranked **out, size_t *n,
                          mneme_error *error);
