@@ -24,7 +24,7 @@ int cli_asking_read(const cli_command *command, const cli_asking *asking, const 
     if (asking->k != CLI_K_UNSET && asking->k > UINT32_MAX) return cli_usage_error(command, "-k is over %u", UINT32_MAX);
     *out = (mneme_query_options)MNEME_QUERY_OPTIONS_INIT;
     out->k = asking->k == CLI_K_UNSET ? 0 : (uint32_t)asking->k;
-    out->mode = (mneme_mode)asking->mode;
+    out->mode = (mneme_mode)(asking->mode + 1);
     out->select = cli_selection_get(&asking->select);
     return CLI_GO_ON;
 }

@@ -6,11 +6,11 @@
 
 typedef struct cli_asking {
     uint64_t k;
-    int mode; /* a mneme_mode */
+    int mode; /* a mneme_mode less 1; -1: as the settings say */
     cli_selection select;
 } cli_asking;
 #define CLI_K_UNSET UINT64_MAX
-#define CLI_ASKING_INIT {CLI_K_UNSET, MNEME_MODE_HYBRID, {0}}
+#define CLI_ASKING_INIT {CLI_K_UNSET, -1, {0}}
 #define CLI_ASKING_OPTIONS(a)                                                                                          \
     {'k', NULL, CLI_COUNT, &(a).k, "N", "how many (default: the setting for it)"},                                     \
         {'m', "mode", CLI_CHOICE, &(a).mode, "hybrid|dense|lexical", "by meaning and words, meaning only, words only"}, \
