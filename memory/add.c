@@ -135,26 +135,30 @@ static mneme_status scale_vector(add_job *job, mneme_record *record, mneme_error
 }
 
 /* Everything that decides what is stored: equal hashes mean that there is nothing to do. */
-static void hash_record(const add_job *job, draft *d)
+static mneme_status hash_record(const add_job *job, draft *d, mneme_error *error)
 {
     const mneme_record *r = &d->record;
     const mn_settings_values *values = &job->memory->values;
     const char *strings[] = {r->title, r->session, r->speaker, r->metadata, r->source};
     int64_t numbers[] = {r->has_time, r->has_time ? r->time_ms : 0, r->vector ? (int64_t)r->dimension : 0,
                          r->vector ? 0 : values->chunk_max_tokens, r->vector ? 0 : values->chunk_overlap_tokens};
-    XXH3_state_t state;
-    XXH3_128bits_reset(&state);
+    mn_buffer head = {0};
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
-        char mark = strings[i] ? 's' : '-';
-        XXH3_128bits_update(&state, &mark, 1);
-        if (strings[i]) XXH3_128bits_update(&state, strings[i], strlen(strings[i]) + 1);
+        mn_buffer_byte(&head, strings[i] ? 's' : '-');
+        if (strings[i]) mn_buffer_append(&head, strings[i], strlen(strings[i]) + 1);
     }
-    XXH3_128bits_update(&state, numbers, sizeof numbers);
-    if (r->vector) XXH3_128bits_update(&state, r->vector, r->dimension * sizeof *r->vector);
-    XXH3_128bits_update(&state, r->text, r->text_size);
-    XXH128_hash_t hash = XXH3_128bits_digest(&state);
-    d->hash[0] = hash.low64;
-    d->hash[1] = hash.high64;
+    mn_buffer_append(&head, numbers, sizeof numbers);
+    if (r->vector) mn_buffer_append(&head, r->vector, r->dimension * sizeof *r->vector);
+    if (head.failed) {
+        mn_buffer_free(&head);
+        return mn_fail_memory(error, "record");
+    }
+    XXH128_hash_t of_head = XXH3_128bits(head.data, head.size);
+    XXH128_hash_t of_text = XXH3_128bits_withSeed(r->text, r->text_size, of_head.low64);
+    d->hash[0] = of_text.low64;
+    d->hash[1] = of_text.high64 ^ of_head.high64;
+    mn_buffer_free(&head);
+    return MNEME_OK;
 }
 
 static mneme_status prepare(add_job *job, const mneme_record *record, draft *d, mneme_error *error)
@@ -170,7 +174,7 @@ static mneme_status prepare(add_job *job, const mneme_record *record, draft *d, 
     if (status == MNEME_OK) status = repair_name(job, &d->record.source, error);
     if (status == MNEME_OK) status = repair_name(job, &d->record.session, error);
     if (status == MNEME_OK) status = scale_vector(job, &d->record, error);
-    if (status == MNEME_OK) hash_record(job, d);
+    if (status == MNEME_OK) status = hash_record(job, d, error);
     return status;
 }
 

@@ -5,6 +5,7 @@
  * settings_yaml.c. */
 #include "memory/settings.h"
 
+#include "common/buffer.h"
 #include "common/memory.h"
 #include "memory/settings_table.h"
 

@@ -1,0 +1,185 @@
+/* record_json.c -- one JSON object into a record: the fields of BEIR's corpora, and ours.
+ *
+ *     _id or id   text or whole number     title, namespace, session, speaker, source   text
+ *     text        text                     time      ISO 8601, or seconds since 1970
+ *     metadata    object                   vector    array of numbers
+ *
+ * Fields of other names are left out, as BEIR's loaders do. Invalid UTF-8 is repaired before parsing. */
+#include "common/buffer.h"
+#include "common/memory.h"
+#include "common/utf8.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+enum { DEPTH_MAX = 64 };
+
+typedef struct record_block {
+    mneme_record record; /* first: what the caller sees */
+    mn_arena arena;
+} record_block;
+
+void mneme_record_free(mneme_record *record)
+{
+    if (!record) return;
+    record_block *block = (record_block *)record;
+    mn_arena_free(&block->arena);
+    mn_free(block);
+}
+
+/* jansson's parser recurses: refuse deep nesting before it sees it. */
+static bool too_deep(const char *json, size_t size)
+{
+    size_t depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < size; i++) {
+        if (in_string) {
+            if (json[i] == '\\') i++;
+            else in_string = json[i] != '"';
+        } else if (json[i] == '"') {
+            in_string = true;
+        } else if (json[i] == '{' || json[i] == '[') {
+            if (++depth > DEPTH_MAX) return true;
+        } else if ((json[i] == '}' || json[i] == ']') && depth > 0) {
+            depth--;
+        }
+    }
+    return false;
+}
+
+/* A text field without NUL bytes; missing or null leaves *out NULL. */
+static mneme_status take_name(record_block *block, const json_t *object, const char *field, const char **out,
+                              mneme_error *error)
+{
+    const json_t *value = json_object_get(object, field);
+    if (!value || json_is_null(value)) return MNEME_OK;
+    if (!json_is_string(value)) return mn_fail(error, MNEME_ERR_RECORD, "field \"%s\" must be a text", field);
+    size_t size = json_string_length(value);
+    if (strlen(json_string_value(value)) != size)
+        return mn_fail(error, MNEME_ERR_RECORD, "field \"%s\" holds a NUL character", field);
+    *out = mn_arena_copy(&block->arena, json_string_value(value), size);
+    return *out ? MNEME_OK : mn_fail_memory(error, "record");
+}
+
+static mneme_status take_id(record_block *block, const json_t *object, mneme_error *error)
+{
+    const char *field = json_object_get(object, "_id") ? "_id" : "id";
+    const json_t *value = json_object_get(object, field);
+    if (!json_is_integer(value)) return take_name(block, object, field, &block->record.id, error);
+    char number[32];
+    snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+    block->record.id = mn_arena_strdup(&block->arena, number);
+    return block->record.id ? MNEME_OK : mn_fail_memory(error, "record");
+}
+
+static mneme_status take_text(record_block *block, const json_t *object, mneme_error *error)
+{
+    const json_t *value = json_object_get(object, "text");
+    if (!value || json_is_null(value)) return MNEME_OK;
+    if (!json_is_string(value)) return mn_fail(error, MNEME_ERR_RECORD, "field \"text\" must be a text");
+    block->record.text_size = json_string_length(value);
+    block->record.text = mn_arena_copy(&block->arena, json_string_value(value), block->record.text_size);
+    return block->record.text ? MNEME_OK : mn_fail_memory(error, "record");
+}
+
+static mneme_status take_time(record_block *block, const json_t *object, mneme_error *error)
+{
+    const json_t *value = json_object_get(object, "time");
+    if (!value || json_is_null(value)) return MNEME_OK;
+    block->record.has_time = true;
+    if (json_is_string(value)) {
+        if (mneme_time_parse(json_string_value(value), &block->record.time_ms, error) == MNEME_OK) return MNEME_OK;
+        mn_error_prefix(error, "field \"time\": ");
+        return error ? (error->code = MNEME_ERR_RECORD) : MNEME_ERR_RECORD;
+    }
+    double seconds = json_number_value(value);
+    if (!json_is_number(value) || !(fabs(seconds) < 1e12))
+        return mn_fail(error, MNEME_ERR_RECORD, "field \"time\" must be an ISO 8601 text, or seconds since 1970");
+    block->record.time_ms = (int64_t)llround(seconds * 1000.0);
+    return MNEME_OK;
+}
+
+static mneme_status take_metadata(record_block *block, const json_t *object, mneme_error *error)
+{
+    const json_t *value = json_object_get(object, "metadata");
+    if (!value || json_is_null(value)) return MNEME_OK;
+    if (!json_is_object(value)) return mn_fail(error, MNEME_ERR_RECORD, "field \"metadata\" must be an object");
+    if (json_object_size(value) == 0) return MNEME_OK;
+    char *text = json_dumps(value, JSON_COMPACT);
+    block->record.metadata = text ? mn_arena_strdup(&block->arena, text) : NULL;
+    free(text);
+    return block->record.metadata ? MNEME_OK : mn_fail_memory(error, "record");
+}
+
+static mneme_status take_vector(record_block *block, const json_t *object, mneme_error *error)
+{
+    const json_t *value = json_object_get(object, "vector");
+    if (!value || json_is_null(value)) return MNEME_OK;
+    size_t n = json_array_size(value);
+    if (!json_is_array(value) || n == 0 || n > 65536)
+        return mn_fail(error, MNEME_ERR_RECORD, "field \"vector\" must be an array of 1 to 65536 numbers");
+    float *vector = mn_arena_array(&block->arena, n, sizeof *vector);
+    if (!vector) return mn_fail_memory(error, "record");
+    for (size_t i = 0; i < n; i++) {
+        const json_t *item = json_array_get(value, i);
+        vector[i] = (float)json_number_value(item);
+        if (!json_is_number(item) || !isfinite(vector[i]))
+            return mn_fail(error, MNEME_ERR_RECORD, "field \"vector\": element %zu is not a number", i);
+    }
+    block->record.vector = vector;
+    block->record.dimension = (uint32_t)n;
+    return MNEME_OK;
+}
+
+static mneme_status take_fields(record_block *block, const json_t *object, mneme_error *error)
+{
+    mneme_record *r = &block->record;
+    const struct {
+        const char *field;
+        const char **out;
+    } names[] = {{"title", &r->title}, {"namespace", &r->name_space}, {"session", &r->session}, {"speaker", &r->speaker}, {"source", &r->source}};
+    mneme_status status = take_id(block, object, error);
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && status == MNEME_OK; i++)
+        status = take_name(block, object, names[i].field, names[i].out, error);
+    if (status == MNEME_OK) status = take_text(block, object, error);
+    if (status == MNEME_OK) status = take_time(block, object, error);
+    if (status == MNEME_OK) status = take_metadata(block, object, error);
+    if (status == MNEME_OK) status = take_vector(block, object, error);
+    if (status == MNEME_OK && !r->text && !r->title && !r->vector)
+        status = mn_fail(error, MNEME_ERR_RECORD, "a record without text");
+    return status;
+}
+
+static mneme_status load_object(const char *json, size_t size, json_t **out, mneme_error *error)
+{
+    json_error_t problem;
+    *out = NULL;
+    if (too_deep(json, size)) return mn_fail(error, MNEME_ERR_SYNTAX, "JSON nested deeper than %d", DEPTH_MAX);
+    *out = json_loadb(json, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    if (!*out) return mn_fail(error, MNEME_ERR_SYNTAX, "not JSON at byte %d: %s", problem.position, problem.text);
+    if (!json_is_object(*out)) return mn_fail(error, MNEME_ERR_SYNTAX, "a JSON object is wanted");
+    return MNEME_OK;
+}
+
+mneme_status mneme_record_parse(const char *json, size_t size, mneme_record **out, mneme_error *error)
+{
+    *out = NULL;
+    mn_buffer repaired = {0};
+    json_t *object = NULL;
+    record_block *block = mn_alloc_zeroed(1, sizeof *block);
+    mneme_status status = block ? MNEME_OK : mn_fail_memory(error, "record");
+    if (status == MNEME_OK && !mn_utf8_valid(json, size)) {
+        mn_utf8_repair(json, size, &repaired);
+        if (repaired.failed) status = mn_fail_memory(error, "record");
+        json = repaired.data;
+        size = repaired.size;
+    }
+    if (status == MNEME_OK) status = load_object(json, size, &object, error);
+    if (status == MNEME_OK) status = take_fields(block, object, error);
+    json_decref(object);
+    mn_buffer_free(&repaired);
+    if (status == MNEME_OK) *out = &block->record;
+    else if (block) mneme_record_free(&block->record);
+    return status;
+}
