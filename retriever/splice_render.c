@@ -1,0 +1,215 @@
+/* splice_render.c -- a filled window as text.
+ *
+ *     [conv-26/1, 2023-05-08]          one line for each group
+ *     Caroline: I went to a group.     a passage, after the speaker's name where there is one
+ *     Melanie: How was it?             the next turn
+ *     [...]                            something was left out here
+ *     Caroline: Powerful.
+ *                                      an empty line between groups
+ *     [Alice in Wonderland, alice.txt]
+ *     ...
+ *
+ * Groups without a time come first, best hit first, then those with one, oldest first; inside a group everything stands
+ * in its original order. */
+#include "retriever/splice_window.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLANK_MAX = 1024 }; /* white space looked through between two passages */
+
+typedef struct passage {
+    const mn_part *part;
+    uint64_t start, end;
+} passage;
+
+typedef struct rendering {
+    mn_splice_window *window;
+    mn_buffer *text;
+    mn_spliced *out;
+    size_t n;
+} rendering;
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == '\f' || c == '\v';
+}
+
+static bool all_blank(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (!is_space(text[i])) return false;
+    return true;
+}
+
+/* Is there nothing but white space in the part's text[start, end)? */
+static mneme_status is_blank(mn_splice_window *window, const mn_part *part, uint64_t start, uint64_t end, bool *blank)
+{
+    *blank = start >= end;
+    if (*blank || end - start > BLANK_MAX) return MNEME_OK;
+    mneme_status status = mn_window_text(window, part, start, end);
+    if (status == MNEME_OK) *blank = all_blank(window->scratch.data, window->scratch.size);
+    return status;
+}
+
+/* ---- order ------------------------------------------------------------------------------------------------------ */
+
+static int by_number(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+/* Time of the first of a group's parts, which the sort below needs. */
+typedef struct ordered_group {
+    const mn_group *group;
+    bool has_time;
+    int64_t time_ms;
+} ordered_group;
+
+static int groups_in_order(const void *left, const void *right)
+{
+    const ordered_group *a = left, *b = right;
+    if (a->has_time != b->has_time) return a->has_time ? 1 : -1;
+    if (a->has_time && a->time_ms != b->time_ms) return a->time_ms < b->time_ms ? -1 : 1;
+    if (a->has_time && a->group->ns_index != b->group->ns_index)
+        return by_number(a->group->ns_index, b->group->ns_index);
+    if (a->has_time && a->group->number != b->group->number) return by_number(a->group->number, b->group->number);
+    return by_number(a->group->rank, b->group->rank);
+}
+
+static int parts_in_order(const void *left, const void *right)
+{
+    const mn_part *a = *(mn_part *const *)left, *b = *(mn_part *const *)right;
+    if (a->record.session_place != b->record.session_place)
+        return by_number(a->record.session_place, b->record.session_place);
+    return by_number(a->record.rec, b->record.rec);
+}
+
+static ordered_group dated(const mn_splice_window *window, const mn_group *group)
+{
+    ordered_group dated_group = {.group = group};
+    for (size_t i = 0; i < window->n_parts; i++) {
+        const mn_part *part = window->parts[i];
+        if (part->group != group || part->n_units == 0 || !part->record.has_time) continue;
+        if (!dated_group.has_time || part->record.time_ms < dated_group.time_ms) dated_group.time_ms = part->record.time_ms;
+        dated_group.has_time = true;
+    }
+    return dated_group;
+}
+
+/* ---- text ------------------------------------------------------------------------------------------------------- */
+
+/* Does `next` go on exactly where `last` ended? */
+static mneme_status follows(mn_splice_window *window, const passage *last, const passage *next, bool *follow)
+{
+    *follow = false;
+    if (last->part == next->part) return is_blank(window, last->part, last->end, next->start, follow);
+    mn_record after;
+    mneme_status status = mn_read_session_step(window->read, window->namespaces[last->part->ns_index].ns,
+                                               &last->part->record, 1, &after, window->error);
+    if (status != MNEME_OK) return status == MNEME_ERR_NOT_FOUND ? MNEME_OK : status;
+    if (after.rec != next->part->record.rec) return MNEME_OK;
+    status = is_blank(window, last->part, last->end, last->part->record.text_size, follow);
+    if (status != MNEME_OK || !*follow) return status;
+    return is_blank(window, next->part, 0, next->start, follow);
+}
+
+/* Write one passage, with what parts it from the one before it in its group (NULL: none). */
+static mneme_status write_passage(rendering *run, const passage *last, const passage *next)
+{
+    bool follow = true;
+    mneme_status status = last ? follows(run->window, last, next, &follow) : MNEME_OK;
+    if (status != MNEME_OK) return status;
+    if (last) mn_buffer_byte(run->text, '\n');
+    if (!follow) mn_buffer_text(run->text, MN_SPLICE_GAP "\n");
+    if (next->part->record.speaker) mn_record_header(NULL, next->part->record.speaker, run->text);
+    status = mn_window_text(run->window, next->part, next->start, next->end);
+    if (status != MNEME_OK) return status;
+    run->out[run->n] = (mn_spliced){.ns_index = next->part->ns_index,
+                                    .rec = next->part->record.rec,
+                                    .start = next->start,
+                                    .end = next->end,
+                                    .text_start = run->text->size};
+    mn_buffer_append(run->text, run->window->scratch.data, run->window->scratch.size);
+    run->out[run->n++].text_end = run->text->size;
+    return MNEME_OK;
+}
+
+/* The next run of units of a part with at most white space between, without white space at its ends. *i: first unit not
+ * looked at. False at the end. */
+static mneme_status next_passage(mn_splice_window *window, const mn_part *part, size_t *i, passage *out, bool *found)
+{
+    *found = false;
+    while (*i < part->n_units && !*found) {
+        *out = (passage){part, part->units[*i].start, part->units[*i].end};
+        for ((*i)++; *i < part->n_units; (*i)++) {
+            bool blank = false;
+            mneme_status status = is_blank(window, part, out->end, part->units[*i].start, &blank);
+            if (status != MNEME_OK) return status;
+            if (!blank) break;
+            out->end = part->units[*i].end;
+        }
+        mneme_status status = mn_window_text(window, part, out->start, out->end);
+        if (status != MNEME_OK) return status;
+        const char *text = window->scratch.data;
+        size_t from = 0, to = window->scratch.size;
+        while (from < to && is_space(text[from])) from++;
+        while (to > from && is_space(text[to - 1])) to--;
+        out->end = out->start + to;
+        out->start += from;
+        *found = from < to;
+    }
+    return MNEME_OK;
+}
+
+static mneme_status write_group(rendering *run, const mn_group *group, mn_part *const *parts, size_t n)
+{
+    passage last = {0}, next = {0};
+    bool any = false;
+    for (size_t p = 0; p < n; p++) {
+        for (size_t i = 0;;) {
+            bool found;
+            mneme_status status = next_passage(run->window, parts[p], &i, &next, &found);
+            if (status != MNEME_OK) return status;
+            if (!found) break;
+            if (!any && run->n) mn_buffer_text(run->text, "\n\n");
+            if (!any && !run->window->is_plain) mn_window_header(&parts[p]->record, group->is_session, run->text);
+            status = write_passage(run, any ? &last : NULL, &next);
+            if (status != MNEME_OK) return status;
+            last = next;
+            any = true;
+        }
+    }
+    return MNEME_OK;
+}
+
+/* The group's parts that have units, in order, into `parts`. */
+static size_t parts_of(const mn_splice_window *window, const mn_group *group, mn_part **parts)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < window->n_parts; i++)
+        if (window->parts[i]->group == group && window->parts[i]->n_units) parts[n++] = window->parts[i];
+    qsort(parts, n, sizeof *parts, parts_in_order);
+    return n;
+}
+
+mneme_status mn_window_render(mn_splice_window *window, mn_buffer *text, mn_spliced **passages, size_t *n)
+{
+    ordered_group *groups = mn_arena_array(window->arena, window->n_groups, sizeof *groups);
+    mn_part **parts = mn_arena_array(window->arena, window->n_parts, sizeof *parts);
+    mn_spliced *out = mn_arena_array(window->arena, window->n_placed, sizeof *out);
+    if (!groups || !parts || !out) return mn_fail_memory(window->error, "window");
+    for (size_t i = 0; i < window->n_groups; i++) groups[i] = dated(window, window->groups[i]);
+    if (window->n_groups) qsort(groups, window->n_groups, sizeof *groups, groups_in_order);
+    rendering run = {.window = window, .text = text, .out = out};
+    for (size_t i = 0; i < window->n_groups; i++) {
+        size_t n_parts = groups[i].group->n_units ? parts_of(window, groups[i].group, parts) : 0;
+        if (n_parts == 0) continue;
+        mneme_status status = write_group(&run, groups[i].group, parts, n_parts);
+        if (status != MNEME_OK) return status;
+    }
+    if (text->failed) return mn_fail_memory(window->error, "window");
+    *passages = out;
+    *n = run.n;
+    return MNEME_OK;
+}

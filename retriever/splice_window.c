@@ -1,0 +1,255 @@
+/* splice_window.c -- parts, groups and units of a window, and their price. */
+#include "retriever/splice_window.h"
+
+#include "common/file.h"
+#include "common/utf8.h"
+
+#include <string.h>
+
+enum { LABEL_MAX = 120 }; /* bytes of one name in a source line */
+
+/* Make room for one more item in an array of the arena. */
+static void *grown(mn_arena *arena, void *items, size_t n, size_t *capacity, size_t item_size)
+{
+    if (n < *capacity) return items;
+    size_t larger = *capacity ? *capacity * 2 : 8;
+    void *copy = mn_arena_array(arena, larger, item_size);
+    if (!copy) return NULL;
+    if (n) memcpy(copy, items, n * item_size);
+    *capacity = larger;
+    return copy;
+}
+
+mneme_status mn_window_count(const mn_splice_window *window, const char *text, size_t size, uint64_t *n_tokens)
+{
+    *n_tokens = 0;
+    if (size == 0) return MNEME_OK;
+    return window->options->count_tokens(window->options->count_context, text, size, n_tokens, window->error);
+}
+
+mneme_status mn_window_init(mn_splice_window *window, mn_read *read, const mn_namespace *namespaces,
+                            const mn_splice_options *options, mn_arena *arena, mneme_error *error)
+{
+    *window = (mn_splice_window){
+        .read = read, .namespaces = namespaces, .options = options, .arena = arena, .error = error};
+    return mn_window_count(window, MN_SPLICE_GAP "\n", sizeof MN_SPLICE_GAP, &window->gap_tokens);
+}
+
+void mn_window_free(mn_splice_window *window)
+{
+    mn_buffer_free(&window->scratch);
+}
+
+mneme_status mn_window_text(mn_splice_window *window, const mn_part *part, uint64_t start, uint64_t end)
+{
+    mn_buffer_clear(&window->scratch);
+    mneme_status status = mn_read_text(window->read, window->namespaces[part->ns_index].ns, part->record.rec, start, end,
+                                       &window->scratch, window->error);
+    if (status == MNEME_OK && window->scratch.failed) return mn_fail_memory(window->error, "text of a passage");
+    return status;
+}
+
+/* ---- source lines ----------------------------------------------------------------------------------------------- */
+
+/* A name as part of one line: control characters become spaces, and it ends where it gets long. */
+static void append_label(const char *label, mn_buffer *out)
+{
+    size_t size = strlen(label), shown = size > LABEL_MAX ? mn_utf8_floor(label, size, LABEL_MAX) : size;
+    for (size_t i = 0; i < shown; i++) mn_buffer_byte(out, (unsigned char)label[i] < 0x20 ? ' ' : label[i]);
+    if (shown < size) mn_buffer_text(out, "...");
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t size = strlen(text), n = strlen(end);
+    return size >= n && strcmp(text + size - n, end) == 0;
+}
+
+void mn_window_header(const mn_record *record, bool is_session, mn_buffer *out)
+{
+    const char *name = is_session ? record->session : record->title && *record->title ? record->title : record->id;
+    mn_buffer_byte(out, '[');
+    append_label(name, out);
+    const char *file = record->source && !is_session ? mn_path_base(record->source) : NULL;
+    if (file && *file && !ends_with(name, file)) {
+        mn_buffer_text(out, ", ");
+        append_label(file, out);
+    }
+    if (record->has_time) {
+        char time[40];
+        mneme_time_format(record->time_ms, time, sizeof time);
+        char *clock = strchr(time, 'T');
+        if (clock) *clock = '\0';
+        mn_buffer_text(out, ", ");
+        mn_buffer_text(out, time);
+    }
+    mn_buffer_text(out, "]\n");
+}
+
+/* ---- parts and groups ------------------------------------------------------------------------------------------- */
+
+static mneme_status new_group(mn_splice_window *window, const mn_part *part, bool is_session, uint32_t number,
+                              mn_group **out)
+{
+    mn_group **groups = grown(window->arena, window->groups, window->n_groups, &window->groups_capacity, sizeof *groups);
+    mn_group *group = mn_arena_alloc(window->arena, sizeof *group);
+    if (!groups || !group) return mn_fail_memory(window->error, "window");
+    window->groups = groups;
+    *group = (mn_group){.ns_index = part->ns_index, .is_session = is_session, .number = number,
+                        .rank = (uint32_t)window->n_groups};
+    mn_buffer_clear(&window->scratch);
+    mn_window_header(&part->record, is_session, &window->scratch);
+    if (window->scratch.failed) return mn_fail_memory(window->error, "window");
+    mneme_status status = mn_window_count(window, window->scratch.data, window->scratch.size, &group->header_tokens);
+    if (status != MNEME_OK) return status;
+    groups[window->n_groups++] = group;
+    *out = group;
+    return MNEME_OK;
+}
+
+static mneme_status find_group(mn_splice_window *window, const mn_part *part, mn_group **out)
+{
+    bool is_session = part->record.session != NULL;
+    uint32_t number = is_session ? part->record.session_number : part->record.rec;
+    for (size_t i = window->n_groups; i-- > 0;) {
+        mn_group *group = window->groups[i];
+        if (group->ns_index == part->ns_index && group->is_session == is_session && group->number == number) {
+            *out = group;
+            return MNEME_OK;
+        }
+    }
+    return new_group(window, part, is_session, number, out);
+}
+
+/* Where the part of (ns_index, rec) is or belongs. */
+static size_t part_position(const mn_splice_window *window, uint32_t ns_index, uint32_t rec)
+{
+    size_t low = 0, high = window->n_parts;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const mn_part *part = window->parts[middle];
+        bool before = part->ns_index != ns_index ? part->ns_index < ns_index : part->record.rec < rec;
+        if (before) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+static mneme_status fill_part(mn_splice_window *window, mn_part *part, uint32_t rec, bool is_hit)
+{
+    const mn_namespace *space = &window->namespaces[part->ns_index];
+    mneme_status status = mn_read_record(window->read, space->ns, rec, &part->record, window->error);
+    if (status != MNEME_OK) return status;
+    const mn_splice_options *options = window->options;
+    part->is_accepted = is_hit || !options->accept ||
+                        options->accept(options->accept_context, space->name, &part->record);
+    if (part->record.speaker) {
+        mn_buffer_clear(&window->scratch);
+        mn_record_header(NULL, part->record.speaker, &window->scratch);
+        if (window->scratch.failed) return mn_fail_memory(window->error, "window");
+        status = mn_window_count(window, window->scratch.data, window->scratch.size, &part->prefix_tokens);
+    }
+    return status == MNEME_OK ? find_group(window, part, &part->group) : status;
+}
+
+mneme_status mn_window_part(mn_splice_window *window, uint32_t ns_index, uint32_t rec, bool is_hit, mn_part **out)
+{
+    size_t at = part_position(window, ns_index, rec);
+    if (at < window->n_parts && window->parts[at]->ns_index == ns_index && window->parts[at]->record.rec == rec) {
+        *out = window->parts[at];
+        if (is_hit) (*out)->is_accepted = true;
+        return MNEME_OK;
+    }
+    mn_part **parts = grown(window->arena, window->parts, window->n_parts, &window->parts_capacity, sizeof *parts);
+    mn_part *part = mn_arena_alloc(window->arena, sizeof *part);
+    if (!parts || !part) return mn_fail_memory(window->error, "window");
+    window->parts = parts;
+    *part = (mn_part){.ns_index = ns_index};
+    mneme_status status = fill_part(window, part, rec, is_hit);
+    if (status != MNEME_OK) return status;
+    memmove(parts + at + 1, parts + at, (window->n_parts - at) * sizeof *parts);
+    parts[at] = part;
+    window->n_parts++;
+    *out = part;
+    return MNEME_OK;
+}
+
+/* ---- units ------------------------------------------------------------------------------------------------------ */
+
+/* The first unit that ends after `at`. */
+static size_t unit_position(const mn_part *part, uint64_t at)
+{
+    size_t low = 0, high = part->n_units;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (part->units[middle].end <= at) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+const mn_unit *mn_part_covering(const mn_part *part, uint64_t at)
+{
+    size_t i = unit_position(part, at);
+    return i < part->n_units && part->units[i].start <= at ? &part->units[i] : NULL;
+}
+
+bool mn_part_hole(const mn_part *part, uint64_t start, uint64_t end, mn_unit *hole)
+{
+    size_t i = unit_position(part, start);
+    while (i < part->n_units && part->units[i].start <= start) start = part->units[i++].end;
+    if (start >= end) return false;
+    uint64_t limit = i < part->n_units && part->units[i].start < end ? part->units[i].start : end;
+    *hole = (mn_unit){start, limit};
+    return true;
+}
+
+static bool touches(const mn_part *part, mn_unit unit)
+{
+    return (unit.start > 0 && mn_part_covering(part, unit.start - 1)) || mn_part_covering(part, unit.end);
+}
+
+uint64_t mn_window_overhead(const mn_splice_window *window, const mn_part *part, mn_unit unit)
+{
+    if (touches(part, unit)) return 0;
+    uint64_t tokens = part->prefix_tokens;
+    if (part->group->n_units) return tokens + window->gap_tokens;
+    return tokens + (window->is_plain ? 0 : part->group->header_tokens);
+}
+
+mneme_status mn_window_cost(mn_splice_window *window, const mn_part *part, mn_unit unit, uint64_t *tokens)
+{
+    *tokens = 0;
+    mneme_status status = mn_window_text(window, part, unit.start, unit.end);
+    if (status == MNEME_OK) status = mn_window_count(window, window->scratch.data, window->scratch.size, tokens);
+    *tokens += mn_window_overhead(window, part, unit);
+    return status;
+}
+
+mneme_status mn_window_place(mn_splice_window *window, mn_part *part, mn_unit unit, uint64_t tokens)
+{
+    mn_placed *placed = grown(window->arena, window->placed, window->n_placed, &window->placed_capacity, sizeof *placed);
+    mn_unit *units = grown(window->arena, part->units, part->n_units, &part->capacity, sizeof *units);
+    if (!placed || !units) return mn_fail_memory(window->error, "window");
+    window->placed = placed;
+    part->units = units;
+    size_t at = unit_position(part, unit.start);
+    memmove(units + at + 1, units + at, (part->n_units - at) * sizeof *units);
+    units[at] = unit;
+    part->n_units++;
+    part->group->n_units++;
+    placed[window->n_placed++] = (mn_placed){part, unit, tokens};
+    window->used += tokens;
+    return MNEME_OK;
+}
+
+void mn_window_undo(mn_splice_window *window)
+{
+    const mn_placed *last = &window->placed[--window->n_placed];
+    mn_part *part = last->part;
+    size_t at = unit_position(part, last->unit.start);
+    memmove(part->units + at, part->units + at + 1, (part->n_units - at - 1) * sizeof *part->units);
+    part->n_units--;
+    part->group->n_units--;
+    window->used -= last->tokens < window->used ? last->tokens : window->used;
+}

@@ -1,0 +1,179 @@
+/* The exact scan against a plain loop in double precision. */
+#include "retriever/scan.h"
+
+#include <math.h>
+
+#include "retriever/retriever_support.h"
+
+enum { MAX_ROWS = 5000 };
+
+typedef struct scan_world {
+    mn_arena arena;
+    mn_rows rows;
+    mn_vector_blocks blocks;
+    double *products; /* per row, by the plain loop; NAN: dead or without a vector */
+    float *query;
+} scan_world;
+
+static void fill_rows(scan_world *world, uint32_t n_rows, uint64_t *seed)
+{
+    uint32_t n_blocks = (n_rows + MN_BLOCK_ROWS - 1) / MN_BLOCK_ROWS;
+    world->rows.n_rows = n_rows;
+    world->rows.blocks = mn_arena_array(&world->arena, n_blocks, sizeof *world->rows.blocks);
+    for (uint32_t b = 0; b < n_blocks; b++) {
+        mn_row *rows = mn_arena_array(&world->arena, MN_BLOCK_ROWS, sizeof *rows);
+        for (uint32_t i = 0; i < MN_BLOCK_ROWS; i++)
+            rows[i] = (mn_row){.rec = test_random(seed) < 0.2 ? 0 : b * MN_BLOCK_ROWS + i + 1, .end = 1, .n_terms = 1};
+        world->rows.blocks[b] = rows;
+    }
+}
+
+static void fill_block(scan_world *world, mn_vector_block *block, uint64_t *seed)
+{
+    uint32_t dimension = world->blocks.dimension;
+    /* one float into the arena's piece: blocks are 4-byte aligned and no more */
+    float *vectors = (float *)mn_arena_array(&world->arena, (size_t)block->n_rows * dimension + 1, sizeof *vectors) + 1;
+    block->vectors = vectors;
+    for (uint32_t i = 0; i < block->n_rows; i++) {
+        double product = 0;
+        float *vector = vectors + (size_t)i * dimension;
+        for (uint32_t d = 0; d < dimension; d++) {
+            vector[d] = (float)(test_random(seed) * 2 - 1);
+            if (i > 0 && i % 7 == 0) vector[d] = vector[(size_t)d - dimension]; /* now and then the row before again */
+            product += (double)vector[d] * (double)world->query[d];
+        }
+        if (mn_row_at(&world->rows, block->first_row + i)->rec) world->products[block->first_row + i] = product;
+    }
+}
+
+/* Blocks of odd sizes with gaps between them. */
+static void make_world(scan_world *world, uint32_t n_rows, uint32_t dimension, uint64_t *seed)
+{
+    *world = (scan_world){.blocks.dimension = dimension};
+    fill_rows(world, n_rows, seed);
+    world->products = mn_arena_array(&world->arena, n_rows, sizeof(double));
+    for (uint32_t i = 0; i < n_rows; i++) world->products[i] = NAN;
+    world->query = mn_arena_array(&world->arena, dimension, sizeof(float));
+    for (uint32_t d = 0; d < dimension; d++) world->query[d] = (float)(test_random(seed) * 2 - 1);
+    world->blocks.items = mn_arena_array(&world->arena, n_rows, sizeof(mn_vector_block));
+    for (uint32_t at = 0; at < n_rows;) {
+        uint32_t n = 1 + test_below(seed, test_random(seed) < 0.5 ? 5 : 1500);
+        if (n > n_rows - at) n = n_rows - at;
+        mn_vector_block *block = &world->blocks.items[world->blocks.n++];
+        *block = (mn_vector_block){.first_row = at, .n_rows = n};
+        fill_block(world, block, seed);
+        at += n + test_below(seed, 3);
+    }
+}
+
+static bool even_records(void *context, const char *name_space, const mn_record *record)
+{
+    (void)context;
+    (void)name_space;
+    return record->rec % 2 == 0;
+}
+
+/* What the scan found must be what the products say, up to rounding. */
+static void expect_best(const scan_world *world, const mn_top *top, size_t wanted, bool even_only)
+{
+    const double rounding = 1e-4;
+    size_t n_visible = 0;
+    double worst = top->n ? (double)top->items[top->n - 1].score : INFINITY;
+    bool found[MAX_ROWS] = {false};
+    for (size_t i = 0; i < top->n; i++) {
+        mn_scored hit = top->items[i];
+        assert_false(found[hit.row]);
+        found[hit.row] = true;
+        assert_true(fabs(world->products[hit.row] - (double)hit.score) < rounding); /* also fails on NAN: dead */
+        if (i) assert_true(hit.score < top->items[i - 1].score ||
+                           (!(hit.score > top->items[i - 1].score) && hit.row > top->items[i - 1].row));
+    }
+    for (uint32_t row = 0; row < world->rows.n_rows; row++) {
+        bool visible = !isnan(world->products[row]) && (!even_only || mn_row_at(&world->rows, row)->rec % 2 == 0);
+        n_visible += visible;
+        if (visible && !found[row]) assert_true(world->products[row] < worst + rounding);
+        if (found[row]) assert_true(visible);
+    }
+    assert_int_equal(top->n, n_visible < wanted ? n_visible : wanted);
+}
+
+static void scan_random_blocks_finds_what_the_plain_loop_finds(void **state)
+{
+    (void)state;
+    static const uint32_t dimensions[] = {1, 3, 8, 17, 64, 100, 384};
+    uint64_t seed = 7;
+    for (size_t i = 0; i < 21; i++) {
+        scan_world world;
+        make_world(&world, 1 + test_below(&seed, MAX_ROWS), dimensions[i % 7], &seed);
+        mn_row_filter filter;
+        assert_true(mn_row_filter_init(&filter, NULL, &(mn_namespace){.name = ""}, &world.rows, &world.arena, NULL));
+        bool even_only = i % 2;
+        if (even_only) { /* as if every record had been asked about */
+            mn_row_filter_accept(&filter, even_records, NULL);
+            for (uint32_t row = 0; row < world.rows.n_rows; row++)
+                filter.answers[row] = mn_row_at(&world.rows, row)->rec % 2 == 0 ? 2 : 1;
+        }
+        size_t wanted = i % 3 == 0 ? 1 : i % 3 == 1 ? 100 : MAX_ROWS;
+        mn_top top;
+        assert_true(mn_top_init(&top, wanted, &world.arena));
+        mn_scan_top(&world.blocks, world.query, &filter, &top);
+        mn_top_sort(&top);
+        expect_best(&world, &top, wanted, even_only);
+        mn_arena_free(&world.arena);
+    }
+}
+
+static void scan_vectors_that_are_no_numbers_are_left_out(void **state)
+{
+    (void)state;
+    const float vectors[] = {1, 0, NAN, 0, 0.5f, 0, INFINITY, 0};
+    const float query[] = {1, 0};
+    const mn_row rows[4] = {{.rec = 1}, {.rec = 2}, {.rec = 3}, {.rec = 4}};
+    const mn_row *blocks[] = {rows};
+    mn_rows all = {blocks, 4};
+    mn_vector_block block = {.n_rows = 4, .vectors = vectors};
+    mn_vector_blocks vector_blocks = {&block, 1, 2};
+    mn_arena arena = {0};
+    mn_row_filter filter;
+    mn_top top;
+    assert_true(mn_row_filter_init(&filter, NULL, &(mn_namespace){.name = ""}, &all, &arena, NULL));
+    assert_true(mn_top_init(&top, 4, &arena));
+    mn_scan_top(&vector_blocks, query, &filter, &top);
+    for (size_t i = 0; i < top.n; i++) assert_int_not_equal(top.items[i].row, 1);
+    bool has_vector = true;
+    assert_true(mn_scan_one(&vector_blocks, query, 1, &has_vector) == 0);
+    assert_false(has_vector);
+    assert_true(mn_scan_one(&vector_blocks, query, 2, &has_vector) == 0.5f);
+    assert_true(has_vector);
+    assert_true(mn_scan_one(&vector_blocks, query, 9, &has_vector) == 0);
+    assert_false(has_vector);
+    mn_arena_free(&arena);
+}
+
+static void top_of_equal_scores_keeps_the_lower_rows(void **state)
+{
+    (void)state;
+    mn_arena arena = {0};
+    mn_top top;
+    assert_true(mn_top_init(&top, 5, &arena));
+    for (uint32_t i = 0; i < 50; i++) {
+        uint32_t row = i * 37 % 50;
+        if (mn_top_wants(&top, 0.25f, row)) mn_top_put(&top, 0.25f, row);
+    }
+    mn_top_sort(&top);
+    assert_int_equal(top.n, 5);
+    for (uint32_t i = 0; i < 5; i++) assert_int_equal(top.items[i].row, i);
+    assert_true(mn_top_init(&top, 0, &arena));
+    assert_false(mn_top_wants(&top, 1, 0));
+    mn_arena_free(&arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scan_random_blocks_finds_what_the_plain_loop_finds),
+        cmocka_unit_test(scan_vectors_that_are_no_numbers_are_left_out),
+        cmocka_unit_test(top_of_equal_scores_keeps_the_lower_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
