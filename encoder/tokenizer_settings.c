@@ -1,0 +1,297 @@
+/* tokenizer_settings.c -- reading tokenizer.json, tokenizer_config.json and the vocabulary.
+ *
+ * tokenizer.json repeats the vocabulary, which is nearly all of it. Where vocab.txt is there as well, the "vocab" object
+ * is cut out before the rest is parsed: it is part of every command's start. */
+#include "encoder/tokenizer_settings.h"
+
+#include "common/buffer.h"
+#include "common/file.h"
+#include "common/memory.h"
+
+#include <jansson.h>
+#include <string.h>
+
+enum { JSON_MAX = 64 << 20, DEPTH_MAX = 32 };
+
+typedef struct settings_reader {
+    const char *folder;
+    char *json_path, *config_path, *vocab_path;
+    json_t *json, *config; /* NULL: no such file */
+    mn_tokenizer_settings *out;
+} settings_reader;
+
+/* ---- loading JSON ---- */
+
+/* One past the bracket that closes the one at `at`; NULL when there is none. Strings are skipped. */
+static const char *matching_end(const char *at, const char *end)
+{
+    size_t depth = 0;
+    for (bool in_string = false; at < end; at++) {
+        if (in_string) {
+            if (*at == '\\') at++;
+            else if (*at == '"') in_string = false;
+        } else if (*at == '"') {
+            in_string = true;
+        } else if (*at == '{' || *at == '[') {
+            depth++;
+        } else if (*at == '}' || *at == ']') {
+            if (--depth == 0) return at + 1;
+        }
+    }
+    return NULL;
+}
+
+/* Empty the object behind the key "vocab". */
+static void cut_vocabulary(mn_buffer *text)
+{
+    static const char key[] = "\"vocab\"";
+    char *found = memmem(text->data, text->size, key, sizeof key - 1), *end = text->data + text->size;
+    if (!found) return;
+    char *at = found + sizeof key - 1;
+    while (at < end && strchr(" \t\r\n:", *at)) at++;
+    if (at >= end || *at != '{') return;
+    const char *behind = matching_end(at, end);
+    if (!behind) return;
+    memmove(at + 2, behind, (size_t)(end - behind));
+    at[1] = '}';
+    text->size -= (size_t)(behind - at) - 2;
+}
+
+static bool too_deep(const char *json, size_t size)
+{
+    size_t depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < size; i++) {
+        char c = json[i];
+        if (in_string) {
+            if (c == '\\') i++;
+            else if (c == '"') in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > DEPTH_MAX) return true;
+        } else if (c == '}' || c == ']') {
+            depth -= depth > 0;
+        }
+    }
+    return false;
+}
+
+static mneme_status load(const char *path, bool without_vocabulary, json_t **out, mneme_error *error)
+{
+    *out = NULL;
+    if (!mn_file_exists(path)) return MNEME_OK;
+    mn_buffer text = {0};
+    mneme_status status = mn_file_read(path, JSON_MAX, &text, error);
+    if (status == MNEME_OK && without_vocabulary) cut_vocabulary(&text);
+    if (status == MNEME_OK && too_deep(text.data, text.size))
+        status = mn_fail(error, MNEME_ERR_MODEL, "%s is nested deeper than %d", path, DEPTH_MAX);
+    if (status == MNEME_OK) {
+        json_error_t problem;
+        *out = json_loadb(text.data, text.size, 0, &problem);
+        if (!json_is_object(*out))
+            status = mn_fail(error, MNEME_ERR_MODEL, "%s:%d: %s", path, *out ? 1 : problem.line,
+                             *out ? "not an object" : problem.text);
+    }
+    mn_buffer_free(&text);
+    return status;
+}
+
+/* ---- pieces ---- */
+
+static mneme_status refuse_kind(const char *path, const char *what, const char *kind, const char *wanted, mneme_error *error)
+{
+    return mn_fail(error, MNEME_ERR_MODEL, "%s: %s \"%s\" is not supported; it must be %s", path, what,
+                   kind ? kind : "(none)", wanted);
+}
+
+static bool flag(const json_t *object, const char *key, bool fallback)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_boolean(value) ? json_is_true(value) : fallback;
+}
+
+static mneme_status keep_text(const char *text, char **out, mneme_error *error)
+{
+    mn_free(*out);
+    *out = mn_strdup(text);
+    return *out ? MNEME_OK : mn_fail_memory(error, "tokenizer");
+}
+
+/* The text of a key, or of the "content" of an object there. */
+static const char *token_text(const json_t *object, const char *key, const char *fallback)
+{
+    const json_t *value = json_object_get(object, key);
+    if (json_is_object(value)) value = json_object_get(value, "content");
+    return json_is_string(value) ? json_string_value(value) : fallback;
+}
+
+static mneme_status add_token(settings_reader *r, const char *content, uint32_t id, bool lstrip, bool rstrip,
+                              mneme_error *error)
+{
+    mn_tokenizer_settings *out = r->out;
+    if (!content || !*content) return MNEME_OK;
+    if (out->n_added == MN_ADDED_TOKENS_MAX)
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: over %d added tokens", r->json_path, MN_ADDED_TOKENS_MAX);
+    mn_added_token *token = &out->added[out->n_added];
+    *token = (mn_added_token){.content = mn_strdup(content), .size = strlen(content), .id = id, .lstrip = lstrip, .rstrip = rstrip};
+    if (!token->content) return mn_fail_memory(error, "tokenizer");
+    out->n_added++;
+    return MNEME_OK;
+}
+
+/* ---- tokenizer.json ---- */
+
+static mneme_status read_normalizer(settings_reader *r, mneme_error *error)
+{
+    const json_t *normalizer = json_object_get(r->json, "normalizer");
+    const char *kind = json_string_value(json_object_get(normalizer, "type"));
+    if (!kind || strcmp(kind, "BertNormalizer") != 0)
+        return refuse_kind(r->json_path, "normalizer", kind, "BertNormalizer", error);
+    r->out->clean_text = flag(normalizer, "clean_text", true);
+    r->out->handle_chinese_chars = flag(normalizer, "handle_chinese_chars", true);
+    r->out->lowercase = flag(normalizer, "lowercase", true);
+    r->out->strip_accents = flag(normalizer, "strip_accents", r->out->lowercase); /* null follows lowercase */
+    const json_t *pre = json_object_get(r->json, "pre_tokenizer");
+    kind = json_string_value(json_object_get(pre, "type"));
+    if (!kind || strcmp(kind, "BertPreTokenizer") != 0)
+        return refuse_kind(r->json_path, "pre_tokenizer", kind, "BertPreTokenizer", error);
+    return MNEME_OK;
+}
+
+static mneme_status read_model(settings_reader *r, mneme_error *error)
+{
+    const json_t *model = json_object_get(r->json, "model");
+    const char *kind = json_string_value(json_object_get(model, "type"));
+    /* Older files leave the type out; the prefix and the word limit tell WordPiece apart. */
+    if (!kind && json_object_get(model, "max_input_chars_per_word")) kind = "WordPiece";
+    if (!kind || strcmp(kind, "WordPiece") != 0) return refuse_kind(r->json_path, "tokenizer", kind, "WordPiece", error);
+    const json_t *limit = json_object_get(model, "max_input_chars_per_word");
+    json_int_t chars = json_is_integer(limit) ? json_integer_value(limit) : 100;
+    if (chars < 1 || chars > 1000)
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: max_input_chars_per_word must be 1 to 1000", r->json_path);
+    r->out->max_input_chars_per_word = (uint32_t)chars;
+    mneme_status status = keep_text(token_text(model, "unk_token", "[UNK]"), &r->out->unk_token, error);
+    if (status == MNEME_OK) status = keep_text(token_text(model, "continuing_subword_prefix", "##"), &r->out->prefix, error);
+    return status;
+}
+
+static mneme_status read_added_tokens(settings_reader *r, mneme_error *error)
+{
+    const json_t *added = json_object_get(r->json, "added_tokens"), *token;
+    size_t i;
+    json_array_foreach(added, i, token)
+    {
+        const char *content = json_string_value(json_object_get(token, "content"));
+        json_int_t id = json_integer_value(json_object_get(token, "id"));
+        if (!content || id < 0 || id > UINT32_MAX)
+            return mn_fail(error, MNEME_ERR_MODEL, "%s: added token %zu has no content or id", r->json_path, i);
+        if (flag(token, "single_word", false) || flag(token, "normalized", false))
+            return mn_fail(error, MNEME_ERR_MODEL, "%s: added token \"%s\" is single_word or normalized, which is not supported",
+                           r->json_path, content);
+        mneme_status status =
+            add_token(r, content, (uint32_t)id, flag(token, "lstrip", false), flag(token, "rstrip", false), error);
+        if (status != MNEME_OK) return status;
+    }
+    return MNEME_OK;
+}
+
+static mneme_status read_json_vocabulary(settings_reader *r, mneme_error *error)
+{
+    const json_t *vocab = json_object_get(json_object_get(r->json, "model"), "vocab");
+    if (json_object_size(vocab) == 0) return mn_fail(error, MNEME_ERR_MODEL, "%s: no vocabulary, and no vocab.txt", r->json_path);
+    mneme_status status = mn_vocabulary_new(r->out->prefix, &r->out->vocabulary, error);
+    const char *token;
+    json_t *id;
+    json_object_foreach((json_t *)(uintptr_t)vocab, token, id)
+    {
+        json_int_t number = json_is_integer(id) ? json_integer_value(id) : -1;
+        if (status == MNEME_OK && (number < 0 || number > UINT32_MAX))
+            status = mn_fail(error, MNEME_ERR_MODEL, "%s: token \"%s\" has no id", r->json_path, token);
+        if (status == MNEME_OK) status = mn_vocabulary_add(r->out->vocabulary, token, strlen(token), (uint32_t)number, error);
+    }
+    return status == MNEME_OK ? mn_vocabulary_freeze(r->out->vocabulary, error) : status;
+}
+
+/* ---- tokenizer_config.json alone ---- */
+
+static mneme_status read_config_alone(settings_reader *r, mneme_error *error)
+{
+    const char *kind = token_text(r->config, "tokenizer_class", "BertTokenizer");
+    if (strcmp(kind, "BertTokenizer") != 0 && strcmp(kind, "BertTokenizerFast") != 0)
+        return refuse_kind(r->config_path, "tokenizer_class", kind, "BertTokenizer", error);
+    r->out->clean_text = true;
+    r->out->handle_chinese_chars = flag(r->config, "tokenize_chinese_chars", true);
+    r->out->lowercase = flag(r->config, "do_lower_case", true);
+    r->out->strip_accents = flag(r->config, "strip_accents", r->out->lowercase);
+    r->out->max_input_chars_per_word = 100;
+    mneme_status status = keep_text(token_text(r->config, "unk_token", "[UNK]"), &r->out->unk_token, error);
+    if (status == MNEME_OK) status = keep_text("##", &r->out->prefix, error);
+    return status;
+}
+
+static mneme_status add_named_tokens(settings_reader *r, mneme_error *error)
+{
+    static const char *const names[][2] = {{"unk_token", "[UNK]"}, {"sep_token", "[SEP]"}, {"pad_token", "[PAD]"},
+                                           {"cls_token", "[CLS]"}, {"mask_token", "[MASK]"}};
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && status == MNEME_OK; i++) {
+        const char *content = token_text(r->config, names[i][0], names[i][1]);
+        uint32_t id = mn_vocabulary_find_token(r->out->vocabulary, content);
+        if (id != MN_NO_TOKEN) status = add_token(r, content, id, false, false, error);
+    }
+    return status;
+}
+
+/* ---- all ---- */
+
+static mneme_status read_files(settings_reader *r, mneme_error *error)
+{
+    bool has_vocab = mn_file_exists(r->vocab_path);
+    mneme_status status = load(r->json_path, has_vocab, &r->json, error);
+    if (status == MNEME_OK) status = load(r->config_path, false, &r->config, error);
+    if (status != MNEME_OK) return status;
+    if (!r->json && !has_vocab)
+        return mn_fail(error, MNEME_ERR_MODEL, "%s has neither tokenizer.json nor vocab.txt", r->folder);
+    status = r->json ? read_normalizer(r, error) : read_config_alone(r, error);
+    if (status == MNEME_OK && r->json) status = read_model(r, error);
+    if (status == MNEME_OK)
+        status = has_vocab ? mn_vocabulary_read(r->vocab_path, r->out->prefix, &r->out->vocabulary, error)
+                           : read_json_vocabulary(r, error);
+    if (status == MNEME_OK) status = r->json ? read_added_tokens(r, error) : add_named_tokens(r, error);
+    if (status == MNEME_OK) status = keep_text(token_text(r->config, "cls_token", "[CLS]"), &r->out->cls_token, error);
+    if (status == MNEME_OK) status = keep_text(token_text(r->config, "sep_token", "[SEP]"), &r->out->sep_token, error);
+    return status;
+}
+
+mneme_status mn_tokenizer_settings_read(const char *folder, mn_tokenizer_settings *out, mneme_error *error)
+{
+    *out = (mn_tokenizer_settings){0};
+    settings_reader r = {.folder = folder, .out = out};
+    r.json_path = mn_path_join(folder, "tokenizer.json");
+    r.config_path = mn_path_join(folder, "tokenizer_config.json");
+    r.vocab_path = mn_path_join(folder, "vocab.txt");
+    out->added = mn_alloc_zeroed(MN_ADDED_TOKENS_MAX, sizeof *out->added);
+    mneme_status status = r.json_path && r.config_path && r.vocab_path && out->added
+                              ? read_files(&r, error)
+                              : mn_fail_memory(error, "tokenizer");
+    json_decref(r.json);
+    json_decref(r.config);
+    mn_free(r.json_path);
+    mn_free(r.config_path);
+    mn_free(r.vocab_path);
+    if (status != MNEME_OK) mn_tokenizer_settings_free(out);
+    return status;
+}
+
+void mn_tokenizer_settings_free(mn_tokenizer_settings *settings)
+{
+    for (size_t i = 0; i < settings->n_added; i++) mn_free(settings->added[i].content);
+    mn_free(settings->added);
+    mn_free(settings->unk_token);
+    mn_free(settings->cls_token);
+    mn_free(settings->sep_token);
+    mn_free(settings->prefix);
+    mn_vocabulary_free(settings->vocabulary);
+    *settings = (mn_tokenizer_settings){0};
+}
