@@ -5,9 +5,10 @@
  * cache of the stems it gave. The cache only saves time: a stem is a function of its word alone.
  *
  * Accents are kept for the stemmer and folded away after it, so that "cafe" finds "café"; the apostrophes that English
- * stems keep ("don't") go as well, so that "dont" finds it. No word is left out: idf weighs the common ones down. */
+ * stems keep ("don't") go as well, so that "dont" finds it. The index has every word; questions leave some out. */
 #include "retriever/analyzer.h"
 
+#include "retriever/stop_words.h"
 #include "retriever/terms.h"
 #include "retriever/words.h"
 
@@ -40,6 +41,8 @@ struct mn_analyzer {
     bool keep_apostrophe;
     pthread_mutex_t lock; /* guards idle */
     worker *idle;
+    mn_arena arena; /* of stop_terms */
+    mn_term_list stop_terms;
 };
 
 static void worker_free(worker *self)
@@ -85,6 +88,17 @@ static void give_back(mn_analyzer *analyzer, worker *self)
 
 /* ---- one word --------------------------------------------------------------------------------------------------- */
 
+/* The word without what English appends to others: "Caroline's", "she'll" (which must not become "shell"). */
+static size_t without_clitic(const char *word, size_t size)
+{
+    static const char *const clitics[] = {"'s", "'d", "'m", "'ll", "'re", "'ve"};
+    for (size_t i = 0; i < sizeof clitics / sizeof clitics[0]; i++) {
+        size_t n = strlen(clitics[i]);
+        if (size > n && memcmp(word + size - n, clitics[i], n) == 0) return size - n;
+    }
+    return size;
+}
+
 static size_t drop_apostrophes(char *word, size_t size)
 {
     size_t n = 0;
@@ -104,7 +118,7 @@ static bool is_ascii(const char *text, size_t size)
 static size_t make_term(worker *self, const char *word, size_t size, char *out)
 {
     const char *stem = word;
-    if (size > 2 && memcmp(word + size - 2, "'s", 2) == 0) size -= 2; /* "Caroline's"; Porter2 does the same */
+    size = without_clitic(word, size);
     if (self->stemmer) {
         stem = (const char *)sb_stemmer_stem(self->stemmer, (const sb_symbol *)word, (int)size);
         if (!stem) return SIZE_MAX;
@@ -152,6 +166,32 @@ mneme_status mn_analyzer_run(void *context, const char *text, size_t size, mn_ar
     return done ? MNEME_OK : mn_fail_memory(error, "terms of a text");
 }
 
+/* Take out of `terms` what is in `stops`; both sorted by bytes. */
+static void subtract(mn_term_list *terms, const mn_term_list *stops)
+{
+    size_t kept = 0, s = 0;
+    for (size_t i = 0; i < terms->n; i++) {
+        while (s < stops->n && mn_term_order(&stops->items[s], &terms->items[i]) < 0) s++;
+        if (s < stops->n && mn_term_order(&stops->items[s], &terms->items[i]) == 0) terms->total -= terms->items[i].count;
+        else terms->items[kept++] = terms->items[i];
+    }
+    terms->n = kept;
+}
+
+mneme_status mn_analyzer_question(void *context, const char *text, size_t size, mn_arena *arena, mn_term_list *out,
+                                  mneme_error *error)
+{
+    const mn_analyzer *analyzer = context;
+    mneme_status status = mn_analyzer_run(context, text, size, arena, out, error);
+    if (status != MNEME_OK || out->n == 0) return status;
+    mn_term_list telling = *out;
+    telling.items = mn_arena_copy(arena, out->items, out->n * sizeof *out->items);
+    if (!telling.items) return mn_fail_memory(error, "terms of a question");
+    subtract(&telling, &analyzer->stop_terms);
+    if (telling.n) *out = telling;
+    return MNEME_OK;
+}
+
 /* ---- opening ---------------------------------------------------------------------------------------------------- */
 
 static bool is_known(const char *language)
@@ -188,12 +228,14 @@ mneme_status mn_analyzer_open(const char *language, mn_analyzer **out, mneme_err
     }
     /* In English the apostrophe is part of the word; elsewhere it mostly parts an article or a suffix from it. */
     analyzer->keep_apostrophe = !stems || strcmp(language, "english") == 0 || strcmp(language, "porter") == 0;
-    if (stems && !(analyzer->language = mn_strdup(language))) {
-        mn_analyzer_close(analyzer);
-        return mn_fail_memory(error, "analyzer");
-    }
-    *out = analyzer;
-    return MNEME_OK;
+    const char *stop_words = mn_stop_words(language);
+    mneme_status status = MNEME_OK;
+    if (stems && !(analyzer->language = mn_strdup(language))) status = mn_fail_memory(error, "analyzer");
+    if (status == MNEME_OK && stop_words)
+        status = mn_analyzer_run(analyzer, stop_words, strlen(stop_words), &analyzer->arena, &analyzer->stop_terms, error);
+    if (status == MNEME_OK) *out = analyzer;
+    else mn_analyzer_close(analyzer);
+    return status;
 }
 
 void mn_analyzer_close(mn_analyzer *analyzer)
@@ -205,6 +247,7 @@ void mn_analyzer_close(mn_analyzer *analyzer)
         worker_free(self);
     }
     pthread_mutex_destroy(&analyzer->lock);
+    mn_arena_free(&analyzer->arena);
     mn_free(analyzer->language);
     mn_free(analyzer);
 }

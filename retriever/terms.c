@@ -92,11 +92,15 @@ bool mn_term_counter_add(mn_term_counter *counter, const char *term, size_t size
     return true;
 }
 
-static int by_bytes(const void *left, const void *right)
+int mn_term_order(const mn_term *a, const mn_term *b)
 {
-    const mn_term *a = left, *b = right;
     int order = memcmp(a->text, b->text, a->size < b->size ? a->size : b->size);
     return order ? order : (a->size > b->size) - (a->size < b->size);
+}
+
+static int by_bytes(const void *left, const void *right)
+{
+    return mn_term_order(left, right);
 }
 
 bool mn_term_counter_list(const mn_term_counter *counter, mn_arena *arena, mn_term_list *out)

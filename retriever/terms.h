@@ -28,4 +28,7 @@ bool mn_term_counter_add(mn_term_counter *counter, const char *term, size_t size
 bool mn_term_counter_list(const mn_term_counter *counter, mn_arena *arena, mn_term_list *out);
 void mn_term_counter_free(mn_term_counter *counter);
 
+/* Order by bytes: negative, 0 or positive. */
+int mn_term_order(const mn_term *a, const mn_term *b);
+
 #endif

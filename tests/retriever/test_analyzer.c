@@ -106,6 +106,40 @@ static void apostrophes_are_handled_as_english_uses_them(void **state)
     mn_analyzer_close(none);
 }
 
+static void english_clitics_leave_the_word_before_them(void **state)
+{
+    (void)state;
+    mn_analyzer *analyzer = open_analyzer("english");
+    assert_string_equal(terms(analyzer, "she'll shell I'll ill we're were I'd id he'll I'm they've"),
+                        "he:1 i:3 id:1 ill:1 she:1 shell:1 they:1 we:1 were:1");
+    mn_analyzer_close(analyzer);
+}
+
+static void question_loses_the_words_that_only_ask(void **state)
+{
+    (void)state;
+    mn_analyzer *english = open_analyzer("english"), *german = open_analyzer("german");
+    mn_arena arena = {0};
+    mn_term_list list;
+    assert_ok(mn_analyzer_question(english, "What did Caroline's dog do to the shell? The dog!", 49, &arena, &list,
+                                   test_error()));
+    assert_int_equal(list.n, 3); /* carolin, dog (twice), shell */
+    assert_int_equal(list.total, 4);
+    assert_memory_equal(list.items[0].text, "carolin", 7);
+    assert_memory_equal(list.items[1].text, "dog", 3);
+    assert_int_equal(list.items[1].count, 2);
+    assert_memory_equal(list.items[2].text, "shell", 5);
+    assert_ok(mn_analyzer_question(english, "To be, or not to be", 19, &arena, &list, test_error()));
+    assert_int_equal(list.total, 6); /* nothing else there: all of it */
+    assert_ok(mn_analyzer_question(english, "", 0, &arena, &list, test_error()));
+    assert_int_equal(list.n, 0);
+    assert_ok(mn_analyzer_question(german, "what dog", 8, &arena, &list, test_error()));
+    assert_int_equal(list.n, 2);
+    mn_arena_free(&arena);
+    mn_analyzer_close(english);
+    mn_analyzer_close(german);
+}
+
 static void accents_and_forms_of_one_letter_are_folded(void **state)
 {
     (void)state;
@@ -238,7 +272,7 @@ static void unknown_language_is_refused_with_the_known_ones(void **state)
 static void memory_running_out_is_reported_and_nothing_leaks(void **state)
 {
     (void)state;
-    for (size_t n = 1; n < 20; n++) {
+    for (size_t n = 1; n < 40; n++) {
         mn_analyzer *analyzer = NULL;
         mn_arena arena = {0};
         mn_term_list list;
@@ -292,6 +326,8 @@ int main(void)
         cmocka_unit_test(other_languages_published_vocabulary_gives_the_published_stems),
         cmocka_unit_test(words_in_any_case_and_order_are_counted_and_sorted),
         cmocka_unit_test(apostrophes_are_handled_as_english_uses_them),
+        cmocka_unit_test(english_clitics_leave_the_word_before_them),
+        cmocka_unit_test(question_loses_the_words_that_only_ask),
         cmocka_unit_test(accents_and_forms_of_one_letter_are_folded),
         cmocka_unit_test(unspaced_scripts_give_overlapping_pairs),
         cmocka_unit_test(unspaced_long_run_gives_one_pair_less_than_characters),
