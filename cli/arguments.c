@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define GLOBAL_OPTIONS 8
 #define NAMES_MAX 64
@@ -89,6 +90,14 @@ static bool read_choice(const char *text, const char *choices, int *out)
     }
 }
 
+static bool read_now(cli_time *out)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    *out = (cli_time){true, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000};
+    return true;
+}
+
 static const char *expected(cli_type type)
 {
     switch (type) {
@@ -116,6 +125,7 @@ static bool take_value(const cli_option *option, const char *text, char *reason,
         return read_choice(text, option->value, option->target);
     case CLI_TIME: {
         cli_time *time = option->target;
+        if (strcmp(text, "now") == 0) return read_now(time);
         time->set = mneme_time_parse(text, &time->ms, &error) == MNEME_OK;
         if (!time->set) snprintf(reason, reason_size, "%s", error.message);
         return time->set;

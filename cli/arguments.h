@@ -42,7 +42,7 @@ typedef enum cli_type {
     CLI_COUNT,  /* a whole number >= 0; uint64_t */
     CLI_NUMBER, /* a finite number; double */
     CLI_SIZE,   /* bytes, with k, M or G (powers of 1024); uint64_t */
-    CLI_TIME,   /* ISO 8601; cli_time */
+    CLI_TIME,   /* ISO 8601, or "now"; cli_time */
     CLI_CHOICE, /* one of the words in `value`, "a|b|c"; int: 0, 1, 2 */
     CLI_LIST    /* a string, any number of times; cli_list */
 } cli_type;

@@ -6,7 +6,7 @@
 #include "cli/arguments.h"
 
 #define CLI_COMMANDS(X)                                                                                                \
-    X(init) X(get) X(list) X(forget) X(query) X(context) X(stats) X(check) X(config)
+    X(init) X(index) X(add) X(get) X(list) X(forget) X(query) X(context) X(embed) X(stats) X(check) X(config) X(model)
 
 #define CLI_DECLARE_COMMAND(name) extern const cli_command cli_command_##name;
 CLI_COMMANDS(CLI_DECLARE_COMMAND)

@@ -156,15 +156,35 @@ bool cli_utf8_valid(const char *text, size_t size)
     return true;
 }
 
-void cli_text_repaired(cli_text *text, const char *data, size_t size)
+/* Bytes of the maximal subpart at text[0], where no valid character begins: what could have begun one, at least 1. */
+static size_t subpart(const char *text, size_t size)
 {
+    const unsigned char *bytes = (const unsigned char *)text;
+    size_t length = lead_length(bytes[0]), at = 1;
+    if (length < 2 || size < 2) return 1;
+    unsigned char least = bytes[0] == 0xE0 ? 0xA0 : bytes[0] == 0xF0 ? 0x90 : 0x80;
+    unsigned char most = bytes[0] == 0xED ? 0x9F : bytes[0] == 0xF4 ? 0x8F : 0xBF;
+    if (bytes[1] < least || bytes[1] > most) return 1;
+    for (at = 2; at < length && at < size && (bytes[at] & 0xC0) == 0x80; at++) continue;
+    return at;
+}
+
+uint64_t cli_text_repaired(cli_text *text, const char *data, size_t size)
+{
+    uint64_t replaced = 0;
     uint32_t codepoint;
     for (size_t at = 0; at < size;) {
         size_t length = cli_utf8_decode(data + at, size - at, &codepoint);
-        if (length == 0) cli_text_string(text, "\xEF\xBF\xBD");
-        else cli_text_append(text, data + at, length);
-        at += length ? length : 1;
+        if (length) {
+            cli_text_append(text, data + at, length);
+        } else {
+            cli_text_string(text, "\xEF\xBF\xBD");
+            length = subpart(data + at, size - at);
+            replaced++;
+        }
+        at += length;
     }
+    return replaced;
 }
 
 void cli_list_add(cli_list *list, const char *item)

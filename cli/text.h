@@ -46,8 +46,8 @@ char *cli_text_take(cli_text *text);
 /* Bytes (1..4) of the valid UTF-8 character at text[0], and its code point; 0 when it is invalid or cut short. size > 0. */
 size_t cli_utf8_decode(const char *text, size_t size, uint32_t *codepoint);
 bool cli_utf8_valid(const char *text, size_t size);
-/* Append `data` with every invalid byte as U+FFFD. */
-void cli_text_repaired(cli_text *text, const char *data, size_t size);
+/* Append `data` with every invalid sequence (Unicode's "maximal subpart") as U+FFFD; returns how many there were. */
+uint64_t cli_text_repaired(cli_text *text, const char *data, size_t size);
 
 /* Strings in the order of adding. Start from {0}; the strings are borrowed. */
 typedef struct cli_list {
