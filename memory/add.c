@@ -3,7 +3,7 @@
  *     records --prepare--> drafts --skip unchanged--> --chunk--> texts --encode--> vectors --store--> one transaction
  *
  * Nothing is held open while encoding; the transaction at the end only writes. */
-#include "memory/memory.h"
+#include "memory/handle.h"
 
 #include "common/utf8.h"
 #include "encoder/chunker.h"

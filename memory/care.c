@@ -1,5 +1,5 @@
 /* care.c -- statistics and the check. */
-#include "memory/memory.h"
+#include "memory/handle.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* query.c -- questions: encode, rank inside one read, copy what the caller gets. */
-#include "memory/memory.h"
+#include "memory/handle.h"
 
 #include "common/clock.h"
 #include "retriever/retrieve.h"

@@ -1,5 +1,5 @@
 /* records.c -- get, list and forget. */
-#include "memory/memory.h"
+#include "memory/handle.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* selection.c -- which records a call is about: namespace, --where expression, session, source and time. */
-#include "memory/memory.h"
+#include "memory/handle.h"
 
 #include <string.h>
 

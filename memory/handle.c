@@ -1,5 +1,5 @@
-/* memory.c -- opening and closing a memory, and its encoder, which is loaded when something must be encoded. */
-#include "memory/memory.h"
+/* handle.c -- opening and closing a memory, and its encoder, which is loaded when something must be encoded. */
+#include "memory/handle.h"
 
 #include "common/cpu.h"
 #include "common/file.h"

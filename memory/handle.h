@@ -1,6 +1,6 @@
-/* memory.h -- what the files of memory/ share: the open store as one object. */
-#ifndef MN_MEMORY_MEMORY_H
-#define MN_MEMORY_MEMORY_H
+/* handle.h -- what the files of memory/ share: the open store as one object. */
+#ifndef MN_MEMORY_HANDLE_H
+#define MN_MEMORY_HANDLE_H
 
 #include "encoder/encoder.h"
 #include "memory/settings.h"
