@@ -4,7 +4,7 @@
  * simulation), so that no pattern takes exponential time. States of token i:
  *
  *   2i      the token is about to begin
- *   2i + 1  inside it (only FOLDERS: part of a folder's name has been read; REST: something has been read) */
+ *   2i + 1  inside it (only FOLDERS: part of a folder's name has been read) */
 #include "cli/glob.h"
 
 #include "cli/text.h"
@@ -17,7 +17,7 @@ typedef enum token_kind {
     TOKEN_SET,     /* one byte of a set; single bytes and ? are sets, too */
     TOKEN_STAR,    /* any run without '/' */
     TOKEN_FOLDERS, /* "**" + "/": any number of "name/" */
-    TOKEN_REST     /* "**" at the end: one byte or more, whatever they are */
+    TOKEN_REST     /* "**" at the end: anything */
 } token_kind;
 
 typedef struct glob_token {
@@ -91,10 +91,20 @@ static size_t read_set(const char *pattern, size_t size, size_t at, glob_token *
     return at + 1;
 }
 
-/* Read a run of stars at pattern[at]; returns one past it. "**" counts as folders only between slashes or ends. */
+/* No character in pattern[0, size) that means something else than itself? */
+static bool is_plain(const char *pattern, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (strchr("*?[\\", pattern[i])) return false;
+    return true;
+}
+
+/* Read a run of stars at pattern[at]; returns one past it. "**" counts as folders only between slashes or ends. A
+ * beginning without special characters counts as an end, too ("a**" + "/b" leaves out a/x/b): git compares that part
+ * first and then matches the rest by itself. */
 static size_t read_stars(const char *pattern, size_t size, size_t at, glob_token *out)
 {
-    bool begins = at == 0 || pattern[at - 1] == '/';
+    bool begins = at == 0 || pattern[at - 1] == '/' || is_plain(pattern, at);
     size_t end = at;
     while (end < size && pattern[end] == '*') end++;
     out->kind = TOKEN_STAR;
@@ -152,12 +162,12 @@ static void enter(const cli_glob *glob, bool *states, size_t i)
 {
     for (;; i++) {
         states[2 * i] = true;
-        if (i == glob->n || (glob->tokens[i].kind != TOKEN_STAR && glob->tokens[i].kind != TOKEN_FOLDERS)) return;
+        if (i == glob->n || glob->tokens[i].kind == TOKEN_SET) return;
     }
 }
 
 /* Where token i can be after reading `byte`. */
-static void step(const cli_glob *glob, bool *next, size_t i, bool inside, unsigned char byte)
+static void step(const cli_glob *glob, bool *next, size_t i, unsigned char byte)
 {
     switch (glob->tokens[i].kind) {
     case TOKEN_SET:
@@ -168,11 +178,10 @@ static void step(const cli_glob *glob, bool *next, size_t i, bool inside, unsign
         break;
     case TOKEN_FOLDERS:
         if (byte != '/') next[2 * i + 1] = true;
-        else if (inside) enter(glob, next, i);
+        else enter(glob, next, i);
         break;
     case TOKEN_REST:
-        next[2 * i + 1] = true;
-        enter(glob, next, i + 1);
+        enter(glob, next, i);
         break;
     }
 }
@@ -187,7 +196,7 @@ bool cli_glob_match(const cli_glob *glob, const char *text, size_t size)
     for (size_t at = 0; at < size; at++) {
         memset(next, 0, n_states * sizeof *next);
         for (size_t state = 0; state < 2 * glob->n; state++)
-            if (now[state]) step(glob, next, state / 2, state & 1, (unsigned char)text[at]);
+            if (now[state]) step(glob, next, state / 2, (unsigned char)text[at]);
         bool *swap = now;
         now = next;
         next = swap;
