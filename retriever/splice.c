@@ -132,21 +132,23 @@ static mneme_status place_cut(splice_run *run, hit *self, uint64_t available, bo
     mn_splice_window *window = &run->window;
     mn_unit hole;
     if (!mn_part_hole(self->part, self->chunk.start, self->chunk.end, &hole)) return MNEME_OK;
-    uint64_t overhead = mn_window_overhead(window, self->part, hole);
-    if (overhead >= available) return MNEME_OK;
-    mneme_status status = mn_window_text(window, self->part, hole.start, hole.end);
-    if (status != MNEME_OK) return status;
+    int64_t overhead = 0; /* as if cut after its first byte: what is cut does not reach what follows */
+    mneme_status status = mn_window_overhead(window, self->part, (mn_unit){hole.start, hole.start + 1}, &overhead);
+    if (status != MNEME_OK || (overhead > 0 && (uint64_t)overhead >= available)) return status;
+    uint64_t limit = overhead > 0 ? available - (uint64_t)overhead : available;
+    status = mn_window_text(window, self->part, hole.start, hole.end);
     size_t fit = 0;
-    status = fit_sentences(window, window->scratch.data, window->scratch.size, available - overhead, &fit);
+    if (status == MNEME_OK) status = fit_sentences(window, window->scratch.data, window->scratch.size, limit, &fit);
     if (status == MNEME_OK && fit == 0 && with_words)
-        status = fit_words(window, window->scratch.data, window->scratch.size, available - overhead, &fit);
+        status = fit_words(window, window->scratch.data, window->scratch.size, limit, &fit);
     if (status != MNEME_OK || fit == 0) return status;
-    self->is_placed = true;
-    self->chunk.end = hole.start + fit; /* from here it grows, if at all */
+    mn_unit unit = {hole.start, hole.start + fit};
     uint64_t tokens;
-    status = mn_window_count(window, window->scratch.data, fit, &tokens);
+    status = mn_window_cost(window, self->part, unit, &tokens);
     if (status != MNEME_OK) return status;
-    return mn_window_place(window, self->part, (mn_unit){hole.start, hole.start + fit}, tokens + overhead);
+    self->is_placed = true;
+    self->chunk.end = unit.end; /* from here it grows, if at all */
+    return mn_window_place(window, self->part, unit, tokens);
 }
 
 static mneme_status place_hits(splice_run *run)

@@ -16,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLANK_MAX = 1024 }; /* white space looked through between two passages */
-
 typedef struct passage {
     const mn_part *part;
     uint64_t start, end;
@@ -33,23 +31,6 @@ typedef struct rendering {
 static bool is_space(char c)
 {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == '\f' || c == '\v';
-}
-
-static bool all_blank(const char *text, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        if (!is_space(text[i])) return false;
-    return true;
-}
-
-/* Is there nothing but white space in the part's text[start, end)? */
-static mneme_status is_blank(mn_splice_window *window, const mn_part *part, uint64_t start, uint64_t end, bool *blank)
-{
-    *blank = start >= end;
-    if (*blank || end - start > BLANK_MAX) return MNEME_OK;
-    mneme_status status = mn_window_text(window, part, start, end);
-    if (status == MNEME_OK) *blank = all_blank(window->scratch.data, window->scratch.size);
-    return status;
 }
 
 /* ---- order ------------------------------------------------------------------------------------------------------ */
@@ -99,26 +80,12 @@ static ordered_group dated(const mn_splice_window *window, const mn_group *group
 
 /* ---- text ------------------------------------------------------------------------------------------------------- */
 
-/* Does `next` go on exactly where `last` ended? */
-static mneme_status follows(mn_splice_window *window, const passage *last, const passage *next, bool *follow)
-{
-    *follow = false;
-    if (last->part == next->part) return is_blank(window, last->part, last->end, next->start, follow);
-    mn_record after;
-    mneme_status status = mn_read_session_step(window->read, window->namespaces[last->part->ns_index].ns,
-                                               &last->part->record, 1, &after, window->error);
-    if (status != MNEME_OK) return status == MNEME_ERR_NOT_FOUND ? MNEME_OK : status;
-    if (after.rec != next->part->record.rec) return MNEME_OK;
-    status = is_blank(window, last->part, last->end, last->part->record.text_size, follow);
-    if (status != MNEME_OK || !*follow) return status;
-    return is_blank(window, next->part, 0, next->start, follow);
-}
-
 /* Write one passage, with what parts it from the one before it in its group (NULL: none). */
 static mneme_status write_passage(rendering *run, const passage *last, const passage *next)
 {
     bool follow = true;
-    mneme_status status = last ? follows(run->window, last, next, &follow) : MNEME_OK;
+    mneme_status status = MNEME_OK;
+    if (last) status = mn_window_follows(run->window, last->part, last->end, next->part, next->start, &follow);
     if (status != MNEME_OK) return status;
     if (last) mn_buffer_byte(run->text, '\n');
     if (!follow) mn_buffer_text(run->text, MN_SPLICE_GAP "\n");
@@ -144,7 +111,7 @@ static mneme_status next_passage(mn_splice_window *window, const mn_part *part, 
         *out = (passage){part, part->units[*i].start, part->units[*i].end};
         for ((*i)++; *i < part->n_units; (*i)++) {
             bool blank = false;
-            mneme_status status = is_blank(window, part, out->end, part->units[*i].start, &blank);
+            mneme_status status = mn_window_follows(window, part, out->end, part, part->units[*i].start, &blank);
             if (status != MNEME_OK) return status;
             if (!blank) break;
             out->end = part->units[*i].end;

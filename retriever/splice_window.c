@@ -6,7 +6,10 @@
 
 #include <string.h>
 
-enum { LABEL_MAX = 120 }; /* bytes of one name in a source line */
+enum {
+    LABEL_MAX = 120, /* bytes of one name in a source line */
+    BLANK_MAX = 1024 /* white space looked through between two units */
+};
 
 /* Make room for one more item in an array of the arena. */
 static void *grown(mn_arena *arena, void *items, size_t n, size_t *capacity, size_t item_size)
@@ -204,25 +207,113 @@ bool mn_part_hole(const mn_part *part, uint64_t start, uint64_t end, mn_unit *ho
     return true;
 }
 
-static bool touches(const mn_part *part, mn_unit unit)
+static bool all_blank(const char *text, size_t size)
 {
-    return (unit.start > 0 && mn_part_covering(part, unit.start - 1)) || mn_part_covering(part, unit.end);
+    for (size_t i = 0; i < size; i++)
+        if (!strchr(" \n\r\t\f\v", text[i]) || text[i] == '\0') return false;
+    return true;
 }
 
-uint64_t mn_window_overhead(const mn_splice_window *window, const mn_part *part, mn_unit unit)
+/* Is there nothing but white space in the part's text[start, end)? */
+static mneme_status is_blank(mn_splice_window *window, const mn_part *part, uint64_t start, uint64_t end, bool *blank)
 {
-    if (touches(part, unit)) return 0;
-    uint64_t tokens = part->prefix_tokens;
-    if (part->group->n_units) return tokens + window->gap_tokens;
-    return tokens + (window->is_plain ? 0 : part->group->header_tokens);
+    *blank = start >= end;
+    if (*blank || end - start > BLANK_MAX) return MNEME_OK;
+    mneme_status status = mn_window_text(window, part, start, end);
+    if (status == MNEME_OK) *blank = all_blank(window->scratch.data, window->scratch.size);
+    return status;
+}
+
+mneme_status mn_window_follows(mn_splice_window *window, const mn_part *a, uint64_t end, const mn_part *b, uint64_t start,
+                               bool *follows)
+{
+    *follows = false;
+    if (a == b) return is_blank(window, a, end, start, follows);
+    mn_record after;
+    mneme_error reason;
+    mneme_status status = mn_read_session_step(window->read, window->namespaces[a->ns_index].ns, &a->record, 1, &after,
+                                               &reason);
+    if (status == MNEME_ERR_NOT_FOUND) return MNEME_OK;
+    if (status != MNEME_OK) {
+        if (window->error) *window->error = reason;
+        return status;
+    }
+    if (after.rec != b->record.rec) return MNEME_OK;
+    status = is_blank(window, a, end, a->record.text_size, follows);
+    return status == MNEME_OK && *follows ? is_blank(window, b, 0, start, follows) : status;
+}
+
+/* The unit of the group that stands next to a range on either side; part NULL: none. */
+typedef struct neighbour {
+    const mn_part *part;
+    mn_unit unit;
+} neighbour;
+
+static bool stands_before(const mn_part *a, const mn_part *b)
+{
+    if (a->record.session_place != b->record.session_place) return a->record.session_place < b->record.session_place;
+    return a->record.rec < b->record.rec;
+}
+
+static void find_neighbours(const mn_splice_window *window, const mn_part *part, mn_unit unit, neighbour *left,
+                            neighbour *right)
+{
+    size_t at = unit_position(part, unit.start);
+    *left = *right = (neighbour){0};
+    if (at > 0) *left = (neighbour){part, part->units[at - 1]};
+    if (at < part->n_units) *right = (neighbour){part, part->units[at]};
+    for (size_t i = 0; i < window->n_parts && part->group->is_session; i++) {
+        const mn_part *other = window->parts[i];
+        if (other->group != part->group || other == part || other->n_units == 0) continue;
+        if (stands_before(other, part)) {
+            if (left->part != part && (!left->part || stands_before(left->part, other)))
+                *left = (neighbour){other, other->units[other->n_units - 1]};
+        } else if (right->part != part && (!right->part || stands_before(other, right->part))) {
+            *right = (neighbour){other, other->units[0]};
+        }
+    }
+}
+
+/* 1 when a gap mark stands between the two, else 0; sides that do not exist need none. */
+static mneme_status gap_between(mn_splice_window *window, const neighbour *left, const neighbour *right, int *gap)
+{
+    bool follows = true;
+    mneme_status status = MNEME_OK;
+    if (left->part && right->part)
+        status = mn_window_follows(window, left->part, left->unit.end, right->part, right->unit.start, &follows);
+    *gap = follows ? 0 : 1;
+    return status;
+}
+
+mneme_status mn_window_overhead(mn_splice_window *window, const mn_part *part, mn_unit unit, int64_t *tokens)
+{
+    neighbour left, right, self = {part, unit};
+    int before, with_left, with_right;
+    *tokens = (int64_t)part->prefix_tokens;
+    if (part->group->n_units == 0) {
+        *tokens += window->is_plain ? 0 : (int64_t)part->group->header_tokens;
+        return MNEME_OK;
+    }
+    find_neighbours(window, part, unit, &left, &right);
+    mneme_status status = gap_between(window, &left, &right, &before);
+    if (status == MNEME_OK) status = gap_between(window, &left, &self, &with_left);
+    if (status == MNEME_OK) status = gap_between(window, &self, &right, &with_right);
+    if (status != MNEME_OK) return status;
+    *tokens += (int64_t)window->gap_tokens * (with_left + with_right - before);
+    if (left.part == part && !with_left) *tokens -= (int64_t)part->prefix_tokens;
+    if (right.part == part && !with_right) *tokens -= (int64_t)part->prefix_tokens;
+    return MNEME_OK;
 }
 
 mneme_status mn_window_cost(mn_splice_window *window, const mn_part *part, mn_unit unit, uint64_t *tokens)
 {
+    int64_t overhead = 0;
     *tokens = 0;
-    mneme_status status = mn_window_text(window, part, unit.start, unit.end);
+    mneme_status status = mn_window_overhead(window, part, unit, &overhead);
+    if (status == MNEME_OK) status = mn_window_text(window, part, unit.start, unit.end);
     if (status == MNEME_OK) status = mn_window_count(window, window->scratch.data, window->scratch.size, tokens);
-    *tokens += mn_window_overhead(window, part, unit);
+    int64_t all = (int64_t)*tokens + overhead;
+    *tokens = all > 0 ? (uint64_t)all : 0;
     return status;
 }
 

@@ -6,7 +6,7 @@
  *           unit   a byte range of its text; the units of a part are sorted and do not overlap
  *
  * Tokens are counted once for each unit as it comes in, and summed. The sum is an estimate: a tokenizer may join what the
- * sum keeps apart, and marks for gaps are paid in advance. mn_splice counts the finished text. */
+ * sum keeps apart. mn_splice counts the finished text. */
 #ifndef MN_RETRIEVER_SPLICE_WINDOW_H
 #define MN_RETRIEVER_SPLICE_WINDOW_H
 
@@ -77,10 +77,15 @@ const mn_unit *mn_part_covering(const mn_part *part, uint64_t at);
 /* The first range of [start, end) that no unit covers; false when there is none. */
 bool mn_part_hole(const mn_part *part, uint64_t start, uint64_t end, mn_unit *hole);
 
-/* What placing a range that nothing covers would cost, source line and gap marks included. */
+/* Does `start` in part b come straight after `end` in part a, of the same group: with nothing but white space between? */
+mneme_status mn_window_follows(mn_splice_window *window, const mn_part *a, uint64_t end, const mn_part *b, uint64_t start,
+                               bool *follows);
+
+/* Tokens that placing a range that nothing covers adds to the window: its text, a source line if it is the first of its
+ * group, the speaker's name if it begins a passage, and the gap marks that it makes necessary less those it closes. */
 mneme_status mn_window_cost(mn_splice_window *window, const mn_part *part, mn_unit unit, uint64_t *tokens);
-/* The part of the cost that is not the unit's own text. */
-uint64_t mn_window_overhead(const mn_splice_window *window, const mn_part *part, mn_unit unit);
+/* The same without its text; below 0 when it joins what was apart. */
+mneme_status mn_window_overhead(mn_splice_window *window, const mn_part *part, mn_unit unit, int64_t *tokens);
 /* Put it in. */
 mneme_status mn_window_place(mn_splice_window *window, mn_part *part, mn_unit unit, uint64_t tokens);
 /* Take out what came last. */
