@@ -55,7 +55,7 @@ static void unregister(const mn_store *store)
 
 static bool may_lie_beside(const char *name)
 {
-    static const char *const known[] = {".", "..", "lock.mdb", "mneme.yaml"};
+    static const char *const known[] = {".", "..", "lock.mdb", "mneme.yaml", "models"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i]) == 0) return true;
     return false;
