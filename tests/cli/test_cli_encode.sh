@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# mneme embed and model.
+. "$MNEME_SOURCE_DIR/tests/cli/support.sh"
+need_model
+
+# Lines in, JSON lines out, in order; the same text gives the same vector.
+printf 'first line\nsecond line\n\nfirst line\n' >lines.txt
+expect 0 mneme embed lines.txt
+[ "$(wc -l <"$work/out")" -eq 4 ] || fail "one vector a line"
+json '(.vector | length) == 384'
+[ "$(sed -n 1p "$work/out")" = "$(sed -n 4p "$work/out")" ] || fail "equal texts, unequal vectors"
+[ "$(sed -n 1p "$work/out")" != "$(sed -n 2p "$work/out")" ] || fail "unequal texts, equal vectors"
+cp "$work/out" lines.out
+expect_input 0 lines.txt mneme embed
+cmp -s "$work/out" lines.out || fail "standard input gives something else"
+expect_input 0 lines.txt mneme embed - --query
+expect 0 mneme embed lines.txt --output lines.jsonl
+cmp -s lines.jsonl lines.out || fail "the file differs from stdout"
+
+# JSONL: ids go along, broken lines are named.
+printf '{"_id":"q1","text":"first line"}\n{"_id":"q2"\n\n{"id":"q3","text":"second line"}\n' >in.jsonl
+expect 3 mneme embed in.jsonl
+err "in.jsonl:2:"
+json '.id == "q1" or .id == "q3"'
+[ "$(wc -l <"$work/out")" -eq 2 ] || fail "two of three"
+expect_input 3 in.jsonl mneme embed
+[ "$(wc -l <"$work/out")" -eq 2 ] || fail "JSONL on standard input"
+expect 0 mneme embed in.jsonl --format lines
+[ "$(wc -l <"$work/out")" -eq 4 ] || fail "as lines"
+expect 3 mneme embed nowhere.txt
+err "nowhere.txt"
+
+# .npy: magic, version, header of 118 bytes, rows of 384 little-endian floats; the first number is that of the JSON.
+expect 0 mneme embed lines.txt --output lines.npy
+err "4 vectors of 384 floats"
+[ "$(head -c 8 lines.npy | od -An -tx1 | tr -d ' \n')" = "934e554d50590100" ] || fail "magic and version"
+[ "$(head -c 10 lines.npy | tail -c 2 | od -An -tu2 | tr -d ' ')" = 118 ] || fail "header length"
+head -c 128 lines.npy | grep -aq "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 384), }" || fail "header"
+[ "$(stat -c %s lines.npy)" -eq $((128 + 4 * 384 * 4)) ] || fail "size"
+first=$(sed -n 's/^{"vector":\[\([^,]*\),.*/\1/p' lines.out | head -n 1)
+from_npy=$(tail -c +129 lines.npy | head -c 4 | od -An -tf4 | tr -d ' \n')
+awk -v a="$first" -v b="$from_npy" 'BEGIN { d = a - b; exit !(d < 1e-6 && d > -1e-6) }' || fail "$first is not $from_npy"
+[ ! -e lines.npy.part ] || fail "something is left behind"
+expect 0 mneme embed /dev/null --output none.npy
+grep -aq "'shape': (0, 384)" none.npy || fail "no rows"
+expect 4 mneme embed lines.txt --output nowhere/x.npy
+
+# model: what there is, what it is, adding one.
+expect 0 mneme model list --json
+json '[.models[] | select(.in_use) | .name] == ["all-MiniLM-L6-v2"]'
+expect 0 mneme model info --json
+json '.name == "all-MiniLM-L6-v2" and .dimension == 384 and .kind == "transformer" and .precision == "f32" and .layers == 6 and .max_tokens > 0'
+json '.why["encoder.model"] | test("default")'
+expect 0 mneme model info
+out "all-MiniLM-L6-v2"
+out "encoder.precision"
+expect 2 mneme model info no-such-model
+err "no-such-model"
+mkdir bad && cp "$XDG_CACHE_HOME"/mneme/models/all-MiniLM-L6-v2/*.json "$XDG_CACHE_HOME"/mneme/models/all-MiniLM-L6-v2/vocab.txt bad/
+head -c 1000 "$XDG_CACHE_HOME/mneme/models/all-MiniLM-L6-v2/model.safetensors" >bad/model.safetensors
+expect 2 mneme model info ./bad
+err "model.safetensors"
+expect 2 mneme model add bad
+[ ! -e "$XDG_DATA_HOME/mneme/models/bad" ] || fail "a broken model was added"
+expect 0 mneme model add "$XDG_CACHE_HOME/mneme/models/all-MiniLM-L6-v2" --name mine
+[ -f "$XDG_DATA_HOME/mneme/models/mine/model.safetensors" ] || fail "the model was not copied"
+expect 0 mneme model info mine --json
+json '.name == "mine" and .dimension == 384'
+expect 2 mneme model add "$XDG_CACHE_HOME/mneme/models/all-MiniLM-L6-v2" --name mine
+err "already"
+expect 2 mneme model add nowhere
+
+# A model in its place does not keep the user's own store from being made beside it.
+expect 0 mneme add "a note" --id n
+expect 0 mneme get n
+echo "passed"
