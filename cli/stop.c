@@ -13,6 +13,13 @@ static void note(int number)
     asked = number;
 }
 
+/* A signal that the parent had ignored (nohup, a shell's background job) stays ignored. */
+static void take(int number, const struct sigaction *action)
+{
+    struct sigaction before;
+    if (sigaction(number, NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(number, action, NULL);
+}
+
 void cli_stop_prepare(void)
 {
     struct sigaction action;
@@ -20,8 +27,8 @@ void cli_stop_prepare(void)
     action.sa_handler = note;
     action.sa_flags = (int)(SA_RESTART | SA_RESETHAND); /* the second one finds the ordinary effect */
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    take(SIGINT, &action);
+    take(SIGTERM, &action);
 }
 
 bool cli_stop_asked(void)

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Bash completion: commands, options, choices, settings.
+. "$MNEME_SOURCE_DIR/tests/cli/support.sh"
+source "$MNEME_SOURCE_DIR/scripts/completion/mneme.bash"
+compopt() { :; } # only works while bash completes
+
+# complete_line WORDS...: what would be offered for the last word.
+complete_line() {
+    COMP_WORDS=("$@")
+    COMP_CWORD=$(($# - 1))
+    _mneme || true
+    printf '%s\n' "${COMPREPLY[@]}" >"$work/out"
+    : >"$work/err"
+}
+offers() { grep -qxF -- "$1" "$work/out" || fail "$1 is not offered"; }
+
+complete_line mneme ""
+for command in init index add get list forget query context embed stats check config model; do offers "$command"; done
+complete_line mneme que
+[ "$(cat "$work/out")" = query ] || fail "que is query"
+complete_line mneme --st
+offers --store
+complete_line mneme query --
+offers --mode
+offers --namespace
+offers --json
+offers --until
+complete_line mneme --json query x --mode d
+[ "$(cat "$work/out")" = dense ] || fail "--mode d is dense"
+complete_line mneme config retrieval.
+offers retrieval.k
+complete_line mneme query x --set retrieval.
+offers retrieval.k=
+complete_line mneme model ""
+offers info
+touch notes.txt
+complete_line mneme index not
+offers notes.txt
+echo "passed"
