@@ -68,7 +68,7 @@ static int list(list_run *listing, mneme *memory, const cli_selection *selection
         cli_print("],\"next\":");
         cli_print_json_part(cli_json_string(next));
         cli_print("}\n");
-    } else if (next && code == CLI_EXIT_DONE) {
+    } else if (next && code == CLI_EXIT_DONE && listing->printed == listing->limit) {
         cli_say("more: go on with --after '%s'", next);
     }
     free(next);
