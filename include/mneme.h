@@ -114,7 +114,8 @@ MNEME_API void mneme_settings_free(mneme_settings *settings);
 MNEME_API mneme_status mneme_settings_set(mneme_settings *settings, const char *name, const char *value,
                                           const char *origin, mneme_error *error);
 
-/* Read a YAML file. Unknown names and wrong types are ERR_SETTING with file:line; syntax is ERR_SYNTAX. */
+/* Read a YAML file. Unknown names and wrong types are ERR_SETTING with file:line; syntax is ERR_SYNTAX.
+ * After a failure the settings are as before. */
 MNEME_API mneme_status mneme_settings_load_file(mneme_settings *settings, const char *path, mneme_error *error);
 
 /* Take $MNEME_<NAME> (dots as underscores) for every setting, and the model folders of the XDG directories: with

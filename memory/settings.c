@@ -122,6 +122,13 @@ mneme_status mn_settings_copy(const mneme_settings *settings, mneme_settings **o
     return status;
 }
 
+void mn_settings_swap(mneme_settings *a, mneme_settings *b)
+{
+    mneme_settings old = *a;
+    *a = *b;
+    *b = old;
+}
+
 /* ---- names ---- */
 
 static size_t find_index(const char *name)

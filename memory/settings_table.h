@@ -22,4 +22,7 @@ typedef struct mn_setting_spec {
 mneme_status mn_settings_assign(mneme_settings *settings, const char *name, const char *value, const char *origin,
                                 mn_setting_rank rank, mneme_error *error);
 
+/* Exchange all values. */
+void mn_settings_swap(mneme_settings *a, mneme_settings *b);
+
 #endif

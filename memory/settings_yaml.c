@@ -7,6 +7,7 @@
 #include "common/buffer.h"
 #include "common/file.h"
 #include "common/memory.h"
+#include "memory/settings.h"
 #include "memory/settings_table.h"
 
 #include <string.h>
@@ -131,19 +132,31 @@ static mneme_status read_stream(yaml_reader *reader, mneme_error *error)
     }
 }
 
+/* Into a copy, which takes the place of the settings only when the whole file was right. */
+static mneme_status load_text(mneme_settings *settings, const char *path, const mn_buffer *text, mneme_error *error)
+{
+    yaml_reader reader = {.path = path};
+    mneme_status status = mn_settings_copy(settings, &reader.settings, error);
+    if (status != MNEME_OK) return status;
+    if (!yaml_parser_initialize(&reader.parser)) {
+        mneme_settings_free(reader.settings);
+        return mn_fail_memory(error, path);
+    }
+    yaml_parser_set_input_string(&reader.parser, (const unsigned char *)(text->data ? text->data : ""), text->size);
+    status = read_stream(&reader, error);
+    yaml_parser_delete(&reader.parser);
+    if (status == MNEME_OK) mn_settings_swap(settings, reader.settings);
+    for (size_t i = 0; i < reader.n_seen; i++) mn_free(reader.seen[i]);
+    mn_buffer_free(&reader.name);
+    mneme_settings_free(reader.settings);
+    return status;
+}
+
 mneme_status mneme_settings_load_file(mneme_settings *settings, const char *path, mneme_error *error)
 {
     mn_buffer text = {0};
     mneme_status status = mn_file_read(path, FILE_MAX, &text, error);
-    yaml_reader reader = {.path = path, .settings = settings};
-    if (status == MNEME_OK && !yaml_parser_initialize(&reader.parser)) status = mn_fail_memory(error, path);
-    else if (status == MNEME_OK) {
-        yaml_parser_set_input_string(&reader.parser, (const unsigned char *)(text.data ? text.data : ""), text.size);
-        status = read_stream(&reader, error);
-        yaml_parser_delete(&reader.parser);
-    }
-    for (size_t i = 0; i < reader.n_seen; i++) mn_free(reader.seen[i]);
-    mn_buffer_free(&reader.name);
+    if (status == MNEME_OK) status = load_text(settings, path, &text, error);
     mn_buffer_free(&text);
     return status;
 }
