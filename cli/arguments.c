@@ -17,8 +17,10 @@
 static void global_table(cli_global *global, cli_option table[GLOBAL_OPTIONS])
 {
     const cli_option options[GLOBAL_OPTIONS] = {
-        {0, "store", CLI_TEXT, &global->store, "DIR", "the store (else $MNEME_STORE, the nearest .mneme, the user's own)"},
-        {0, "config", CLI_TEXT, &global->config, "FILE", "settings in YAML (else the store's mneme.yaml, the user's own)"},
+        {0, "store", CLI_TEXT, &global->store, "DIR",
+         "the store (else $MNEME_STORE, the nearest .mneme, the user's own)"},
+        {0, "config", CLI_TEXT, &global->config, "FILE",
+         "settings in YAML (else the store's mneme.yaml, the user's own)"},
         {0, "set", CLI_LIST, &global->set, "NAME=VALUE", "one setting for this run; any number of times"},
         {0, "json", CLI_FLAG, &global->json, NULL, "data as JSON"},
         {'q', "quiet", CLI_FLAG, &global->quiet, NULL, "no words but errors"},
@@ -243,7 +245,8 @@ static int take_option(option_parser *parser, const cli_option *option, const ch
     const char *text = attached;
     if (option->type != CLI_FLAG && !text) {
         if (parser->at + 1 >= parser->argc) {
-            if (option->name) return cli_usage_error(parser->command, "--%s needs a value (%s)", option->name, option->value);
+            if (option->name)
+                return cli_usage_error(parser->command, "--%s needs a value (%s)", option->name, option->value);
             return cli_usage_error(parser->command, "-%c needs a value (%s)", option->letter, option->value);
         }
         text = parser->argv[++parser->at];
@@ -379,8 +382,9 @@ void cli_print_overview(const cli_command *const *commands, size_t n_commands)
     cli_option shared[GLOBAL_OPTIONS];
     cli_global none = {0};
     global_table(&none, shared);
-    cli_print("mneme -- the long-term memory of language models\n\n%sUsage%s\n  mneme [OPTIONS] COMMAND ...\n\n%sCommands%s\n",
-              cli_style_on(CLI_BOLD), cli_style_off(), cli_style_on(CLI_BOLD), cli_style_off());
+    cli_print(
+        "mneme -- the long-term memory of language models\n\n%sUsage%s\n  mneme [OPTIONS] COMMAND ...\n\n%sCommands%s\n",
+        cli_style_on(CLI_BOLD), cli_style_off(), cli_style_on(CLI_BOLD), cli_style_off());
     for (size_t i = 0; i < n_commands; i++) cli_print("  %-10s %s\n", commands[i]->name, commands[i]->summary);
     cli_print("\n%sOptions of every command%s\n", cli_style_on(CLI_BOLD), cli_style_off());
     print_options(shared);

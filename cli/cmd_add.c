@@ -100,7 +100,8 @@ static int run(cli_global *global, int argc, char **argv)
         {'i', "id", CLI_TEXT, &new_one.id, "ID", "an id that exists is replaced (default: one made of time and text)"},
         {'n', "namespace", CLI_TEXT, &new_one.name_space, "NAME", "the namespace (default: the unnamed one)"},
         {0, "title", CLI_TEXT, &new_one.title, "TEXT", "what the text is called"},
-        {0, "session", CLI_TEXT, &new_one.session, "NAME", "the conversation it belongs to: records of one are neighbours"},
+        {0, "session", CLI_TEXT, &new_one.session, "NAME",
+         "the conversation it belongs to: records of one are neighbours"},
         {0, "speaker", CLI_TEXT, &new_one.speaker, "NAME", "who said it"},
         {0, "time", CLI_TIME, &new_one.time, "TIME", "when it was (ISO 8601, or now)"},
         {0, "metadata", CLI_TEXT, &new_one.metadata, "JSON", "a JSON object for --where"},
@@ -124,8 +125,9 @@ const cli_command cli_command_add = {
     .name = "add",
     .usage = "TEXT... [OPTIONS]   (\"-\" reads the text from standard input)",
     .summary = "put one text into the memory and print its id",
-    .details = "With --json: {\"id\",\"result\":\"added\"|\"updated\"|\"unchanged\",\"chunks\",\"replaced_characters\",\"generation\"}.\n"
-               "Text that begins with '-' goes after '--'.",
+    .details =
+        "With --json: {\"id\",\"result\":\"added\"|\"updated\"|\"unchanged\",\"chunks\",\"replaced_characters\",\"generation\"}.\n"
+        "Text that begins with '-' goes after '--'.",
     .example = "mneme add \"The spare key is under the third flower pot.\"\n"
                "mneme add \"I moved to Lisbon.\" --speaker Ana --session chat-7 --time 2024-03-02T10:15:00Z",
     .run = run,

@@ -48,10 +48,11 @@ static void take_damage(check_run *checking, mneme_check_report *report, const m
 static int finish(const cli_global *global, check_run *checking, const mneme_check_report *report)
 {
     if (global->json) print_json(checking, report);
-    else cli_say("%llu records, %llu chunks, %llu vectors, %llu postings: %llu problem%s", (unsigned long long)report->records,
-                 (unsigned long long)report->chunks, (unsigned long long)report->vectors,
-                 (unsigned long long)report->postings, (unsigned long long)report->problems,
-                 report->problems == 1 ? "" : "s");
+    else
+        cli_say("%llu records, %llu chunks, %llu vectors, %llu postings: %llu problem%s",
+                (unsigned long long)report->records, (unsigned long long)report->chunks,
+                (unsigned long long)report->vectors, (unsigned long long)report->postings,
+                (unsigned long long)report->problems, report->problems == 1 ? "" : "s");
     return report->problems ? CLI_EXIT_NO : CLI_EXIT_DONE;
 }
 
@@ -70,7 +71,7 @@ static int check(const cli_global *global, const char *path, const mneme_setting
     if (status == MNEME_ERR_DAMAGED) take_damage(&checking, &report, &error);
     int code = status == MNEME_OK || status == MNEME_ERR_DAMAGED ? finish(global, &checking, &report)
                : opened                                          ? cli_failed(&error)
-                                                                 : cli_store_failed(global, MNEME_OPEN_READ_ONLY, &error);
+                        : cli_store_failed(global, MNEME_OPEN_READ_ONLY, &error);
     json_decref(checking.problems);
     mneme_close(memory);
     return code;
@@ -95,8 +96,9 @@ const cli_command cli_command_check = {
     .name = "check",
     .usage = "[OPTIONS]",
     .summary = "read the whole store and name any damage",
-    .details = "Prints one line for each problem: what, where, how much. With --json: {\"sound\",\"problems\":[...],\"records\",\n"
-               "\"chunks\",\"vectors\",\"postings\"}. Exit code 1: damage was found.",
+    .details =
+        "Prints one line for each problem: what, where, how much. With --json: {\"sound\",\"problems\":[...],\"records\",\n"
+        "\"chunks\",\"vectors\",\"postings\"}. Exit code 1: damage was found.",
     .example = "mneme check && echo sound",
     .run = run,
 };

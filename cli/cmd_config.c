@@ -57,7 +57,8 @@ static void print_json(const cli_global *global, const mneme_settings *settings,
     free(store);
 }
 
-static void print_table(const cli_global *global, const mneme_settings *settings, const cli_words *names, bool summaries)
+static void print_table(const cli_global *global, const mneme_settings *settings, const cli_words *names,
+                        bool summaries)
 {
     const char *origin;
     char *store = cli_store_path(global, &origin), *file = cli_config_path(global);
@@ -66,8 +67,9 @@ static void print_table(const cli_global *global, const mneme_settings *settings
     for (size_t i = 0; mneme_settings_get(settings, i, &setting); i++) {
         if (!wanted(&setting, names)) continue;
         bool changed = strcmp(setting.origin, "default") != 0;
-        cli_print("%s%-26s%s %-28s %s%s%s\n", cli_style_on(changed ? CLI_BOLD : CLI_PLAIN), setting.name, cli_style_off(),
-                  setting.value[0] ? setting.value : "\"\"", cli_style_on(CLI_DIM), setting.origin, cli_style_off());
+        cli_print("%s%-26s%s %-28s %s%s%s\n", cli_style_on(changed ? CLI_BOLD : CLI_PLAIN), setting.name,
+                  cli_style_off(), setting.value[0] ? setting.value : "\"\"", cli_style_on(CLI_DIM), setting.origin,
+                  cli_style_off());
         if (summaries) cli_print("    %s (%s)\n", setting.summary, setting.type);
     }
     free(file);
@@ -84,8 +86,8 @@ static int check_names(const mneme_settings *settings, const cli_words *names)
     for (size_t i = 0; i < names->n && code == CLI_GO_ON; i++) {
         if (mneme_settings_find(settings, names->items[i], &setting)) continue;
         const char *nearest = cli_nearest(names->items[i], known.items, known.n);
-        code = nearest ? cli_usage_error(&cli_command_config, "there is no setting '%s' (did you mean %s?)", names->items[i],
-                                         nearest)
+        code = nearest ? cli_usage_error(&cli_command_config, "there is no setting '%s' (did you mean %s?)",
+                                         names->items[i], nearest)
                        : cli_usage_error(&cli_command_config, "there is no setting '%s'", names->items[i]);
     }
     cli_list_free(&known);
@@ -118,9 +120,10 @@ const cli_command cli_command_config = {
     .name = "config",
     .usage = "[NAME...] [OPTIONS]",
     .summary = "the settings in force and where each value came from",
-    .details = "Values come from the command line (--set) over the environment ($MNEME_<NAME>, dots as underscores) over one\n"
-               "file over the defaults. The file is --config, else mneme.yaml in the store's folder, else\n"
-               "$XDG_CONFIG_HOME/mneme/config.yaml.",
+    .details =
+        "Values come from the command line (--set) over the environment ($MNEME_<NAME>, dots as underscores) over one\n"
+        "file over the defaults. The file is --config, else mneme.yaml in the store's folder, else\n"
+        "$XDG_CONFIG_HOME/mneme/config.yaml.",
     .example = "mneme config\nmneme config retrieval.k --set retrieval.k=20 --json",
     .run = run,
 };

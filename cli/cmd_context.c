@@ -47,8 +47,9 @@ static int answer(const cli_global *global, mneme *memory, const char *question,
         if (window->text[window->text_size - 1] != '\n') cli_print("\n");
     }
     if (sources) say_sources(window);
-    if (window->n) cli_say("%u tokens from %zu passage%s in %.1f ms", window->tokens, window->n,
-                           window->n == 1 ? "" : "s", window->took_ms);
+    if (window->n)
+        cli_say("%u tokens from %zu passage%s in %.1f ms", window->tokens, window->n, window->n == 1 ? "" : "s",
+                window->took_ms);
     else cli_explain_empty(memory, &options->query.select);
     int code = window->n ? CLI_EXIT_DONE : CLI_EXIT_NO;
     mneme_window_free(window);
@@ -89,8 +90,9 @@ const cli_command cli_command_context = {
     .name = "context",
     .usage = "TEXT... [OPTIONS]   (\"-\" reads the question from standard input)",
     .summary = "splice what matters for a question into one window of text",
-    .details = "Prints the window alone, ready to go before a question to a language model. With --json:\n"
-               "{\"tokens\",\"text\",\"passages\":[{\"id\",\"start\",\"end\",\"weight\",\"text\",...}]}. Exit code 1: nothing was found.",
+    .details =
+        "Prints the window alone, ready to go before a question to a language model. With --json:\n"
+        "{\"tokens\",\"text\",\"passages\":[{\"id\",\"start\",\"end\",\"weight\",\"text\",...}]}. Exit code 1: nothing was found.",
     .example = "mneme context \"what did we decide about the garden?\" --budget 800 --sources",
     .run = run,
 };

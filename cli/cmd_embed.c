@@ -102,7 +102,8 @@ static bool write_json(embedding_run *run, const char *id, const float *vector)
 static bool write_rows(embedding_run *run)
 {
     bool fine = true;
-    if (run->npy) fine = fwrite(run->vectors, run->dimension * sizeof(float), run->n, run->out) == run->n || fail_write(run);
+    if (run->npy)
+        fine = fwrite(run->vectors, run->dimension * sizeof(float), run->n, run->out) == run->n || fail_write(run);
     for (size_t i = 0; !run->npy && i < run->n && fine; i++)
         fine = write_json(run, run->ids[i], run->vectors + i * run->dimension);
     run->rows += run->n;
@@ -125,8 +126,8 @@ static bool flush(embedding_run *run)
     mneme_error error = {MNEME_OK, ""};
     bool fine = true;
     if (run->n == 0) return true;
-    if (mneme_encode(run->encoder, (const char *const *)run->texts, run->sizes, run->n, run->kind, run->vectors, &error) !=
-        MNEME_OK) {
+    if (mneme_encode(run->encoder, (const char *const *)run->texts, run->sizes, run->n, run->kind, run->vectors,
+                     &error) != MNEME_OK) {
         run->failure = cli_failed(&error);
         fine = false;
     }
@@ -173,7 +174,8 @@ static bool is_jsonl(const embedding_run *run, cli_lines *lines, const char *nam
 {
     if (run->format != INPUT_AUTO) return run->format == INPUT_JSONL;
     size_t length = strlen(name);
-    if (length > 6 && (strcmp(name + length - 6, ".jsonl") == 0 || strcmp(name + length - 7, ".ndjson") == 0)) return true;
+    if (length > 6 && (strcmp(name + length - 6, ".jsonl") == 0 || strcmp(name + length - 7, ".ndjson") == 0))
+        return true;
     const char *data;
     size_t size = cli_lines_peek(lines, &data);
     const char *end = size ? memchr(data, '\n', size) : NULL;
@@ -199,7 +201,8 @@ static bool read_lines(embedding_run *run, int fd, const char *name)
         } else if (result == CLI_LINES_TOO_LONG) {
             refuse(run, name, lines.number, "the line is over the size limit of 64 MB");
         } else {
-            going = jsonl ? add_record(run, &lines, name) : add_text(run, lines.line.data ? lines.line.data : "", lines.line.size, NULL);
+            going = jsonl ? add_record(run, &lines, name)
+                          : add_text(run, lines.line.data ? lines.line.data : "", lines.line.size, NULL);
         }
         cli_progress_update(&run->progress, before + lines.bytes);
     }
@@ -281,7 +284,8 @@ static int run_command(cli_global *global, int argc, char **argv)
     const char *output = NULL;
     bool query = false;
     const cli_option options[] = {
-        {'o', "output", CLI_TEXT, &output, "FILE", "a .npy file, or .jsonl for JSON lines (default: JSON lines on stdout)"},
+        {'o', "output", CLI_TEXT, &output, "FILE",
+         "a .npy file, or .jsonl for JSON lines (default: JSON lines on stdout)"},
         {0, "query", CLI_FLAG, &query, NULL, "the texts are questions (some models encode them differently)"},
         {0, "format", CLI_CHOICE, &run.format, "auto|lines|jsonl", "what the input is"},
         CLI_OPTIONS_END,
@@ -290,7 +294,8 @@ static int run_command(cli_global *global, int argc, char **argv)
     mneme_encoder *encoder = NULL;
     int code = cli_parse(global, &cli_command_embed, options, argc, argv, &files);
     if (code == CLI_GO_ON && output && !ends_with(output, ".npy") && !ends_with(output, ".jsonl"))
-        code = cli_usage_error(&cli_command_embed, "--output '%s': expected a name that ends in .npy or .jsonl", output);
+        code =
+            cli_usage_error(&cli_command_embed, "--output '%s': expected a name that ends in .npy or .jsonl", output);
     if (code == CLI_GO_ON) code = cli_open_encoder(global, &encoder);
     if (code == CLI_GO_ON) {
         run.encoder = encoder;
@@ -307,9 +312,10 @@ const cli_command cli_command_embed = {
     .name = "embed",
     .usage = "[FILE...] [OPTIONS]   (without a file, or with \"-\": standard input)",
     .summary = "turn lines or JSONL into vectors: .npy or JSON lines",
-    .details = "One vector a line of the input, in its order, each of unit length. JSONL: the field \"text\" is encoded, the id\n"
-               "goes along. JSON lines: {\"id\",\"vector\":[...]}, which 'index' reads when a text is added. Needs no store.\n"
-               "Exit code 3: lines were refused (each named on stderr); they have no row.",
+    .details =
+        "One vector a line of the input, in its order, each of unit length. JSONL: the field \"text\" is encoded, the id\n"
+        "goes along. JSON lines: {\"id\",\"vector\":[...]}, which 'index' reads when a text is added. Needs no store.\n"
+        "Exit code 3: lines were refused (each named on stderr); they have no row.",
     .example = "mneme embed sentences.txt --output sentences.npy\necho \"a question\" | mneme embed --query",
     .run = run_command,
 };

@@ -14,11 +14,13 @@ static void explain_missing(mneme *memory, const char *name_space, const char *i
     mneme_get_stats(memory, &stats, NULL);
     for (size_t i = 0; stats && i < stats->n_namespaces && !elsewhere; i++) {
         mneme_record_list *found = NULL;
-        if (mneme_get(memory, stats->namespaces[i].name, id, &found, NULL) == MNEME_OK) elsewhere = stats->namespaces[i].name;
+        if (mneme_get(memory, stats->namespaces[i].name, id, &found, NULL) == MNEME_OK)
+            elsewhere = stats->namespaces[i].name;
         mneme_record_list_free(found);
     }
     char *place = *name_space ? cli_format("namespace '%s'", name_space) : cli_strdup("the unnamed namespace");
-    if (elsewhere) cli_complain("there is no record '%s' in %s; there is one with --namespace '%s'", id, place, elsewhere);
+    if (elsewhere)
+        cli_complain("there is no record '%s' in %s; there is one with --namespace '%s'", id, place, elsewhere);
     else cli_complain("there is no record '%s' in %s", id, place);
     free(place);
     mneme_stats_free(stats);
@@ -75,8 +77,9 @@ const cli_command cli_command_get = {
     .name = "get",
     .usage = "ID... [OPTIONS]",
     .summary = "print records by their ids",
-    .details = "Prints the text as it was stored; with --json one record a line, as 'index' reads it. Exit code 1: an id is\n"
-               "not there (the others are printed).",
+    .details =
+        "Prints the text as it was stored; with --json one record a line, as 'index' reads it. Exit code 1: an id is\n"
+        "not there (the others are printed).",
     .example = "mneme get notes/garden.md\nmneme get D1:3 --namespace conv-26 --json",
     .run = run,
 };

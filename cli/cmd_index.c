@@ -1,7 +1,8 @@
 /* cmd_index.c -- mneme index: files and folders into the store.
  *
- * First the paths are walked, so that the whole is known (progress, ids, what has vanished); then each file goes through
- * index_input.c into the indexer. --strict makes two passes: the first stores nothing and looks for refusals. */
+ * First the paths are walked, so that the whole is known (progress, ids, what has vanished); then each file goes
+ * through index_input.c into the indexer. --strict makes two passes: the first stores nothing and looks for
+ * refusals. */
 #include "cli/commands.h"
 #include "cli/index_input.h"
 #include "cli/output.h"
@@ -171,7 +172,8 @@ static bool prune_roots(index_run *run)
         uint64_t removed = 0;
         if (run->indexer.memory && !cli_prune(&run->indexer, run->roots[i].id, run->name_space, &removed)) return false;
         if (run->roots[i].is_missing && removed == 0)
-            cli_indexer_refuse(&run->indexer, run->roots[i].path, 0, "no such file or folder, and nothing stored from there");
+            cli_indexer_refuse(&run->indexer, run->roots[i].path, 0,
+                               "no such file or folder, and nothing stored from there");
     }
     return true;
 }
@@ -202,10 +204,10 @@ static void print_summary(const index_run *run, double took_ms)
 {
     const cli_totals *totals = &run->indexer.totals;
     if (!run->global->quiet) {
-        cli_print("%sadded %llu, updated %llu, unchanged %llu, removed %llu, refused %llu", run->dry_run ? "would be: " : "",
-                  (unsigned long long)totals->added, (unsigned long long)totals->updated,
-                  (unsigned long long)totals->unchanged, (unsigned long long)totals->removed,
-                  (unsigned long long)totals->refused);
+        cli_print("%sadded %llu, updated %llu, unchanged %llu, removed %llu, refused %llu",
+                  run->dry_run ? "would be: " : "", (unsigned long long)totals->added,
+                  (unsigned long long)totals->updated, (unsigned long long)totals->unchanged,
+                  (unsigned long long)totals->removed, (unsigned long long)totals->refused);
         if (totals->skipped) cli_print(", skipped %llu", (unsigned long long)totals->skipped);
         cli_print("\n");
     }
@@ -260,7 +262,7 @@ static void prepare(index_run *run, const mneme_settings *settings)
     if (run->global->json && run->dry_run) indexer->changes = json_array();
 }
 
-/* Open the store, unless there is nothing for it: then (or on a dry run without one) the indexer's memory stays NULL. */
+/* Open the store, unless there is nothing for it, or no store on a dry run: then the indexer's memory stays NULL. */
 static int open_store(index_run *run)
 {
     bool some = run->files.n > 0 || run->has_stdin || run->prune;
@@ -298,7 +300,8 @@ static int run_command(cli_global *global, int argc, char **argv)
         {'n', "namespace", CLI_TEXT, &run.name_space, "NAME", "the namespace of records that name none"},
         {0, "include", CLI_LIST, &run.include, "GLOB", "only files that match (as in .gitignore); any number of times"},
         {0, "exclude", CLI_LIST, &run.exclude, "GLOB", "not what matches; any number of times"},
-        {0, "max-size", CLI_SIZE, &run.input.max_size, "SIZE", "refuse larger files and JSONL lines (the setting index.max_record_mib)"},
+        {0, "max-size", CLI_SIZE, &run.input.max_size, "SIZE",
+         "refuse larger files and JSONL lines (the setting index.max_record_mib)"},
         {0, "format", CLI_CHOICE, &format, CLI_FORMAT_CHOICES, "what the files are (default: by their names)"},
         {0, "prune", CLI_FLAG, &run.prune, NULL, "remove records from below the PATHs that have vanished"},
         {0, "dry-run", CLI_FLAG, &run.dry_run, NULL, "store nothing, show what would be done"},
@@ -332,6 +335,7 @@ const cli_command cli_command_index = {
         "With --json: {\"added\",\"updated\",\"unchanged\",\"removed\",\"refused\",\"skipped\",\"chunks\",\"replaced_characters\",\n"
         "\"generation\",\"dry_run\",\"took_ms\",\"refusals\":[{\"source\",\"line\",\"reason\"}]}. Exit code 3: some input was refused,\n"
         "each named on stderr, the rest stored.",
-    .example = "mneme index notes/ --prune\nmneme index talks.jsonl --namespace talks --json\nsome-program | mneme index -",
+    .example =
+        "mneme index notes/ --prune\nmneme index talks.jsonl --namespace talks --json\nsome-program | mneme index -",
     .run = run_command,
 };

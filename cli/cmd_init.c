@@ -64,8 +64,9 @@ const cli_command cli_command_init = {
     .name = "init",
     .usage = "[FOLDER] [OPTIONS]",
     .summary = "make an empty store: the folder .mneme here",
-    .details = "Every command below this folder then works with that store, as git finds its own. A store that is there already\n"
-               "stays as it is. (index and add make the store that they need by themselves.)",
+    .details =
+        "Every command below this folder then works with that store, as git finds its own. A store that is there already\n"
+        "stays as it is. (index and add make the store that they need by themselves.)",
     .example = "mneme init\nmneme init ~/projects/book",
     .run = run,
 };

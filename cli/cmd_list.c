@@ -100,8 +100,9 @@ const cli_command cli_command_list = {
     .name = "list",
     .usage = "[OPTIONS]",
     .summary = "list records, by namespace and in the order of adding",
-    .details = "With --json: {\"records\":[{\"id\",\"namespace\",\"chunks\",...}],\"next\"}; next is null at the end, else what --after\n"
-               "takes for the following page.",
+    .details =
+        "With --json: {\"records\":[{\"id\",\"namespace\",\"chunks\",...}],\"next\"}; next is null at the end, else what --after\n"
+        "takes for the following page.",
     .example = "mneme list --limit 20\nmneme list --source notes/ --since 2023-05-01 --json",
     .run = run,
 };

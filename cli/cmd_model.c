@@ -43,7 +43,8 @@ static void show_model(model_listing *listing, const char *name, const char *pat
     bool used = strcmp(name, listing->in_use) == 0 || strcmp(path, listing->in_use) == 0;
     listing->n++;
     if (!listing->list) {
-        cli_print("%s %s%s%s  %s\n", used ? "*" : " ", cli_style_on(used ? CLI_BOLD : CLI_PLAIN), name, cli_style_off(), path);
+        cli_print("%s %s%s%s  %s\n", used ? "*" : " ", cli_style_on(used ? CLI_BOLD : CLI_PLAIN), name, cli_style_off(),
+                  path);
         return;
     }
     json_t *object = json_object();
@@ -81,7 +82,8 @@ static void list_folder(model_listing *listing, const char *folder)
 static int list_models(const cli_global *global, const mneme_settings *settings)
 {
     const char *path = setting_text(settings, "encoder.path", NULL), *at = path;
-    model_listing listing = {.in_use = setting_text(settings, "encoder.model", NULL), .list = global->json ? json_array() : NULL};
+    model_listing listing = {.in_use = setting_text(settings, "encoder.model", NULL),
+                             .list = global->json ? json_array() : NULL};
     for (char *folder = next_folder(&at); folder; folder = next_folder(&at)) {
         list_folder(&listing, folder);
         free(folder);
@@ -133,15 +135,18 @@ static void print_json_info(const mneme_encoder_info *info, const mneme_settings
 static void print_reason(const char *label, const char *value, const mneme_settings *settings, const char *name)
 {
     const char *origin, *wanted = setting_text(settings, name, &origin);
-    cli_print("%-13s %-24s %s%s = %s (%s)%s\n", label, value, cli_style_on(CLI_DIM), name, wanted, origin, cli_style_off());
+    cli_print("%-13s %-24s %s%s = %s (%s)%s\n", label, value, cli_style_on(CLI_DIM), name, wanted, origin,
+              cli_style_off());
 }
 
 static void print_info(const mneme_encoder_info *info, const mneme_settings *settings)
 {
     print_reason("model", info->name, settings, "encoder.model");
     cli_print("%-13s %s\n", "folder", info->path);
-    cli_print("%-13s %s, %u layers, %u heads, %s pooling\n", "kind", info->kind, info->n_layers, info->n_heads, info->pooling);
-    cli_print("%-13s %.1f million, vocabulary of %u\n", "parameters", (double)info->n_parameters / 1e6, info->vocabulary);
+    cli_print("%-13s %s, %u layers, %u heads, %s pooling\n", "kind", info->kind, info->n_layers, info->n_heads,
+              info->pooling);
+    cli_print("%-13s %.1f million, vocabulary of %u\n", "parameters", (double)info->n_parameters / 1e6,
+              info->vocabulary);
     cli_print("%-13s %u floats, texts of up to %u tokens\n", "vectors", info->dimension, info->max_tokens);
     print_reason("precision", info->precision, settings, "encoder.precision");
     print_reason("kernels", info->kernels, settings, "encoder.kernels");
@@ -152,7 +157,8 @@ static int show_info(const cli_global *global, mneme_settings *settings, const c
 {
     mneme_error error = {MNEME_OK, ""};
     mneme_encoder *encoder = NULL;
-    mneme_status status = model ? mneme_settings_set(settings, "encoder.model", model, "command line", &error) : MNEME_OK;
+    mneme_status status =
+        model ? mneme_settings_set(settings, "encoder.model", model, "command line", &error) : MNEME_OK;
     if (status == MNEME_OK) status = mneme_encoder_open(settings, &encoder, &error);
     if (status != MNEME_OK) return cli_failed(&error);
     mneme_encoder_info info = mneme_encoder_get_info(encoder);
@@ -184,7 +190,8 @@ static int place_model(const cli_global *global, const char *from, const char *t
 {
     char reason[600];
     if (access(to, F_OK) == 0) {
-        cli_complain("there is a model called %s already: %s; remove it first, or give another name with --name", name, to);
+        cli_complain("there is a model called %s already: %s; remove it first, or give another name with --name", name,
+                     to);
         return CLI_EXIT_USAGE;
     }
     if (!cli_copy_folder(from, to, reason, sizeof reason)) {
@@ -208,7 +215,8 @@ static int add_model(const cli_global *global, const mneme_settings *settings, c
     const char *at = setting_text(settings, "encoder.path", NULL);
     char *home = next_folder(&at), *from = cli_path_absolute(folder);
     if (!name) name = cli_path_base(from);
-    int code = home ? CLI_GO_ON : cli_usage_error(&cli_command_model, "encoder.path is empty: there is no place to keep models");
+    int code = home ? CLI_GO_ON
+                    : cli_usage_error(&cli_command_model, "encoder.path is empty: there is no place to keep models");
     if (code == CLI_GO_ON && (strchr(name, '/') || !*name || name[0] == '.'))
         code = cli_usage_error(&cli_command_model, "--name '%s': expected a plain name", name);
     if (code == CLI_GO_ON) code = try_model(settings, from);
@@ -258,10 +266,11 @@ const cli_command cli_command_model = {
     .name = "model",
     .usage = "list | info [NAME|DIR] | add DIR [OPTIONS]",
     .summary = "which encoders there are, and what the one in use is",
-    .details = "list   models in the folders of encoder.path; * marks the one in use\n"
-               "info   what a model is, what computes it, and which settings say so\n"
-               "add    copy a model's folder (Hugging Face layout: config.json, vocab.txt, model.safetensors) to the first folder\n"
-               "       of encoder.path, after trying it",
+    .details =
+        "list   models in the folders of encoder.path; * marks the one in use\n"
+        "info   what a model is, what computes it, and which settings say so\n"
+        "add    copy a model's folder (Hugging Face layout: config.json, vocab.txt, model.safetensors) to the first folder\n"
+        "       of encoder.path, after trying it",
     .example = "mneme model info\nmneme model add ~/downloads/bge-small-en-v1.5",
     .run = run,
 };

@@ -91,9 +91,11 @@ const cli_command cli_command_query = {
     .name = "query",
     .usage = "TEXT... [OPTIONS]   (\"-\" reads the question from standard input)",
     .summary = "find the passages that answer a question",
-    .details = "Scores lie in 0..1, higher is better. With --json: {\"query\",\"took_ms\",\"hits\":[{\"id\",\"chunk\",\"score\",\"dense\",\n"
-               "\"lexical\",\"attention\",\"start\",\"end\",\"text\",...}]}; start and end are byte offsets in the record's text.\n"
-               "Exit code 1: nothing was found.",
-    .example = "mneme query \"where is the spare key?\" -k 3\nmneme query \"painting\" --since 2023-05-01 --where 'kind = \"note\"' --json",
+    .details =
+        "Scores lie in 0..1, higher is better. With --json: {\"query\",\"took_ms\",\"hits\":[{\"id\",\"chunk\",\"score\",\"dense\",\n"
+        "\"lexical\",\"attention\",\"start\",\"end\",\"text\",...}]}; start and end are byte offsets in the record's text.\n"
+        "Exit code 1: nothing was found.",
+    .example =
+        "mneme query \"where is the spare key?\" -k 3\nmneme query \"painting\" --since 2023-05-01 --where 'kind = \"note\"' --json",
     .run = run,
 };

@@ -79,8 +79,9 @@ const cli_command cli_command_stats = {
     .name = "stats",
     .usage = "[OPTIONS]",
     .summary = "what the store holds, and how large it is",
-    .details = "With --json: {\"path\",\"format\",\"generation\",\"records\",\"chunks\",\"bytes_on_disk\",\"encoder\",\"fingerprint\",\"language\",\n"
-               "\"namespaces\":[{\"name\",\"records\",\"chunks\",\"sessions\",\"terms\",\"dimension\"}]}.",
+    .details =
+        "With --json: {\"path\",\"format\",\"generation\",\"records\",\"chunks\",\"bytes_on_disk\",\"encoder\",\"fingerprint\",\"language\",\n"
+        "\"namespaces\":[{\"name\",\"records\",\"chunks\",\"sessions\",\"terms\",\"dimension\"}]}.",
     .example = "mneme stats\nmneme stats --json --store ~/memories/work",
     .run = run,
 };

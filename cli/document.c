@@ -171,7 +171,8 @@ static bool read_file(const char *path, uint64_t max_size, cli_text *text, cli_d
     }
     char piece[65536];
     size_t size;
-    while (text->size <= max_size && (size = fread(piece, 1, sizeof piece, file)) > 0) cli_text_append(text, piece, size);
+    while (text->size <= max_size && (size = fread(piece, 1, sizeof piece, file)) > 0)
+        cli_text_append(text, piece, size);
     bool failed = ferror(file) != 0;
     if (failed) refuse(out, strerror(errno));
     fclose(file);

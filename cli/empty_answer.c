@@ -32,7 +32,8 @@ void cli_explain_empty(mneme *memory, const mneme_selection *select)
         return;
     }
     const mneme_namespace_stats *space = select->name_space ? find(stats, select->name_space) : NULL;
-    if (stats->records == 0) cli_say("nothing found: the store %s is empty; fill it with 'mneme index' or 'mneme add'", stats->path);
+    if (stats->records == 0)
+        cli_say("nothing found: the store %s is empty; fill it with 'mneme index' or 'mneme add'", stats->path);
     else if (select->name_space && !space && *select->name_space) explain_namespace(stats, select->name_space);
     else if (select->name_space && (!space || space->records == 0))
         cli_say("nothing found: the namespace '%s' is empty", select->name_space);

@@ -180,9 +180,7 @@ static void step(const cli_glob *glob, bool *next, size_t i, unsigned char byte)
         if (byte != '/') next[2 * i + 1] = true;
         else enter(glob, next, i);
         break;
-    case TOKEN_REST:
-        enter(glob, next, i);
-        break;
+    case TOKEN_REST: enter(glob, next, i); break;
     }
 }
 

@@ -13,7 +13,7 @@
 
 typedef struct cli_glob cli_glob;
 
-/* Never NULL; a pattern that cannot be read (an open "[", a "\" at the end) matches nothing. Free with cli_glob_free. */
+/* Never NULL; a pattern that cannot be read (an open "[", a "\" at the end) matches nothing. Owned: cli_glob_free. */
 cli_glob *cli_glob_new(const char *pattern, size_t size);
 void cli_glob_free(cli_glob *glob);
 /* Does the whole of text[0, size) match? */

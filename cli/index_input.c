@@ -17,11 +17,8 @@ static bool add_document(cli_indexer *indexer, cli_document *document, const cha
 {
     cli_item item = {.id = cli_strdup(source), .text = document->text, .source = source, .input_bytes = input_bytes};
     item.title = document->title ? document->title : cli_strdup(cli_path_base(source));
-    item.record = (mneme_record){.id = item.id,
-                                 .text = item.text,
-                                 .text_size = document->size,
-                                 .title = item.title,
-                                 .source = source};
+    item.record = (mneme_record){
+        .id = item.id, .text = item.text, .text_size = document->size, .title = item.title, .source = source};
     *document = (cli_document){0}; /* the item owns what it held */
     return cli_indexer_add(indexer, &item);
 }
@@ -178,9 +175,10 @@ bool cli_index_stream(cli_indexer *indexer, const cli_input_options *options, in
     }
     cli_lines_begin(&lines, fd, (size_t)options->max_size);
     size_t size = cli_lines_peek(&lines, &data);
-    bool jsonl = options->format == CLI_FORMAT_JSONL ||
-                 (options->format == CLI_FORMAT_AUTO && begins_with_object(data, size));
-    bool going = jsonl ? add_lines(indexer, &lines, source, options->max_size) : add_rest(indexer, options, &lines, source);
+    bool jsonl =
+        options->format == CLI_FORMAT_JSONL || (options->format == CLI_FORMAT_AUTO && begins_with_object(data, size));
+    bool going =
+        jsonl ? add_lines(indexer, &lines, source, options->max_size) : add_rest(indexer, options, &lines, source);
     cli_lines_end(&lines);
     return going;
 }

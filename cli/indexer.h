@@ -48,8 +48,8 @@ typedef struct cli_indexer {
     int failure; /* exit code of a failure that ends the run, said on stderr; 0 = none */
 } cli_indexer;   /* start from {0}, then set what is above `totals` */
 
-/* Take the record over (the item's memory is the indexer's from now on), and store the batch when it is full. False: end
- * the run, see failure and cli_stop_asked. */
+/* Take the record over (the item's memory is the indexer's from now on), and store the batch when it is full. False:
+ * end the run, see failure and cli_stop_asked. */
 bool cli_indexer_add(cli_indexer *indexer, cli_item *item);
 /* Store what is gathered. False as above. */
 bool cli_indexer_flush(cli_indexer *indexer);

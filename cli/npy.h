@@ -1,6 +1,6 @@
 /* npy.h -- writing NumPy's .npy format, version 1.0: one float32 array of rows x columns, row by row.
  *
- * Source: numpy.lib.format. The header has a fixed size here, so that the number of rows can be filled in at the end. */
+ * Source: numpy.lib.format. The header has a fixed size here, so that the rows can be counted in at the end. */
 #ifndef MN_CLI_NPY_H
 #define MN_CLI_NPY_H
 

@@ -63,7 +63,7 @@ static void *json_alloc(size_t size)
 void cli_output_begin(void)
 {
     json_set_alloc_funcs(json_alloc, free); /* so that no JSON call can fail for want of memory */
-    setlocale(LC_CTYPE, "C.UTF-8"); /* for wcwidth: text is UTF-8 whatever the user's locale */
+    setlocale(LC_CTYPE, "C.UTF-8");         /* for wcwidth: text is UTF-8 whatever the user's locale */
     memset(&state, 0, sizeof state);
     state.terminal = isatty(STDOUT_FILENO) == 1;
     state.colored = color_by_itself();
@@ -251,8 +251,8 @@ unsigned cli_width(void)
 const char *cli_style_on(cli_style style)
 {
     static const char *const codes[] = {
-        [CLI_PLAIN] = "",          [CLI_BOLD] = "\033[1m",    [CLI_DIM] = "\033[2m",   [CLI_RED] = "\033[31m",
-        [CLI_GREEN] = "\033[32m",  [CLI_YELLOW] = "\033[33m", [CLI_CYAN] = "\033[36m", [CLI_MATCH] = "\033[1;33m",
+        [CLI_PLAIN] = "",         [CLI_BOLD] = "\033[1m",    [CLI_DIM] = "\033[2m",   [CLI_RED] = "\033[31m",
+        [CLI_GREEN] = "\033[32m", [CLI_YELLOW] = "\033[33m", [CLI_CYAN] = "\033[36m", [CLI_MATCH] = "\033[1;33m",
     };
     return state.colored ? codes[style] : "";
 }
@@ -331,8 +331,9 @@ static void draw(const cli_progress *progress, double elapsed)
     char figures[80], line[256];
     if (strcmp(progress->unit, "bytes") == 0)
         snprintf(figures, sizeof figures, "%s of %s", cli_bytes(progress->done), cli_bytes(progress->total));
-    else snprintf(figures, sizeof figures, "%llu of %llu %s", (unsigned long long)progress->done,
-                  (unsigned long long)progress->total, progress->unit);
+    else
+        snprintf(figures, sizeof figures, "%llu of %llu %s", (unsigned long long)progress->done,
+                 (unsigned long long)progress->total, progress->unit);
     int size = snprintf(line, sizeof line, "%s [%s] %3.0f %%  %s", progress->label, bar, share * 100, figures);
     if (share > 0.02 && share < 1 && size > 0 && (size_t)size < sizeof line)
         snprintf(line + size, sizeof line - (size_t)size, "  %s left", cli_duration(elapsed / share - elapsed));

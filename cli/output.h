@@ -81,7 +81,7 @@ typedef struct cli_progress {
 void cli_progress_begin(cli_progress *progress, const char *label, const char *unit, uint64_t total);
 void cli_progress_update(cli_progress *progress, uint64_t done);
 void cli_progress_end(cli_progress *progress); /* takes the bar off the screen */
-/* A mneme_progress: context is a cli_progress; takes total and unit from the caller. False once Ctrl-C came (stop.h). */
+/* A mneme_progress: context is a cli_progress; takes total and unit from the caller. False after Ctrl-C (stop.h). */
 bool cli_progress_callback(void *context, uint64_t done, uint64_t total, const char *unit);
 
 /* "1.2 MB" in a static buffer of four that take turns. */

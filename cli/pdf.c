@@ -78,7 +78,8 @@ bool cli_pdf_text(const char *path, uint64_t max_size, cli_text *out, char *reas
     }
     failure = start(path, &child, &fd);
     if (failure == ENOENT) {
-        snprintf(reason, reason_size, "PDF needs the program pdftotext, which is not installed (package poppler-utils)");
+        snprintf(reason, reason_size,
+                 "PDF needs the program pdftotext, which is not installed (package poppler-utils)");
         return false;
     }
     if (failure) {

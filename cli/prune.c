@@ -17,7 +17,8 @@ static bool has_vanished(const cli_indexer *indexer, const mneme_record *record,
     const char *name_space = record->name_space ? record->name_space : "";
     if (!record->source || !cli_path_below(record->source, source)) return false;
     if (strcmp(record->source, "-") == 0 && strcmp(source, "-") != 0) return false; /* standard input is no file here */
-    return !cli_seen_has(&indexer->sources, record->source, "") && !cli_seen_has(&indexer->seen, name_space, record->id);
+    return !cli_seen_has(&indexer->sources, record->source, "") &&
+           !cli_seen_has(&indexer->seen, name_space, record->id);
 }
 
 static void show_removal(cli_indexer *indexer, const char *name_space, const char *id)

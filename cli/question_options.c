@@ -21,7 +21,8 @@ int cli_asking_read(const cli_command *command, const cli_asking *asking, const 
     if (question->size == 0) return cli_usage_error(command, "the question is empty");
     if (strlen(question->data) != question->size) return cli_usage_error(command, "the question holds a NUL byte");
     if (asking->k == 0) return cli_usage_error(command, "-k 0: expected at least 1");
-    if (asking->k != CLI_K_UNSET && asking->k > UINT32_MAX) return cli_usage_error(command, "-k is over %u", UINT32_MAX);
+    if (asking->k != CLI_K_UNSET && asking->k > UINT32_MAX)
+        return cli_usage_error(command, "-k is over %u", UINT32_MAX);
     *out = (mneme_query_options)MNEME_QUERY_OPTIONS_INIT;
     out->k = asking->k == CLI_K_UNSET ? 0 : (uint32_t)asking->k;
     out->mode = (mneme_mode)(asking->mode + 1);

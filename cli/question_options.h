@@ -13,7 +13,7 @@ typedef struct cli_asking {
 #define CLI_ASKING_INIT {CLI_K_UNSET, -1, {0}}
 #define CLI_ASKING_OPTIONS(a)                                                                                          \
     {'k', NULL, CLI_COUNT, &(a).k, "N", "how many (default: the setting for it)"},                                     \
-        {'m', "mode", CLI_CHOICE, &(a).mode, "hybrid|dense|lexical", "by meaning and words, meaning only, words only"}, \
+        {'m', "mode", CLI_CHOICE, &(a).mode, "hybrid|dense|lexical", "meaning and words, meaning only, words only"},   \
         CLI_SELECTION_OPTIONS((a).select)
 
 /* The question from the words and the library's options from `asking`; strings in *out are borrowed from `asking`.

@@ -32,7 +32,8 @@ json_t *cli_record_json(const mneme_record *record, uint32_t n_chunks, bool with
                record->source);
     put_metadata(object, record->metadata);
     cli_json_count(object, "chunks", n_chunks);
-    if (with_text) json_object_set_new(object, "text", cli_json_text(record->text ? record->text : "", record->text_size));
+    if (with_text)
+        json_object_set_new(object, "text", cli_json_text(record->text ? record->text : "", record->text_size));
     return object;
 }
 

@@ -40,7 +40,8 @@ static void grow(cli_seen *seen)
     larger.slots = cli_alloc(larger.capacity, sizeof *larger.slots);
     memset(larger.slots, 0, larger.capacity * sizeof *larger.slots);
     for (size_t i = 0; i < seen->capacity; i++)
-        if (seen->slots[i][1]) memcpy(larger.slots[find(&larger, seen->slots[i])], seen->slots[i], sizeof *larger.slots);
+        if (seen->slots[i][1])
+            memcpy(larger.slots[find(&larger, seen->slots[i])], seen->slots[i], sizeof *larger.slots);
     free(seen->slots);
     *seen = larger;
 }

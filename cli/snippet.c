@@ -17,10 +17,10 @@
 /* Words so common that marking them would only be noise. */
 static bool is_common(const char *word)
 {
-    static const char *const common[] = {"the",  "and",  "for",  "are",  "was",  "were", "did",   "does", "has",   "have",
-                                         "had",  "what", "when", "who",  "why",  "how",  "which", "that", "this",  "with",
-                                         "from", "into", "his",  "her",  "its",  "their", "they", "you",  "your",  "where",
-                                         "been", "will", "can",  "could", "would", "about", "there"};
+    static const char *const common[] = {
+        "the",  "and", "for",  "are",   "was",  "were", "did",  "does",  "has",   "have",  "had",  "what", "when",
+        "who",  "why", "how",  "which", "that", "this", "with", "from",  "into",  "his",   "her",  "its",  "their",
+        "they", "you", "your", "where", "been", "will", "can",  "could", "would", "about", "there"};
     for (size_t i = 0; i < sizeof common / sizeof *common; i++)
         if (strcmp(common[i], word) == 0) return true;
     return false;

@@ -92,8 +92,8 @@ static mneme_status apply_set(const cli_global *global, mneme_settings *settings
         const char *item = global->set.items[i], *equals = strchr(item, '=');
         if (!equals || equals == item) {
             *error = (mneme_error){.code = MNEME_ERR_SETTING};
-            snprintf(error->message, sizeof error->message, "--set '%.200s': expected NAME=VALUE, as in --set retrieval.k=20",
-                     item);
+            snprintf(error->message, sizeof error->message,
+                     "--set '%.200s': expected NAME=VALUE, as in --set retrieval.k=20", item);
             return error->code;
         }
         char *name = cli_strndup(item, (size_t)(equals - item));
@@ -148,8 +148,8 @@ int cli_store_failed(const cli_global *global, unsigned flags, const mneme_error
     int code = CLI_EXIT_FAILURE;
     if (flags && access(path, F_OK) != 0) {
         if (strcmp(origin, "default") == 0) origin = "the default place";
-        cli_complain("there is no store at %s (%s); 'mneme index' or 'mneme add' makes one, --store names another", path,
-                     origin);
+        cli_complain("there is no store at %s (%s); 'mneme index' or 'mneme add' makes one, --store names another",
+                     path, origin);
     } else {
         code = cli_failed(error);
     }

@@ -43,7 +43,7 @@ void cli_text_free(cli_text *text);                  /* {0} again */
 /* The content as a string of its own (released with free()); `text` is {0} again. "" when nothing was appended. */
 char *cli_text_take(cli_text *text);
 
-/* Bytes (1..4) of the valid UTF-8 character at text[0], and its code point; 0 when it is invalid or cut short. size > 0. */
+/* Bytes (1..4) of the valid UTF-8 character at text[0], and its code point; 0: invalid or cut short. size > 0. */
 size_t cli_utf8_decode(const char *text, size_t size, uint32_t *codepoint);
 bool cli_utf8_valid(const char *text, size_t size);
 /* Append `data` with every invalid sequence (Unicode's "maximal subpart") as U+FFFD; returns how many there were. */

@@ -159,9 +159,11 @@ static bool is_store(const walk_run *walker, const struct stat *info)
     return walker->has_store && info->st_dev == walker->store.st_dev && info->st_ino == walker->store.st_ino;
 }
 
-static void walk_folder(const walk_run *walker, const char *path, const char *absolute, const ignore_frame *above, unsigned depth);
+static void walk_folder(const walk_run *walker, const char *path, const char *absolute, const ignore_frame *above,
+                        unsigned depth);
 
-static void walk_entry(const walk_run *walker, const char *path, const char *absolute, const ignore_frame *frame, unsigned depth)
+static void walk_entry(const walk_run *walker, const char *path, const char *absolute, const ignore_frame *frame,
+                       unsigned depth)
 {
     struct stat info;
     if (lstat(path, &info) != 0) {
@@ -185,7 +187,8 @@ static int by_name(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static void walk_folder(const walk_run *walker, const char *path, const char *absolute, const ignore_frame *above, unsigned depth)
+static void walk_folder(const walk_run *walker, const char *path, const char *absolute, const ignore_frame *above,
+                        unsigned depth)
 {
     if (depth > DEPTH_MAX) {
         refuse(walker, path, "folders nested too deep");

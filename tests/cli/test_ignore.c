@@ -115,7 +115,7 @@ static void ignore_patterns_decide_as_git(void **state)
         "[[:upper:]]", "[[:digit:]]", "x[[:digit:]]", "[[:nope:]]", "[", "[a", "a[", "x\\[1\\]", "x[1]", "\\#hash", "#hash", "\\!bang",
         "!bang", "back\\\\slash", "back\\slash", "a\\", "a\\b", "trailing ", "trailing\\ ", "trailing", "  a", "a  ", "",
         "\n\n", " ", "*.log\n!keep.log", "*.log\n!logs/keep.log", "logs/\n!logs/keep.log", "logs/*\n!logs/keep.log", "/*\n!/foo\n/foo/*\n!/foo/bar",
-        "!a\na", "a\n!a", "a\r\nb\r\n", "a\r", "\xEF\xBB\xBF" "a\nb", "a*b", "a\\*b", "a**b", "a/**/b", "a/**b", "a**/b", "a/*/b", "**/b/**/d",
+        "!a\na", "a\n!a", "a\r\nb\r\n", "a\r", "\xEF\xBB\xBF\141\nb", "a*b", "a\\*b", "a**b", "a/**/b", "a/**b", "a**/b", "a/*/b", "**/b/**/d",
         "x/**/d", "**/**/d", "x/**/**/d", "*/b", "**a", "**/a*", "sub/deep", "deep", "deep/a", "/deep/a", "sub//deep", "./a", "a/.", "../a",
         "a/", "a//", "/", "//a", "file with space", "*space", "\xC3\xA4.txt", "?.txt", "??.txt", "*.txt", "[\xC3\xA4]*", "tab\there",
         "*.tar.gz", "*.gz", "node_modules", "node_modules/*", "!node_modules\nnode_modules/m", "/[a-b]/[f]oo", "\\a", "\\*", "[*]", "a[*]b", "[/]", "a[/]b", "foo[!a]bar",
