@@ -121,8 +121,10 @@ expect 0 mneme index strict.jsonl --strict --json
 json '.added == 1 and .refused == 0'
 
 # A file with refused lines loses nothing to --prune; a line that vanished goes.
+sed -i 's/^{"id":"D1:2"/{"id":"D1:2/' talk.jsonl
 expect 3 mneme index talk.jsonl --prune --json
-json '.removed == 0'
+json '.removed == 0 and .refused == 5'
+expect 0 mneme get D1:2 -n conv
 printf '{"id":"D1:2","text":"Really?","speaker":"Ben","session":"s1","namespace":"conv"}\n' >talk.jsonl
 expect 0 mneme index talk.jsonl --prune --json
 json '.removed == 2 and .unchanged == 1'
