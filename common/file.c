@@ -31,8 +31,8 @@ static mneme_status open_regular(const char *path, int *fd, size_t *size, mneme_
 mneme_status mn_file_map(const char *path, mn_mapping *out, mneme_error *error)
 {
     *out = (mn_mapping){0};
-    int fd;
-    size_t size;
+    int fd = -1;
+    size_t size = 0;
     mneme_status status = open_regular(path, &fd, &size, error);
     if (status != MNEME_OK) return status;
     if (size > 0) {
@@ -52,8 +52,8 @@ void mn_file_unmap(mn_mapping *mapping)
 
 mneme_status mn_file_read(const char *path, size_t max_size, mn_buffer *out, mneme_error *error)
 {
-    int fd;
-    size_t size;
+    int fd = -1;
+    size_t size = 0;
     mneme_status status = open_regular(path, &fd, &size, error);
     if (status != MNEME_OK) return status;
     size_t total = 0;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 static const char *const db_names[DB_COUNT] = {"meta",     "namespaces", "ids",      "records",         "rows",
                                                "vectors",  "postings",   "sessions", "session_records", "log"};
@@ -346,6 +347,14 @@ static void free_write(mn_write *write)
     mn_free(write);
 }
 
+/* LMDB reports the short write of a full disk as EIO: ask the file system whether it is full. */
+static int commit_code(const mn_store *store, int code)
+{
+    struct statvfs info;
+    if (code != EIO || statvfs(store->path, &info) != 0) return code;
+    return (uint64_t)info.f_bavail * info.f_frsize < (1u << 20) ? ENOSPC : code;
+}
+
 /* One attempt; *map_full: grow the map and try again. */
 static mneme_status update_once(mn_store *store, mneme_status (*change)(void *, mn_write *, mneme_error *), void *context,
                                 uint64_t *generation, bool *map_full, mneme_error *error)
@@ -365,7 +374,7 @@ static mneme_status update_once(mn_store *store, mneme_status (*change)(void *, 
     if (status == MNEME_OK && write->changed) {
         int code = mdb_txn_commit(write->read.txn);
         if (code == MDB_MAP_FULL) write->map_full = true;
-        if (code != 0) status = mn_lmdb_fail(error, code, "cannot commit to the store");
+        if (code != 0) status = mn_lmdb_fail(error, commit_code(store, code), "cannot commit to the store");
     } else {
         mdb_txn_abort(write->read.txn);
     }

@@ -395,7 +395,7 @@ static void store_of_another_encoder_is_refused(void **state)
     add(memory, garden, 1);
     mneme_close(memory);
     /* The same model under another pooling gives other vectors. */
-    char command[4000], folder[1200], path[1200];
+    char command[9000], folder[1200], path[1200];
     snprintf(folder, sizeof folder, "%s/other-model", g_dir);
     snprintf(command, sizeof command,
              "mkdir %s && ln -s %s/* %s/ && rm %s/1_Pooling && mkdir %s/1_Pooling && "
