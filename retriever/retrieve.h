@@ -40,7 +40,7 @@ typedef struct mn_question {
     size_t text_size;
     const float *vector; /* unit length; NULL: lexical only */
     uint32_t dimension;
-    mn_analyze analyze;
+    mn_analyze analyze; /* mn_analyzer_question */
     void *analyze_context;
 } mn_question;
 

@@ -155,6 +155,7 @@ static void accents_and_forms_of_one_letter_are_folded(void **state)
                         "\xCE\xBB\xCE\xBF\xCE\xB3\xCE\xBF\xCF\x83:2");
     assert_string_equal(terms(analyzer, "\xD0\x95\xD0\xBB\xD0\xBA\xD0\xB0 \xD1\x91\xD0\xBB\xD0\xBA\xD0\xB0"),
                         "\xD0\xB5\xD0\xBB\xD0\xBA\xD0\xB0:2");
+    assert_string_equal(terms(analyzer, "x\xCC\x82 x"), "x:2"); /* a circumflex that no composed letter has */
     assert_string_equal(terms(analyzer, "\xD0\x9C\xD0\xBE\xD0\xB9"), "\xD0\xBC\xD0\xBE\xD0\xB9:1");
     mn_analyzer_close(analyzer);
 }

@@ -182,6 +182,25 @@ static void spread_brings_in_the_answer_beside_the_question(void **state)
     test_memory_close(&memory);
 }
 
+static void spread_to_a_chunk_that_was_no_candidate_adds_to_its_own_score(void **state)
+{
+    (void)state;
+    test_memory memory = test_memory_open();
+    test_put_turn(&memory, &(mneme_record){.id = "hit", .session = "s", .text = "one"}, (const float[]){1, 0}, 2);
+    test_put_turn(&memory, &(mneme_record){.id = "next", .session = "s", .text = "two"}, (const float[]){0.28f, 0.96f}, 2);
+    test_put_turn(&memory, &(mneme_record){.id = "else", .text = "three"}, (const float[]){0.6f, 0.8f}, 2);
+    mn_retrieve_options options = g_plain;
+    options.mode = MNEME_MODE_DENSE;
+    options.k = options.n_candidates = 2;
+    options.neighbour_share = 0.5f;
+    options.neighbour_reach = 1;
+    found_hits answer = ask(&memory, "", "", (const float[]){1, 0}, 2, &options);
+    assert_string_equal(ids(&answer), "hit/0 next/0"); /* 0.28 + 0.5 * (1 - 0.28) = 0.64 against 0.6 */
+    assert_true(fabs((double)answer.hits[1].score - 0.64) < 1e-6 && fabs((double)answer.hits[1].dense - 0.28) < 1e-6);
+    answer_end(&answer);
+    test_memory_close(&memory);
+}
+
 static void spread_steps_from_a_records_chunks_into_the_next_record(void **state)
 {
     (void)state;
@@ -385,6 +404,40 @@ static void same_question_gives_the_same_bytes(void **state)
     test_memory_close(&memory);
 }
 
+static void retrieval_without_memory_says_so_and_leaks_nothing(void **state)
+{
+    (void)state;
+    test_memory memory = test_memory_open();
+    tell_story(&memory, "");
+    mn_retrieve_options options = g_plain;
+    options.neighbour_share = 0.5f;
+    options.neighbour_reach = 2;
+    options.one_per_record = true;
+    const float vector[] = {1, 0};
+    found_hits whole = ask(&memory, "", "flower pot key", vector, 2, &options);
+    mn_question question = {.text = "flower pot key", .text_size = 14, .vector = vector, .dimension = 2};
+    question.analyze = mn_analyzer_question;
+    question.analyze_context = memory.analyzer;
+    mneme_status status = MNEME_ERR_MEMORY;
+    for (size_t n = 1; status == MNEME_ERR_MEMORY; n++) {
+        assert_true(n < 500);
+        mn_arena arena = {0};
+        mn_ranked *hits = NULL;
+        size_t n_hits = 0;
+        mn_alloc_fail_after(n);
+        status = mn_retrieve(whole.read, whole.spaces, 1, &question, &options, &arena, &hits, &n_hits, test_error());
+        mn_alloc_fail_after(0);
+        if (status == MNEME_OK) {
+            assert_int_equal(n_hits, whole.n);
+            assert_memory_equal(hits, whole.hits, n_hits * sizeof *hits);
+        }
+        mn_arena_free(&arena);
+    }
+    assert_int_equal(status, MNEME_OK);
+    answer_end(&whole);
+    test_memory_close(&memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +445,7 @@ int main(void)
         cmocka_unit_test(lexical_mode_needs_no_vector_and_finds_only_the_words),
         cmocka_unit_test(hybrid_gives_every_candidate_both_exact_scores),
         cmocka_unit_test(spread_brings_in_the_answer_beside_the_question),
+        cmocka_unit_test(spread_to_a_chunk_that_was_no_candidate_adds_to_its_own_score),
         cmocka_unit_test(spread_steps_from_a_records_chunks_into_the_next_record),
         cmocka_unit_test(namespace_content_changes_nothing_in_another),
         cmocka_unit_test(namespace_of_another_dimension_is_searched_by_its_words),
@@ -399,6 +453,7 @@ int main(void)
         cmocka_unit_test(forgotten_records_do_not_come_back),
         cmocka_unit_test(odd_questions_have_plain_answers),
         cmocka_unit_test(same_question_gives_the_same_bytes),
+        cmocka_unit_test(retrieval_without_memory_says_so_and_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
