@@ -123,7 +123,8 @@ static void document_chunks_that_touch_become_one_passage(void **state)
     expect_window(&memory, "fox owls", 3, 26, "[A tale, tale.txt]\nOne fox. Two owls.  Three cats.\n[...]\nSix fox cubs.");
     expect_window(&memory, "fox owls", 3, 29,
                   "[A tale, tale.txt]\nOne fox. Two owls.  Three cats. Four dogs.\n[...]\nSix fox cubs.");
-    expect_window(&memory, "fox owls", 3, 32, "[A tale, tale.txt]\nOne fox. Two owls.  Three cats. Four dogs. Five fish. Six fox cubs.");
+    expect_window(&memory, "fox owls", 3, 32,
+                  "[A tale, tale.txt]\nOne fox. Two owls.  Three cats. Four dogs. Five fish. Six fox cubs.");
     test_memory_close(&memory);
 }
 
@@ -215,7 +216,8 @@ static void fill_random(test_memory *memory, uint64_t *seed)
         bool has_session = test_random(seed) < 0.8;
         put_turn(memory, id, has_session ? session : NULL, speakers[i % 3], (int)test_below(seed, 4) - 1, text);
     }
-    for (int i = 0; i < 10; i++) test_forget(memory, "", (const char *[]){"r3", "r9", "r17", "r40", "r41", "r42", "r77", "r90", "r111", "r119"}[i]);
+    static const char *const gone[] = {"r3", "r9", "r17", "r40", "r41", "r42", "r77", "r90", "r111", "r119"};
+    for (size_t i = 0; i < sizeof gone / sizeof gone[0]; i++) test_forget(memory, "", gone[i]);
 }
 
 static void windows_of_random_sessions_are_sound_at_every_budget(void **state)
