@@ -50,10 +50,10 @@ typedef struct mn_ranked {
     float score, dense, lexical, neighbour, attention; /* as in mneme_hit */
 } mn_ranked;
 
-/* Rank the chunks of the given namespaces (borrowed for the call). *out: in the arena, best first, at most k. A namespace whose dimension is not
- * the question's is searched by its words alone. Same store and question: same answer, always (on one kind of processor: the order of
- * additions inside an inner product is the vector unit's). ERR_USAGE: the vector is not finite; else errors of the store.
- * Any thread, one at a time per read. */
+/* Rank the chunks of the given namespaces (borrowed for the call). *out: in the arena, best first, at most k. A
+ * namespace whose dimension is not the question's is searched by its words alone. Same store and question: same answer,
+ * always (on one kind of processor: the order of additions inside an inner product is the vector unit's).
+ * ERR_USAGE: the vector is not finite; else errors of the store. Any thread, one at a time per read. */
 mneme_status mn_retrieve(mn_read *read, const mn_namespace *namespaces, size_t n_namespaces, const mn_question *question,
                          const mn_retrieve_options *options, mn_arena *arena, mn_ranked **out, size_t *n,
                          mneme_error *error);
