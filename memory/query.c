@@ -88,7 +88,7 @@ mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options 
     if (!text) text = "";
     mn_question question = {.text = text,
                             .text_size = strlen(text),
-                            .analyze = mn_analyzer_run,
+                            .analyze = mn_analyzer_question,
                             .analyze_context = memory->analyzer};
     mneme_status status = mn_filter_compile(&options->select, &found->arena, &found->filter, error);
     if (status == MNEME_OK) status = embed_question(memory, text, options, found, &question, error);

@@ -45,7 +45,7 @@ static const mn_setting_spec table[] = {
      offsetof(mn_settings_values, retrieval_candidates), "candidates that vectors and words each put up"},
     {"retrieval.dense_weight", MN_SETTING_NUMBER, "0.65", 0, 1, NULL, offsetof(mn_settings_values, retrieval_dense_weight),
      "share of the vectors in a hybrid score; words have the rest"},
-    {"retrieval.neighbour_share", MN_SETTING_NUMBER, "0.4", 0, 1, NULL,
+    {"retrieval.neighbour_share", MN_SETTING_NUMBER, "0.5", 0, 1, NULL,
      offsetof(mn_settings_values, retrieval_neighbour_share), "how much of a hit's score its neighbours get"},
     {"retrieval.neighbour_reach", MN_SETTING_INTEGER, "2", 0, 100, NULL,
      offsetof(mn_settings_values, retrieval_neighbour_reach), "how many places away a neighbour may be"},

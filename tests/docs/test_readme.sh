@@ -17,9 +17,11 @@ blocks sh > "$work/commands"
 cd "$work/here"
 export XDG_DATA_HOME=$work/data
 set -x
-while read -r line; do eval "$line" > "$work/out" || { echo "failed: $line"; cat "$work/out"; exit 1; }; tail -n 3 "$work/out"; done < "$work/commands"
+while read -r line; do eval "$line" > "$work/out" || { echo "failed: $line"; cat "$work/out"; exit 1; }; cat "$work/out" >> "$work/all"; done < "$work/commands"
 set +x
-mneme query "how do I get into the house?" -k 1 | grep -q 'flower pot' || { echo "the first question does not find the key"; exit 1; }
+for expected in 'flower pot' 'straw' 'Bruno' 'forgot 1 record' '0 problems'; do
+  grep -q "$expected" "$work/all" || { echo "README.md's commands do not show \"$expected\""; cat "$work/all"; exit 1; }
+done
 
 blocks c > "$work/program.c"
 cmp "$work/program.c" "$MNEME_SOURCE_DIR/tests/install/ten_lines.c" || { echo "README.md's program is not tests/install/ten_lines.c, which is run"; exit 1; }
