@@ -140,11 +140,8 @@ static mneme_status fill_hit(const mn_found *found, const mn_ranked *ranked, mn_
 {
     const mn_namespace *space = &found->namespaces[ranked->ns_index];
     mn_record record;
-    mn_rows rows;
     mneme_status status = mn_read_record(found->read, space->ns, ranked->rec, &record, error);
-    if (status == MNEME_OK) status = mn_read_rows(found->read, space->ns, arena, &rows, error);
     if (status != MNEME_OK) return status;
-    const mn_row *row = mn_row_at(&rows, ranked->row);
     *hit = (mneme_hit){.id = mn_arena_strdup(arena, record.id),
                        .name_space = mn_arena_strdup(arena, space->name),
                        .title = mn_arena_strdup(arena, record.title),
@@ -155,16 +152,16 @@ static mneme_status fill_hit(const mn_found *found, const mn_ranked *ranked, mn_
                        .has_time = record.has_time,
                        .time_ms = record.time_ms,
                        .chunk = ranked->chunk,
-                       .start = row->start,
-                       .end = row->end,
-                       .text_size = row->end - row->start,
+                       .start = ranked->start,
+                       .end = ranked->end,
+                       .text_size = ranked->end - ranked->start,
                        .score = ranked->score,
                        .dense = ranked->dense,
                        .lexical = ranked->lexical,
                        .neighbour = ranked->neighbour,
                        .attention = ranked->attention};
     if (!hit->id || !hit->name_space) return mn_fail_memory(error, "hit");
-    return copy_text(found->read, space->ns, ranked->rec, row->start, row->end, arena, &hit->text, error);
+    return copy_text(found->read, space->ns, ranked->rec, ranked->start, ranked->end, arena, &hit->text, error);
 }
 
 mneme_status mneme_query(mneme *memory, const char *question, const mneme_query_options *options, mneme_hits **out,

@@ -250,10 +250,13 @@ static mneme_status make_hit(const retrieval *run, const mn_candidate *from, mn_
     mneme_status status = mn_read_record(run->read, ns, from->rec, &record, run->error);
     if (status != MNEME_OK) return status;
     float score = from->own + from->neighbour;
+    const mn_row *row = mn_row_at(&run->spaces[from->ns_index].rows, from->row);
     *hit = (mn_ranked){.ns_index = from->ns_index,
                        .row = from->row,
                        .rec = from->rec,
                        .chunk = from->row - record.first_row,
+                       .start = row->start,
+                       .end = row->end,
                        .score = score > 1 ? 1 : score,
                        .dense = from->dense,
                        .lexical = from->lexical,

@@ -47,6 +47,7 @@ typedef struct mn_question {
 typedef struct mn_ranked {
     uint32_t ns_index; /* into the namespaces asked */
     uint32_t row, rec, chunk;
+    uint32_t start, end; /* the chunk's bytes in the record's text */
     float score, dense, lexical, neighbour, attention; /* as in mneme_hit */
 } mn_ranked;
 
