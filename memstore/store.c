@@ -142,18 +142,47 @@ static mneme_status check_format(mn_store *store, MDB_txn *txn, mneme_error *err
     return store->language ? MNEME_OK : mn_fail_memory(error, "store");
 }
 
+/* LMDB reports the short write of a full disk as EIO: ask the file system whether it is full. */
+static int commit_code(const mn_store *store, int code)
+{
+    struct statvfs info;
+    if (code != EIO || statvfs(store->path, &info) != 0) return code;
+    return (uint64_t)info.f_bavail * info.f_frsize < (1u << 20) ? ENOSPC : code;
+}
+
+/* Another process may have grown the file since this one mapped it. */
+static int begin_adopting_size(mn_store *store, unsigned flags, MDB_txn **txn)
+{
+    int code = mdb_txn_begin(store->env, NULL, flags, txn);
+    for (int attempt = 0; code == MDB_MAP_RESIZED && attempt < 100; attempt++) {
+        code = mdb_env_set_mapsize(store->env, 0);
+        if (code == 0) code = mdb_txn_begin(store->env, NULL, flags, txn);
+    }
+    return code;
+}
+
+/* A transaction in which the store exists: a reading one, or the one that makes it (*created). Looks again once it may
+ * write: another process may have been first. */
+static int begin_open(mn_store *store, MDB_txn **txn, bool *created)
+{
+    *created = false;
+    int code = begin_adopting_size(store, MDB_RDONLY, txn);
+    if (code == 0) code = mdb_dbi_open(*txn, db_names[DB_META], 0, &store->dbs[DB_META]);
+    if (code != MDB_NOTFOUND || store->read_only) return code;
+    mdb_txn_abort(*txn);
+    *txn = NULL;
+    code = begin_adopting_size(store, 0, txn);
+    if (code == 0) code = mdb_dbi_open(*txn, db_names[DB_META], 0, &store->dbs[DB_META]);
+    *created = code == MDB_NOTFOUND;
+    return *created ? 0 : code;
+}
+
 /* Open the named databases; a store that has none yet gets them. */
 static mneme_status open_databases(mn_store *store, const char *language, mneme_error *error)
 {
     MDB_txn *txn = NULL;
-    int code = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
-    if (code == 0) code = mdb_dbi_open(txn, db_names[DB_META], 0, &store->dbs[DB_META]);
-    bool create = code == MDB_NOTFOUND && !store->read_only;
-    if (create) {
-        mdb_txn_abort(txn);
-        txn = NULL;
-        code = mdb_txn_begin(store->env, NULL, 0, &txn);
-    }
+    bool create = false;
+    int code = begin_open(store, &txn, &create);
     /* A foreign LMDB file has entries in its main database, but no "meta". */
     MDB_stat stat = {0};
     if (code == 0 && create) code = mdb_env_stat(store->env, &stat);
@@ -167,9 +196,12 @@ static mneme_status open_databases(mn_store *store, const char *language, mneme_
     else if (code != 0) status = mn_lmdb_fail(error, code, store->path);
     if (status == MNEME_OK && create) status = initialize(store, language, txn, error);
     if (status == MNEME_OK) status = check_format(store, txn, error);
-    if (status == MNEME_OK && (code = mdb_txn_commit(txn)) != 0) status = mn_lmdb_fail(error, code, store->path);
-    else if (status != MNEME_OK && txn) mdb_txn_abort(txn);
-    return status;
+    if (status != MNEME_OK) {
+        if (txn) mdb_txn_abort(txn);
+        return status;
+    }
+    code = mdb_txn_commit(txn);
+    return code == 0 ? MNEME_OK : mn_lmdb_fail(error, commit_code(store, code), store->path);
 }
 
 mneme_status mn_store_open(const char *path, const mn_store_options *options, mn_store **out, mneme_error *error)
@@ -345,14 +377,6 @@ static void free_write(mn_write *write)
     mn_arena_free(&write->posting_arena);
     mn_arena_free(&write->read.arena);
     mn_free(write);
-}
-
-/* LMDB reports the short write of a full disk as EIO: ask the file system whether it is full. */
-static int commit_code(const mn_store *store, int code)
-{
-    struct statvfs info;
-    if (code != EIO || statvfs(store->path, &info) != 0) return code;
-    return (uint64_t)info.f_bavail * info.f_frsize < (1u << 20) ? ENOSPC : code;
 }
 
 /* One attempt; *map_full: grow the map and try again. */
