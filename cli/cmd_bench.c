@@ -67,7 +67,7 @@ static void add_paragraphs(bench_texts *texts, const char *data, size_t size)
     size_t start = 0;
     for (size_t at = 0; at + 1 < size; at++) {
         bool blank = data[at] == '\n' && data[at + 1] == '\n';
-        if (!blank || at - start < PARAGRAPH_BYTES) continue;
+        if (!blank || at < start + PARAGRAPH_BYTES) continue;
         add_text(texts, data + start, at - start);
         start = at + 2;
     }
