@@ -77,7 +77,7 @@ static int check_metadata(const char *metadata)
 {
     json_error_t problem;
     if (!metadata) return CLI_GO_ON;
-    json_t *value = json_loads(metadata, 0, &problem);
+    json_t *value = json_loads(metadata, JSON_ALLOW_NUL, &problem);
     bool is_object = json_is_object(value);
     json_decref(value);
     if (is_object) return CLI_GO_ON;

@@ -8,7 +8,7 @@
 static void put_metadata(json_t *object, const char *metadata)
 {
     if (!metadata) return;
-    json_t *value = json_loads(metadata, JSON_DECODE_ANY, NULL);
+    json_t *value = json_loads(metadata, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     json_object_set_new(object, "metadata", value ? value : cli_json_string(metadata));
 }
 

@@ -74,7 +74,7 @@ static mneme_status check_metadata(const mneme_record *record, mneme_error *erro
 {
     if (!record->metadata) return MNEME_OK;
     json_error_t problem;
-    json_t *metadata = json_loads(record->metadata, JSON_REJECT_DUPLICATES, &problem);
+    json_t *metadata = json_loads(record->metadata, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
     bool is_object = json_is_object(metadata);
     json_decref(metadata);
     if (is_object) return MNEME_OK;

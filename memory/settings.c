@@ -7,63 +7,74 @@
 
 #include "common/buffer.h"
 #include "common/memory.h"
+#include "memory/number.h"
 #include "memory/settings_table.h"
 
-#include <errno.h>
-#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* name, type, default, least, most (numbers), choices (texts), field of mn_settings_values, summary. docs/settings.md
- * has the same list; a test compares. Where a default is tuned, docs/retrieval.md has the data. */
+/* docs/settings.md has the same list; a test compares. Where a default is tuned, docs/retrieval.md has the data. */
+#define FIELD(name) .field = offsetof(mn_settings_values, name)
+#define TEXT(fewest_bytes) .type = MN_SETTING_TEXT, .least = fewest_bytes
+#define CHOICE(of) .type = MN_SETTING_TEXT, .choices = of
+#define INTEGER(from, to) .type = MN_SETTING_INTEGER, .least = from, .most = to
+#define ZERO_OR_INTEGER(from, to) INTEGER(from, to), .or_zero = true
+#define NUMBER(from, to) .type = MN_SETTING_NUMBER, .least = from, .most = to
 static const mn_setting_spec table[] = {
-    {"encoder.model", MN_SETTING_TEXT, "all-MiniLM-L6-v2", 0, 0, NULL, offsetof(mn_settings_values, encoder_model),
-     "the model: a name to look up in encoder.path, or a folder (with a /)"},
-    {"encoder.path", MN_SETTING_TEXT, "", 0, 0, NULL, offsetof(mn_settings_values, encoder_path),
-     "folders that hold models, separated by :"},
-    {"encoder.precision", MN_SETTING_TEXT, "auto", 0, 0, "auto|f32", offsetof(mn_settings_values, encoder_precision),
-     "number format of the encoder's products"},
-    {"encoder.kernels", MN_SETTING_TEXT, "auto", 0, 0, "auto|avx512|avx2|reference",
-     offsetof(mn_settings_values, encoder_kernels), "instructions to use at most; reference is plain C, for proof"},
-    {"encoder.threads", MN_SETTING_INTEGER, "0", 0, 1024, NULL, offsetof(mn_settings_values, encoder_threads),
-     "threads that encode; 0 = one per core"},
-    {"chunk.max_tokens", MN_SETTING_INTEGER, "0", 0, 8192, NULL, offsetof(mn_settings_values, chunk_max_tokens),
-     "longest chunk; 0 = what fits the encoder's window"},
-    {"chunk.overlap_tokens", MN_SETTING_INTEGER, "32", 0, 4096, NULL, offsetof(mn_settings_values, chunk_overlap_tokens),
-     "whole sentences of up to this many tokens begin the next chunk again"},
-    {"lexical.language", MN_SETTING_TEXT, "english", 0, 0, NULL, offsetof(mn_settings_values, lexical_language),
-     "stemmer of a new store: a libstemmer name, or none"},
-    {"lexical.k1", MN_SETTING_NUMBER, "1.2", 0, 10, NULL, offsetof(mn_settings_values, lexical_k1),
-     "BM25: how soon more of the same word stops counting"},
-    {"lexical.b", MN_SETTING_NUMBER, "0.75", 0, 1, NULL, offsetof(mn_settings_values, lexical_b),
-     "BM25: how much long chunks are held back"},
-    {"retrieval.mode", MN_SETTING_TEXT, "hybrid", 0, 0, "hybrid|dense|lexical", offsetof(mn_settings_values, retrieval_mode),
-     "what a query looks at: vectors and words, or one of them"},
-    {"retrieval.k", MN_SETTING_INTEGER, "10", 1, 10000, NULL, offsetof(mn_settings_values, retrieval_k), "hits of a query"},
-    {"retrieval.candidates", MN_SETTING_INTEGER, "200", 1, 100000, NULL,
-     offsetof(mn_settings_values, retrieval_candidates), "candidates that vectors and words each put up"},
-    {"retrieval.dense_weight", MN_SETTING_NUMBER, "0.65", 0, 1, NULL, offsetof(mn_settings_values, retrieval_dense_weight),
-     "share of the vectors in a hybrid score; words have the rest"},
-    {"retrieval.neighbour_share", MN_SETTING_NUMBER, "0.5", 0, 1, NULL,
-     offsetof(mn_settings_values, retrieval_neighbour_share), "how much of a hit's score its neighbours get"},
-    {"retrieval.neighbour_reach", MN_SETTING_INTEGER, "2", 0, 100, NULL,
-     offsetof(mn_settings_values, retrieval_neighbour_reach), "how many places away a neighbour may be"},
-    {"retrieval.attention_scale", MN_SETTING_NUMBER, "10", 0, 1000, NULL,
-     offsetof(mn_settings_values, retrieval_attention_scale), "sharpness of the attention over the hits"},
-    {"context.budget", MN_SETTING_INTEGER, "1024", 1, 10000000, NULL, offsetof(mn_settings_values, context_budget),
-     "tokens of a spliced window"},
-    {"context.k", MN_SETTING_INTEGER, "50", 1, 10000, NULL, offsetof(mn_settings_values, context_k),
-     "memories that a spliced window may draw from"},
-    {"store.map_gib", MN_SETTING_INTEGER, "0", 0, 65536, NULL, offsetof(mn_settings_values, store_map_gib),
-     "address space to reserve for a store; 0 = 1024, less where the system refuses"},
-    {"index.max_record_mib", MN_SETTING_INTEGER, "64", 1, 4095, NULL, offsetof(mn_settings_values, index_max_record_mib),
-     "larger records are refused"},
-    {"index.batch_records", MN_SETTING_INTEGER, "256", 1, 100000, NULL, offsetof(mn_settings_values, index_batch_records),
-     "records that index stores in one transaction, at most"},
-    {"output.color", MN_SETTING_TEXT, "auto", 0, 0, "auto|always|never", offsetof(mn_settings_values, output_color),
-     "colours on a terminal"},
+    {.name = "encoder.model", .fallback = "all-MiniLM-L6-v2", TEXT(1),
+     FIELD(encoder_model), .summary = "the model: a name to look up in encoder.path, or a folder (with a /)"},
+    {.name = "encoder.path", .fallback = "", TEXT(0),
+     FIELD(encoder_path), .summary = "folders that hold models, separated by :"},
+    {.name = "encoder.precision", .fallback = "auto", CHOICE("auto|f32"),
+     FIELD(encoder_precision), .summary = "number format of the encoder's products"},
+    {.name = "encoder.kernels", .fallback = "auto", CHOICE("auto|avx512|avx2|reference"),
+     FIELD(encoder_kernels), .summary = "instructions to use at most; reference is plain C, for proof"},
+    {.name = "encoder.threads", .fallback = "0", INTEGER(0, 1024),
+     FIELD(encoder_threads), .summary = "threads that encode; 0 = one per core"},
+    {.name = "chunk.max_tokens", .fallback = "0", ZERO_OR_INTEGER(16, 8192),
+     FIELD(chunk_max_tokens), .summary = "longest chunk; 0 = what fits the encoder's window"},
+    {.name = "chunk.overlap_tokens", .fallback = "32", INTEGER(0, 4096),
+     FIELD(chunk_overlap_tokens), .summary = "whole sentences of up to this many tokens begin the next chunk again"},
+    {.name = "lexical.language", .fallback = "english", TEXT(1),
+     FIELD(lexical_language), .summary = "stemmer of a new store: a libstemmer name, or none"},
+    {.name = "lexical.k1", .fallback = "1.2", NUMBER(0, 10),
+     FIELD(lexical_k1), .summary = "BM25: how soon more of the same word stops counting"},
+    {.name = "lexical.b", .fallback = "0.75", NUMBER(0, 1),
+     FIELD(lexical_b), .summary = "BM25: how much long chunks are held back"},
+    {.name = "retrieval.mode", .fallback = "hybrid", CHOICE("hybrid|dense|lexical"),
+     FIELD(retrieval_mode), .summary = "what a query looks at: vectors and words, or one of them"},
+    {.name = "retrieval.k", .fallback = "10", INTEGER(1, 10000),
+     FIELD(retrieval_k), .summary = "hits of a query"},
+    {.name = "retrieval.candidates", .fallback = "200", INTEGER(1, 100000),
+     FIELD(retrieval_candidates), .summary = "candidates that vectors and words each put up"},
+    {.name = "retrieval.dense_weight", .fallback = "0.65", NUMBER(0, 1),
+     FIELD(retrieval_dense_weight), .summary = "share of the vectors in a hybrid score; words have the rest"},
+    {.name = "retrieval.neighbour_share", .fallback = "0.5", NUMBER(0, 1),
+     FIELD(retrieval_neighbour_share), .summary = "how much of a hit's score its neighbours get"},
+    {.name = "retrieval.neighbour_reach", .fallback = "2", INTEGER(0, 100),
+     FIELD(retrieval_neighbour_reach), .summary = "how many places away a neighbour may be"},
+    {.name = "retrieval.attention_scale", .fallback = "10", NUMBER(0, 1000),
+     FIELD(retrieval_attention_scale), .summary = "sharpness of the attention over the hits"},
+    {.name = "context.budget", .fallback = "1024", INTEGER(1, 10000000),
+     FIELD(context_budget), .summary = "tokens of a spliced window"},
+    {.name = "context.k", .fallback = "50", INTEGER(1, 10000),
+     FIELD(context_k), .summary = "memories that a spliced window may draw from"},
+    {.name = "store.map_gib", .fallback = "0", INTEGER(0, 65536),
+     FIELD(store_map_gib), .summary = "address space to reserve for a store; 0 = 1024, less where the system refuses"},
+    {.name = "index.max_record_mib", .fallback = "64", INTEGER(1, 4095),
+     FIELD(index_max_record_mib), .summary = "larger records are refused"},
+    {.name = "index.batch_records", .fallback = "256", INTEGER(1, 100000),
+     FIELD(index_batch_records), .summary = "records that index stores in one transaction, at most"},
+    {.name = "output.color", .fallback = "auto", CHOICE("auto|always|never"),
+     FIELD(output_color), .summary = "colours on a terminal"},
 };
+#undef FIELD
+#undef TEXT
+#undef CHOICE
+#undef INTEGER
+#undef ZERO_OR_INTEGER
+#undef NUMBER
 enum { SETTING_COUNT = sizeof table / sizeof table[0] };
 
 typedef struct setting_value {
@@ -189,19 +200,38 @@ static bool is_choice(const char *choices, const char *value)
     return false;
 }
 
+static void describe(const mn_setting_spec *spec, char *out, size_t size)
+{
+    if (spec->choices) {
+        snprintf(out, size, "one of %s", spec->choices);
+    } else if (spec->type == MN_SETTING_TEXT) {
+        snprintf(out, size, "a text");
+    } else {
+        /* Every bound of the table is whole: no exponents for people to read. */
+        snprintf(out, size, "%s%s from %.0f to %.0f", spec->or_zero ? "0, or " : "",
+                 spec->type == MN_SETTING_INTEGER ? "a whole number" : "a number", spec->least, spec->most);
+    }
+}
+
+static bool is_allowed(const mn_setting_spec *spec, const char *value)
+{
+    if (spec->choices) return is_choice(spec->choices, value);
+    if (spec->type == MN_SETTING_TEXT) return strlen(value) >= (size_t)spec->least;
+    mn_number number;
+    size_t size = mn_number_read(value, &number);
+    if (size == 0 || value[size] != '\0') return false;
+    if (spec->type == MN_SETTING_INTEGER && !number.is_integer) return false;
+    if (spec->or_zero && number.real == 0) return true;
+    return number.real >= spec->least && number.real <= spec->most;
+}
+
 static mneme_status check_value(const mn_setting_spec *spec, const char *value, mneme_error *error)
 {
-    char *end = NULL;
-    if (spec->type == MN_SETTING_TEXT) {
-        if (!spec->choices || is_choice(spec->choices, value)) return MNEME_OK;
-        return mn_fail(error, MNEME_ERR_SETTING, "%s: \"%.60s\" is not one of %s", spec->name, value, spec->choices);
-    }
-    errno = 0;
-    double number = spec->type == MN_SETTING_INTEGER ? (double)strtoll(value, &end, 10) : strtod(value, &end);
-    if (end == value || *end != '\0' || errno != 0 || !isfinite(number) || number < spec->least || number > spec->most)
-        return mn_fail(error, MNEME_ERR_SETTING, "%s: \"%.60s\" is not a %s from %g to %g", spec->name, value,
-                       spec->type == MN_SETTING_INTEGER ? "whole number" : "number", spec->least, spec->most);
-    return MNEME_OK;
+    if (is_allowed(spec, value)) return MNEME_OK;
+    char wanted[160];
+    describe(spec, wanted, sizeof wanted);
+    return mn_fail(error, MNEME_ERR_SETTING, "%s: \"%.60s\" is not %s", spec->name, value,
+                   *value || spec->type != MN_SETTING_TEXT || spec->choices ? wanted : "a value");
 }
 
 mneme_status mn_settings_assign(mneme_settings *settings, const char *name, const char *value, const char *origin,
@@ -264,7 +294,7 @@ mneme_status mneme_settings_load_environment(mneme_settings *settings, mneme_err
         char variable[80];
         variable_name(table[i].name, variable, sizeof variable);
         const char *value = getenv(variable);
-        if (!value) continue;
+        if (!value || !*value) continue; /* set to nothing counts as not set, as with the XDG variables */
         status = mn_settings_assign(settings, table[i].name, value, "environment", MN_RANK_ENVIRONMENT, error);
         if (status != MNEME_OK) mn_error_prefix(error, "$%s: ", variable);
     }
@@ -307,12 +337,13 @@ void mn_settings_values_get(const mneme_settings *settings, mn_settings_values *
     for (size_t i = 0; i < SETTING_COUNT; i++) {
         char *field = (char *)out + table[i].field;
         const char *text = settings->values[i].text;
+        mn_number number;
         if (table[i].type == MN_SETTING_TEXT) {
             *(const char **)(void *)field = text;
-        } else if (table[i].type == MN_SETTING_NUMBER) {
-            *(double *)(void *)field = strtod(text, NULL);
-        } else {
-            *(int64_t *)(void *)field = strtoll(text, NULL, 10);
+            continue;
         }
+        mn_number_read(text, &number); /* it was checked when it was set; the defaults by a test */
+        if (table[i].type == MN_SETTING_NUMBER) *(double *)(void *)field = number.real;
+        else *(int64_t *)(void *)field = number.integer;
     }
 }

@@ -13,6 +13,7 @@
 #include "memory/where.h"
 
 #include "common/utf8.h"
+#include "memory/number.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -176,13 +177,12 @@ static bool parse_value(parser *p, value *out)
     if (keyword(p, "false")) return *out = (value){.type = VALUE_BOOLEAN}, true;
     if (keyword(p, "null")) return *out = (value){.type = VALUE_NULL}, true;
     if (isdigit((unsigned char)*p->at) && parse_date(p, out)) return true;
-    char *end = NULL;
-    double number = strtod(p->at, &end);
-    bool starts_like_one = isdigit((unsigned char)*p->at) || *p->at == '-' || *p->at == '+' || *p->at == '.';
-    if (!starts_like_one || end == p->at || is_name_byte(*end))
+    mn_number number;
+    size_t size = mn_number_read(p->at, &number);
+    if (size == 0 || is_name_byte(p->at[size]))
         return fail_parse(p, p->at, "a value (\"text\", number, date, true, false or null)"), false;
-    p->at = end;
-    *out = (value){.type = VALUE_NUMBER, .number = number};
+    p->at += size;
+    *out = (value){.type = VALUE_NUMBER, .number = number.real};
     return true;
 }
 
@@ -333,7 +333,7 @@ static value metadata_value(subject *s, const char *field)
     if (strncmp(field, "metadata.", 9) == 0) field += 9;
     if (!s->parsed) {
         s->parsed = true;
-        if (s->record->metadata) s->metadata = json_loads(s->record->metadata, 0, NULL);
+        if (s->record->metadata) s->metadata = json_loads(s->record->metadata, JSON_ALLOW_NUL, NULL);
     }
     json_t *at = json_object_get(s->metadata, field);
     if (at) return json_value(at);

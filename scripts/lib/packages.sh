@@ -18,6 +18,8 @@ libutf8proc-dev|pc:libutf8proc|Unicode
 libstemmer-dev|h:libstemmer.h|Snowball stems for lexical search
 libxml2-dev|pc:libxml-2.0|reading HTML
 libcmocka-dev|pc:cmocka|unit tests
+jq|cmd:jq|tests of JSON output
+git|cmd:git|tests of ignore files
 '
 
 header_is_there() { printf '#include <%s>\n' "$1" | cc -E -x c - > /dev/null 2>&1; }

@@ -40,7 +40,7 @@ target_link_libraries(with_shared PRIVATE mneme::mneme)
 add_executable(with_static ten_lines.c)
 target_link_libraries(with_static PRIVATE mneme::mneme_static)
 EOF
-cmake -S "$work/project" -B "$work/project/build" -DCMAKE_PREFIX_PATH="$prefix" > "$work/cmake.log" 2>&1 || { cat "$work/cmake.log"; exit 1; }
+cmake -G Ninja -S "$work/project" -B "$work/project/build" -DCMAKE_PREFIX_PATH="$prefix" > "$work/cmake.log" 2>&1 || { cat "$work/cmake.log"; exit 1; }
 cmake --build "$work/project/build" > "$work/cmake.log" 2>&1 || { cat "$work/cmake.log"; exit 1; }
 try "CMake, shared" "$work/project/build/with_shared"
 try "CMake, static" "$work/project/build/with_static"

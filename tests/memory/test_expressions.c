@@ -12,7 +12,7 @@ static const mn_record g_record = {
     .speaker = "Ann \"the\" Great",
     .has_time = true,
     .time_ms = 1683554160000, /* 2023-05-08T13:56:00Z */
-    .metadata = "{\"city\":\"Rome\",\"stars\":4.5,\"open\":true,\"none\":null,\"tags\":[\"a\",\"b\",3],\"answer\":{\"score\":7,\"a.b\":1},"
+    .metadata = "{\"city\":\"Rome\",\"stars\":4.5,\"open\":true,\"none\":null,\"nul\":\"a\\u0000b\",\"tags\":[\"a\",\"b\",3],\"answer\":{\"score\":7,\"a.b\":1},"
                 "\"day\":\"2023-06-01\",\"a.c\":\"dotted\",\"caf\xC3\xA9\":1}"};
 
 static void where_expressions_mean_what_the_grammar_says(void **state)
