@@ -1,7 +1,4 @@
-/* store.c -- opening a store, its map, read transactions and the update loop.
- *
- * The map reserves address space, not memory: 1 TiB where the system allows, so that growing is rare. Growing needs that
- * no transaction of this process runs: map_lock is held shared by every transaction and exclusively by the resize. */
+/* store.c -- opening a store, read transactions and the update loop. */
 #include "memstore/store_internal.h"
 
 #include "common/clock.h"
@@ -155,8 +152,8 @@ static int begin_adopting_size(mn_store *store, unsigned flags, MDB_txn **txn)
 {
     int code = mdb_txn_begin(store->env, NULL, flags, txn);
     for (int attempt = 0; code == MDB_MAP_RESIZED && attempt < 100; attempt++) {
-        code = mdb_env_set_mapsize(store->env, 0);
-        if (code == 0) code = mdb_txn_begin(store->env, NULL, flags, txn);
+        if (mn_map_follow(store, NULL) != MNEME_OK) return ENOMEM;
+        code = mdb_txn_begin(store->env, NULL, flags, txn);
     }
     return code;
 }
@@ -177,25 +174,32 @@ static int begin_open(mn_store *store, MDB_txn **txn, bool *created)
     return *created ? 0 : code;
 }
 
+/* The status for what LMDB says while a file is opened that may be anything. */
+static mneme_status fail_opening(const mn_store *store, int code, mneme_error *error)
+{
+    if (code == MDB_NOTFOUND || code == MDB_INCOMPATIBLE)
+        return mn_fail(error, MNEME_ERR_NOT_A_STORE, "%s/data.mdb is an LMDB file, but not a mneme store", store->path);
+    return mn_lmdb_fail(error, code, store->path);
+}
+
 /* Open the named databases; a store that has none yet gets them. */
 static mneme_status open_databases(mn_store *store, const char *language, mneme_error *error)
 {
     MDB_txn *txn = NULL;
+    MDB_stat stat_of = {0};
     bool create = false;
+    mneme_status status = MNEME_OK;
     int code = begin_open(store, &txn, &create);
     /* A foreign LMDB file has entries in its main database, but no "meta". */
-    MDB_stat stat = {0};
-    if (code == 0 && create) code = mdb_env_stat(store->env, &stat);
-    mneme_status status = MNEME_OK;
-    if (code == 0 && create && stat.ms_entries > 0)
-        status = mn_fail(error, MNEME_ERR_NOT_A_STORE, "%s/data.mdb is an LMDB file, but not a mneme store", store->path);
+    if (code == 0 && create) code = mdb_env_stat(store->env, &stat_of);
+    if (code == 0 && stat_of.ms_entries > 0) code = MDB_NOTFOUND;
+    /* The format first: another one may have other databases. */
+    if (code == 0 && !create) status = check_format(store, txn, error);
     for (int i = 0; i < DB_COUNT && code == 0 && status == MNEME_OK; i++)
         code = mdb_dbi_open(txn, db_names[i], create ? MDB_CREATE : 0, &store->dbs[i]);
-    if (code == MDB_NOTFOUND)
-        status = mn_fail(error, MNEME_ERR_NOT_A_STORE, "%s/data.mdb is not a mneme store", store->path);
-    else if (code != 0) status = mn_lmdb_fail(error, code, store->path);
+    if (code != 0) status = fail_opening(store, code, error);
     if (status == MNEME_OK && create) status = initialize(store, language, txn, error);
-    if (status == MNEME_OK) status = check_format(store, txn, error);
+    if (status == MNEME_OK && create) status = check_format(store, txn, error);
     if (status != MNEME_OK) {
         if (txn) mdb_txn_abort(txn);
         return status;
@@ -218,6 +222,7 @@ mneme_status mn_store_open(const char *path, const mn_store_options *options, mn
     store->path = mn_strdup(path);
     status = store->path ? register_open(store, error) : mn_fail_memory(error, "store");
     if (status == MNEME_OK) status = open_env_in_steps(store, options->map_bytes, error);
+    if (status == MNEME_OK) status = mn_map_fill_short_file(store, error);
     if (status == MNEME_OK) mdb_reader_check(store->env, NULL); /* free the slots of readers that were killed */
     if (status == MNEME_OK) status = open_databases(store, options->language ? options->language : "english", error);
     if (status != MNEME_OK) mn_store_close(store);
@@ -273,23 +278,6 @@ uint64_t mn_store_bytes_on_disk(const mn_store *store)
 
 /* ---- transactions ---- */
 
-/* Change the size of the map: 0 = what another process made it. Waits until no transaction of this process runs. */
-static mneme_status resize_map(mn_store *store, uint64_t bytes, mneme_error *error)
-{
-    pthread_rwlock_wrlock(&store->map_lock);
-    int code = mdb_env_set_mapsize(store->env, (size_t)bytes);
-    pthread_rwlock_unlock(&store->map_lock);
-    return code == 0 ? MNEME_OK : mn_lmdb_fail(error, code, "cannot grow the store's map");
-}
-
-static mneme_status grow_map(mn_store *store, mneme_error *error)
-{
-    MDB_envinfo info;
-    mdb_env_info(store->env, &info);
-    uint64_t step = info.me_mapsize < ((uint64_t)1 << 30) ? info.me_mapsize : (uint64_t)1 << 30;
-    return resize_map(store, info.me_mapsize + (step > (1u << 20) ? step : 1u << 20), error);
-}
-
 /* Begin a transaction with map_lock held shared; on failure it is not held. */
 static mneme_status begin(mn_store *store, unsigned flags, MDB_txn **txn, mneme_error *error)
 {
@@ -299,7 +287,7 @@ static mneme_status begin(mn_store *store, unsigned flags, MDB_txn **txn, mneme_
         if (code == 0) return MNEME_OK;
         pthread_rwlock_unlock(&store->map_lock);
         mneme_status status = MNEME_OK;
-        if (code == MDB_MAP_RESIZED && attempt < 100) status = resize_map(store, 0, error);
+        if (code == MDB_MAP_RESIZED && attempt < 100) status = mn_map_follow(store, error);
         else if (code == MDB_READERS_FULL && attempt == 0) mdb_reader_check(store->env, NULL);
         else return mn_lmdb_fail(error, code, "cannot read the store");
         if (status != MNEME_OK) return status;
@@ -417,7 +405,7 @@ mneme_status mn_store_update(mn_store *store, mneme_status (*change)(void *conte
         bool map_full = false;
         mneme_status status = update_once(store, change, context, generation, &map_full, error);
         if (!map_full) return status;
-        status = grow_map(store, error);
+        status = mn_map_grow(store, error);
         if (status != MNEME_OK) return status;
     }
 }

@@ -1,7 +1,8 @@
 /* store_check.c -- reads everything and holds it against itself.
  *
  *   ids       each names a live record that has this id
- *   records   head, strings and text parts are whole; the id entry leads back; rows and session place are there
+ *   records   head, strings and text parts are whole, and no part is left over; the id entry leads back; rows and session
+ *             place are there
  *   rows      each live row belongs to its record's range; its byte range lies in the text
  *   postings  the terms of each live chunk, computed again, are exactly the postings of its row; no posting is left over
  *   vectors   every row below next_row is in one run; live ones are finite and of unit length, dead ones zero
@@ -134,13 +135,21 @@ static mneme_status check_records(checker *c, mneme_error *error)
     if (status != MNEME_OK) return status;
     key_bytes from = key_numbers(3, c->space.ns, 0, 0);
     MDB_val key = key_value(&from), value, text;
+    uint32_t of_record = 0, n_parts = 0; /* of the record before: its parts follow it */
     int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     for (; code == 0 && status == MNEME_OK && mn_key_number(&key, 0) == c->space.ns;
          code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-        mn_record record;
-        uint32_t rec = mn_key_number(&key, 4);
-        if (mn_key_number(&key, 8) != 0) continue; /* a text part: read with its record */
-        if (mn_parse_record(c->space.ns, rec, &value, &record, &text, NULL) != MNEME_OK)
+        mn_record record = {0};
+        uint32_t rec = mn_key_number(&key, 4), part = mn_key_number(&key, 8);
+        if (part != 0) { /* read with its record */
+            if (rec != of_record || part >= n_parts)
+                damage(c, "record number %u in namespace \"%s\": text part %u belongs to nothing", rec, c->space.name, part);
+            continue;
+        }
+        bool readable = mn_parse_record(c->space.ns, rec, &value, &record, &text, NULL) == MNEME_OK;
+        of_record = rec;
+        n_parts = readable ? (uint32_t)((record.text_size + TEXT_PART - 1) / TEXT_PART) : UINT32_MAX;
+        if (!readable)
             damage(c, "record number %u in namespace \"%s\": its entry cannot be read", rec, c->space.name);
         else status = check_record(c, &record, error);
     }
@@ -281,7 +290,7 @@ static mneme_status check_namespace(checker *c, mneme_error *error)
     return status;
 }
 
-static void check_log(checker *c)
+static mneme_status check_log(checker *c, mneme_error *error)
 {
     mn_arena arena = {0};
     mn_change *changes = NULL;
@@ -289,10 +298,12 @@ static void check_log(checker *c)
     bool complete = false;
     mneme_error problem;
     uint64_t now = c->read->generation, since = now > LOG_GENERATIONS ? now - LOG_GENERATIONS : 0;
-    if (mn_read_changes(c->read, since, &arena, &changes, &n, &complete, &problem) != MNEME_OK)
-        damage(c, "%s", problem.message);
+    mneme_status status = mn_read_changes(c->read, since, &arena, &changes, &n, &complete, &problem);
+    if (status == MNEME_ERR_MEMORY) mn_fail(error, status, "%s", problem.message);
+    else if (status != MNEME_OK) damage(c, "%s", problem.message);
     else if (!complete) damage(c, "the change log does not lead to generation %llu", (unsigned long long)now);
     mn_arena_free(&arena);
+    return status == MNEME_ERR_MEMORY ? status : MNEME_OK;
 }
 
 mneme_status mn_store_check(mn_store *store, void (*problem)(void *context, const char *line), mneme_progress progress,
@@ -306,14 +317,16 @@ mneme_status mn_store_check(mn_store *store, void (*problem)(void *context, cons
     mneme_error unreadable;
     mneme_status status = mn_read_begin(store, &c.read, error);
     if (status != MNEME_OK) return status;
-    if (mn_read_namespaces(c.read, &arena, &spaces, &n, &unreadable) != MNEME_OK) damage(&c, "%s", unreadable.message);
+    mneme_status listed = mn_read_namespaces(c.read, &arena, &spaces, &n, &unreadable);
+    if (listed == MNEME_ERR_MEMORY) status = mn_fail(error, listed, "%s", unreadable.message);
+    else if (listed != MNEME_OK) damage(&c, "%s", unreadable.message);
     for (size_t i = 0; i < n; i++) c.total += spaces[i].n_records;
     for (size_t i = 0; i < n && status == MNEME_OK; i++) {
         c.space = spaces[i];
         status = check_namespace(&c, error);
         mn_arena_free(&c.arena);
     }
-    if (status == MNEME_OK) check_log(&c);
+    if (status == MNEME_OK) status = check_log(&c, error);
     mn_read_end(c.read);
     mn_arena_free(&arena);
     return status;

@@ -136,6 +136,16 @@ bool mn_cursor_floor(MDB_cursor *cursor, key_bytes *key, size_t prefix, MDB_val 
 
 mneme_status mn_damaged(mneme_error *error, const char *what, uint32_t ns, uint32_t number);
 
+/* ---- the map (store_map.c) --------------------------------------------------------------------------------------- */
+
+/* All wait until no transaction of this process runs: never call them inside one. ERR_MEMORY: there is no address space
+ * for it; the map is then as it was. */
+mneme_status mn_map_grow(mn_store *store, mneme_error *error);
+/* Another process has made the file longer than this one's map: follow. */
+mneme_status mn_map_follow(mn_store *store, mneme_error *error);
+/* After the environment is opened, before anything is read: give a file that was cut short its length back. */
+mneme_status mn_map_fill_short_file(mn_store *store, mneme_error *error);
+
 /* ---- the state of a write ---------------------------------------------------------------------------------------- */
 
 typedef struct namespace_state {

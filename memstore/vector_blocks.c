@@ -48,7 +48,7 @@ static mneme_status read_run(const MDB_val *key, const MDB_val *value, const mn_
     size_t row_bytes = (size_t)space->dimension * sizeof(float);
     uint32_t first = mn_key_number(key, 4);
     size_t n = row_bytes ? value->mv_size / row_bytes : 0;
-    if (n == 0 || value->mv_size % row_bytes != 0 || first < next || n > space->next_row - first)
+    if (n == 0 || value->mv_size % row_bytes != 0 || first < next || first >= space->next_row || n > space->next_row - first)
         return mn_damaged(error, "vector block", space->ns, first);
     *out = (mn_vector_block){.first_row = first, .n_rows = (uint32_t)n, .vectors = value->mv_data};
     if ((uintptr_t)value->mv_data % _Alignof(float) != 0) out->vectors = mn_arena_copy(arena, value->mv_data, value->mv_size);
