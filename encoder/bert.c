@@ -4,21 +4,24 @@
  * over each sequence:
  *
  *     x      = LayerNorm(word[id] + position[place] + type[0])            (T,H)
- *     layer:   qkv = x Wqkv^T                                             (T,3H)
+ *     layer:   qkv = x Wqkv^T + bqkv                                      (T,3H)
  *              y   = attention(qkv) per sequence                          (T,H)
  *              x   = LayerNorm(y Wo^T + bo + x)
  *              f   = GELU(x W1^T + b1)                                    (T,I)
  *              x   = LayerNorm(f W2^T + b2 + x)
  *     vector = pool(x of the sequence) / its length
  *
- * The embedding tables are read in place from the mapped file; the rest is packed once. Buffers belong to a worker and
- * are kept. Threads: read-only after opening, one worker number per thread. */
+ * What follows attention is done for a block of rows at a time, so that the wide activations stay in the second-level
+ * cache. The residual stream x is f32 in every precision; what goes into a product is converted on the way.
+ *
+ * The embedding tables are read in place from the mapped file. All other weights lie packed in one block of memory, the
+ * image, either filled here or mapped from a file that an earlier process wrote (packed_file.c). Activations belong to
+ * a worker and are kept. Threads: read-only after opening, one worker number per thread. */
 #include "encoder/bert.h"
 
 #include "common/file.h"
 #include "common/memory.h"
-#include "encoder/kernels.h"
-#include "encoder/linear.h"
+#include "encoder/attention.h"
 #include "encoder/safetensors.h"
 
 #include <math.h>
@@ -26,31 +29,37 @@
 #include <xxhash.h>
 
 typedef struct layer_norm_weights {
-    float *gain, *shift; /* (H) */
+    float *gain, *shift; /* (H), in the image */
 } layer_norm_weights;
 
 typedef struct bert_layer {
-    mn_linear *qkv, *attention_out, *up, *down;
-    float *qkv_bias, *attention_bias, *up_bias, *down_bias;
+    mn_linear qkv, attention_out, up, down;
     layer_norm_weights attention_norm, output_norm;
 } bert_layer;
 
-/* One worker's activations, for `tokens` rows. */
+/* One worker's activations, for `tokens` rows; all in one block. Groups: see product.h. B: rows of a block. */
 typedef struct workspace {
     uint32_t tokens;
-    float *x, *y, *wide, *context, *scratch; /* (T,H), (T,H), (T,max(3H,I)), (T,H) */
+    void *block;
+    float *x, *qkv, *context;   /* (T,H), (T,3H), (T,H) */
+    float *y, *wide;            /* (B,H), (B,I) */
+    uint32_t *rows, *wide_rows; /* (B, groups of H), (B, groups of I): what goes into a product */
+    float *scales, *lows;       /* (B), of the rows that go in next */
+    double *sums;               /* (H), of pooling */
+    void *attention;            /* its scratch */
 } workspace;
 
 struct mn_bert {
     mn_model_config config; /* prompts not owned */
+    mn_arithmetic arithmetic;
     mn_safetensors *file;
     char *path;
     const char *prefix; /* of the tensors' names: "" or "bert." */
     const mn_tensor *words, *positions, *types;
     layer_norm_weights embedding_norm;
     bert_layer *layers;
-    const mn_kernels *kernels;
-    bool use_onednn;
+    void *owned_image; /* NULL when the image is the caller's */
+    mn_image image;
     workspace *workspaces;
     unsigned workers;
 };
@@ -58,8 +67,7 @@ struct mn_bert {
 /* ---- weights ------------------------------------------------------------------------------------------------ */
 
 static mneme_status find_tensor(const mn_bert *bert, const char *name, uint64_t rows, uint64_t columns,
-                                const mn_tensor **out, mneme_error *error)
-{
+                                const mn_tensor **out, mneme_error *error) {
     char full[256];
     snprintf(full, sizeof full, "%s%s", bert->prefix, name);
     const mn_tensor *tensor = mn_safetensors_find(bert->file, full);
@@ -77,90 +85,100 @@ static mneme_status find_tensor(const mn_bert *bert, const char *name, uint64_t 
     return MNEME_OK;
 }
 
+static bool all_finite(const float *values, size_t n) {
+    float poison = 0; /* stays 0 unless something is not finite: x * 0 is NaN then */
+    for (size_t i = 0; i < n; i++) poison += values[i] * 0.0f;
+    return poison == 0;
+}
+
+static mneme_status fail_not_finite(const mn_bert *bert, const mn_tensor *tensor, mneme_error *error) {
+    return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s holds NaN or infinity", bert->path, tensor->name);
+}
+
 /* Copy a tensor to `out` as f32 and refuse NaN and infinity. */
 static mneme_status copy_weights(const mn_bert *bert, const char *name, uint64_t rows, uint64_t columns, float *out,
-                                 mneme_error *error)
-{
+                                 mneme_error *error) {
     const mn_tensor *tensor = NULL;
     mneme_status status = find_tensor(bert, name, rows, columns, &tensor, error);
     if (status != MNEME_OK) return status;
     size_t n = (size_t)tensor->n_elements;
     mn_tensor_to_f32(tensor, 0, n, out);
-    float poison = 0; /* stays 0 unless something is not finite: x * 0 is NaN then */
-    for (size_t i = 0; i < n; i++) poison += out[i] * 0.0f;
-    if (poison != 0)
-        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s holds NaN or infinity", bert->path, tensor->name);
-    return MNEME_OK;
+    return all_finite(out, n) ? MNEME_OK : fail_not_finite(bert, tensor, error);
 }
 
-static mneme_status load_vector(const mn_bert *bert, const char *name, uint32_t n, float **out, mneme_error *error)
-{
-    *out = mn_alloc_array(n, sizeof(float));
-    if (!*out) return mn_fail_memory(error, "weights");
-    return copy_weights(bert, name, n, 0, *out, error);
-}
-
-static mneme_status load_norm(const mn_bert *bert, const char *name, layer_norm_weights *out, mneme_error *error)
-{
+static mneme_status fill_norm(const mn_bert *bert, const char *name, const layer_norm_weights *norm,
+                              mneme_error *error) {
     char full[200];
     snprintf(full, sizeof full, "%s.weight", name);
-    mneme_status status = load_vector(bert, full, bert->config.hidden, &out->gain, error);
+    mneme_status status = copy_weights(bert, full, bert->config.hidden, 0, norm->gain, error);
     if (status != MNEME_OK) return status;
     snprintf(full, sizeof full, "%s.bias", name);
-    return load_vector(bert, full, bert->config.hidden, &out->shift, error);
+    return copy_weights(bert, full, bert->config.hidden, 0, norm->shift, error);
 }
 
-/* One or more (n_out, n_in) matrices with their biases, stacked by rows into one product. */
-static mneme_status load_linear(const mn_bert *bert, size_t layer, const char *const *names, size_t n_names,
-                                uint32_t n_out, uint32_t n_in, mn_linear **linear, float **bias, mneme_error *error)
-{
-    size_t matrix = (size_t)n_out * n_in, all = 0;
-    if (!mn_multiply(matrix, n_names, &all)) return mn_fail_memory(error, "weights");
-    float *weights = mn_alloc_array(all, sizeof(float));
-    *bias = mn_alloc_array((size_t)n_out * n_names, sizeof(float));
-    mneme_status status = weights && *bias ? MNEME_OK : mn_fail_memory(error, "weights");
-    for (size_t i = 0; i < n_names && status == MNEME_OK; i++) {
-        char name[200];
-        snprintf(name, sizeof name, "encoder.layer.%zu.%s.weight", layer, names[i]);
-        status = copy_weights(bert, name, n_out, n_in, weights + i * matrix, error);
-        snprintf(name, sizeof name, "encoder.layer.%zu.%s.bias", layer, names[i]);
-        if (status == MNEME_OK) status = copy_weights(bert, name, n_out, 0, *bias + i * n_out, error);
-    }
-    uint32_t rows = n_out * (uint32_t)n_names;
-    if (status == MNEME_OK)
-        status = bert->use_onednn ? mn_linear_new_onednn(weights, rows, n_in, linear, error)
-                                  : mn_linear_new_reference(weights, rows, n_in, linear, error);
-    mn_free(weights);
+/* The index-th (n_out, n_in) matrix of those that are stacked by rows into one product. */
+static mneme_status fill_linear(const mn_bert *bert, size_t layer, const char *name, uint32_t index, uint32_t n_out,
+                                mn_linear *linear, mneme_error *error) {
+    size_t size = 0;
+    char full[200];
+    if (!mn_multiply(n_out, (size_t)linear->n_in + 1, &size)) return mn_fail_memory(error, "weights");
+    float *weight = mn_alloc_array(size, sizeof(float));
+    if (!weight) return mn_fail_memory(error, "weights");
+    float *bias = weight + (size_t)n_out * linear->n_in;
+    snprintf(full, sizeof full, "encoder.layer.%zu.%s.weight", layer, name);
+    mneme_status status = copy_weights(bert, full, n_out, linear->n_in, weight, error);
+    snprintf(full, sizeof full, "encoder.layer.%zu.%s.bias", layer, name);
+    if (status == MNEME_OK) status = copy_weights(bert, full, n_out, 0, bias, error);
+    if (status == MNEME_OK) mn_linear_fill(linear, &bert->arithmetic, index * n_out, n_out, weight, bias);
+    mn_free(weight);
     return status;
 }
 
-static mneme_status load_layer(const mn_bert *bert, size_t i, bert_layer *layer, mneme_error *error)
-{
-    static const char *const qkv[] = {"attention.self.query", "attention.self.key", "attention.self.value"};
-    static const char *const attention_out[] = {"attention.output.dense"};
-    static const char *const up[] = {"intermediate.dense"};
-    static const char *const down[] = {"output.dense"};
-    uint32_t hidden = bert->config.hidden, wide = bert->config.intermediate;
+static mneme_status fill_layer(const mn_bert *bert, size_t i, bert_layer *layer, mneme_error *error) {
+    uint32_t hidden = bert->config.hidden;
+    const struct {
+        const char *name;
+        mn_linear *linear;
+        uint32_t index, n_out;
+    } parts[] = {{"attention.self.query", &layer->qkv, 0, hidden},
+                 {"attention.self.key", &layer->qkv, 1, hidden},
+                 {"attention.self.value", &layer->qkv, 2, hidden},
+                 {"attention.output.dense", &layer->attention_out, 0, hidden},
+                 {"intermediate.dense", &layer->up, 0, bert->config.intermediate},
+                 {"output.dense", &layer->down, 0, hidden}};
     char name[200];
-    mneme_status status = load_linear(bert, i, qkv, 3, hidden, hidden, &layer->qkv, &layer->qkv_bias, error);
-    if (status == MNEME_OK)
-        status = load_linear(bert, i, attention_out, 1, hidden, hidden, &layer->attention_out, &layer->attention_bias,
-                             error);
-    if (status == MNEME_OK) status = load_linear(bert, i, up, 1, wide, hidden, &layer->up, &layer->up_bias, error);
-    if (status == MNEME_OK) status = load_linear(bert, i, down, 1, hidden, wide, &layer->down, &layer->down_bias, error);
+    mneme_status status = MNEME_OK;
+    for (size_t p = 0; p < sizeof parts / sizeof parts[0] && status == MNEME_OK; p++)
+        status = fill_linear(bert, i, parts[p].name, parts[p].index, parts[p].n_out, parts[p].linear, error);
     snprintf(name, sizeof name, "encoder.layer.%zu.attention.output.LayerNorm", i);
-    if (status == MNEME_OK) status = load_norm(bert, name, &layer->attention_norm, error);
+    if (status == MNEME_OK) status = fill_norm(bert, name, &layer->attention_norm, error);
     snprintf(name, sizeof name, "encoder.layer.%zu.output.LayerNorm", i);
-    if (status == MNEME_OK) status = load_norm(bert, name, &layer->output_norm, error);
+    if (status == MNEME_OK) status = fill_norm(bert, name, &layer->output_norm, error);
     return status;
 }
 
-static mneme_status load_embeddings(mn_bert *bert, mneme_error *error)
-{
+/* The embedding tables are used as they lie in the file; they are looked through once, when the rest is packed. */
+static mneme_status check_embeddings(const mn_bert *bert, mneme_error *error) {
+    const mn_tensor *tables[] = {bert->words, bert->positions, bert->types};
+    size_t hidden = bert->config.hidden;
+    float *row = mn_alloc_array(hidden, sizeof *row);
+    if (!row) return mn_fail_memory(error, "weights");
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0; i < 3; i++) {
+        for (uint64_t r = 0; r < tables[i]->shape[0] && status == MNEME_OK; r++) {
+            mn_tensor_to_f32(tables[i], r * hidden, hidden, row);
+            if (!all_finite(row, hidden)) status = fail_not_finite(bert, tables[i], error);
+        }
+    }
+    mn_free(row);
+    return status;
+}
+
+static mneme_status find_embeddings(mn_bert *bert, mneme_error *error) {
     const mn_model_config *config = &bert->config;
     if (!mn_safetensors_find(bert->file, "embeddings.word_embeddings.weight")) bert->prefix = "bert.";
-    mneme_status status = find_tensor(bert, "embeddings.word_embeddings.weight", config->vocabulary, config->hidden,
-                                      &bert->words, error);
+    mneme_status status =
+        find_tensor(bert, "embeddings.word_embeddings.weight", config->vocabulary, config->hidden, &bert->words, error);
     if (status == MNEME_OK)
         status = find_tensor(bert, "embeddings.position_embeddings.weight", config->n_positions, config->hidden,
                              &bert->positions, error);
@@ -168,22 +186,68 @@ static mneme_status load_embeddings(mn_bert *bert, mneme_error *error)
     char name[64];
     snprintf(name, sizeof name, "%sembeddings.token_type_embeddings.weight", bert->prefix);
     bert->types = mn_safetensors_find(bert->file, name);
-    if (!bert->types || bert->types->rank != 2 || bert->types->shape[0] < 1 || bert->types->shape[1] != config->hidden ||
-        bert->types->type == MN_TENSOR_OTHER)
+    if (!bert->types || bert->types->rank != 2 || bert->types->shape[0] < 1 ||
+        bert->types->shape[1] != config->hidden || bert->types->type == MN_TENSOR_OTHER)
         return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is missing or of the wrong shape", bert->path, name);
-    return load_norm(bert, "embeddings.LayerNorm", &bert->embedding_norm, error);
+    return MNEME_OK;
 }
 
-mneme_status mn_bert_open(const char *folder, const mn_model_config *config, bool reference, mn_cpu_level level,
-                          unsigned workers, mn_bert **out, mneme_error *error)
-{
+static void place_norm(layer_norm_weights *norm, uint32_t hidden, mn_image *image) {
+    norm->gain = mn_image_take(image, hidden, sizeof(float));
+    norm->shift = mn_image_take(image, hidden, sizeof(float));
+}
+
+/* Where each weight lies in the image; counts only when image->base is NULL. */
+static void place_weights(mn_bert *bert, mn_image *image) {
+    uint32_t hidden = bert->config.hidden, wide = bert->config.intermediate;
+    const mn_arithmetic *a = &bert->arithmetic;
+    place_norm(&bert->embedding_norm, hidden, image);
+    for (size_t i = 0; i < bert->config.n_layers; i++) {
+        bert_layer *layer = &bert->layers[i];
+        mn_linear_place(&layer->qkv, a, 3 * hidden, hidden, image);
+        mn_linear_place(&layer->attention_out, a, hidden, hidden, image);
+        place_norm(&layer->attention_norm, hidden, image);
+        mn_linear_place(&layer->up, a, wide, hidden, image);
+        mn_linear_place(&layer->down, a, hidden, wide, image);
+        place_norm(&layer->output_norm, hidden, image);
+    }
+}
+
+/* Pack the weights into a new image, and look for what no vector should be made of. */
+static mneme_status fill_image(mn_bert *bert, mneme_error *error) {
+    bert->owned_image = mn_alloc_aligned(64, bert->image.size);
+    if (!bert->owned_image) return mn_fail_memory(error, "weights");
+    memset(bert->owned_image, 0, bert->image.size); /* what rounds up is zero, so that a file of it repeats */
+    bert->image = (mn_image){.base = bert->owned_image};
+    place_weights(bert, &bert->image);
+    mneme_status status = check_embeddings(bert, error);
+    if (status == MNEME_OK) status = fill_norm(bert, "embeddings.LayerNorm", &bert->embedding_norm, error);
+    for (size_t i = 0; i < bert->config.n_layers && status == MNEME_OK; i++)
+        status = fill_layer(bert, i, &bert->layers[i], error);
+    if (status == MNEME_OK) mn_safetensors_release_pages(bert->file);
+    return status;
+}
+
+static mneme_status set_image(mn_bert *bert, const void *packed, size_t packed_size, mneme_error *error) {
+    place_weights(bert, &bert->image);
+    if (bert->image.overflow) return mn_fail_memory(error, "weights");
+    if (!packed) return fill_image(bert, error);
+    if (packed_size != bert->image.size)
+        return mn_fail(error, MNEME_ERR_DAMAGED, "packed weights of %zu bytes where %zu are needed", packed_size,
+                       bert->image.size);
+    bert->image = (mn_image){.base = (unsigned char *)(uintptr_t)packed};
+    place_weights(bert, &bert->image);
+    return MNEME_OK;
+}
+
+mneme_status mn_bert_open(const char *folder, const mn_model_config *config, const mn_arithmetic *arithmetic,
+                          const void *packed, size_t packed_size, unsigned workers, mn_bert **out, mneme_error *error) {
     *out = NULL;
     mn_bert *bert = mn_alloc_zeroed(1, sizeof *bert);
     if (!bert) return mn_fail_memory(error, folder);
     bert->config = *config;
+    bert->arithmetic = *arithmetic;
     bert->prefix = "";
-    bert->use_onednn = !reference;
-    bert->kernels = reference ? mn_kernels_reference() : mn_kernels_for(level);
     bert->workers = workers;
     mneme_status status = MNEME_OK;
     bert->path = mn_path_join(folder, "model.safetensors");
@@ -191,180 +255,201 @@ mneme_status mn_bert_open(const char *folder, const mn_model_config *config, boo
     bert->workspaces = mn_alloc_zeroed(workers, sizeof *bert->workspaces);
     if (!bert->path || !bert->layers || !bert->workspaces) status = mn_fail_memory(error, folder);
     if (status == MNEME_OK) status = mn_safetensors_open(bert->path, &bert->file, error);
-    if (status == MNEME_OK) status = load_embeddings(bert, error);
-    mn_linear_limit(level);
-    int width = mn_linear_one_thread_begin();
-    for (size_t i = 0; i < config->n_layers && status == MNEME_OK; i++)
-        status = load_layer(bert, i, &bert->layers[i], error);
-    mn_linear_one_thread_end(width);
+    if (status == MNEME_OK) status = find_embeddings(bert, error);
+    if (status == MNEME_OK) status = set_image(bert, packed, packed_size, error);
     if (status != MNEME_OK) {
         mn_bert_close(bert);
         return status;
     }
-    mn_safetensors_release_pages(bert->file); /* all but the embedding tables has been packed */
     *out = bert;
     return MNEME_OK;
 }
 
-static void free_layer(bert_layer *layer)
-{
-    mn_linear *linears[] = {layer->qkv, layer->attention_out, layer->up, layer->down};
-    float *arrays[] = {layer->qkv_bias,  layer->attention_bias,      layer->up_bias,
-                       layer->down_bias, layer->attention_norm.gain, layer->attention_norm.shift,
-                       layer->output_norm.gain, layer->output_norm.shift};
-    for (size_t i = 0; i < sizeof linears / sizeof linears[0]; i++) mn_linear_free(linears[i]);
-    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) mn_free(arrays[i]);
-}
-
-static void free_workspace(workspace *space)
-{
-    mn_free(space->x);
-    mn_free(space->y);
-    mn_free(space->wide);
-    mn_free(space->context);
-    mn_free(space->scratch);
-    *space = (workspace){0};
-}
-
-void mn_bert_close(mn_bert *bert)
-{
+void mn_bert_close(mn_bert *bert) {
     if (!bert) return;
-    for (size_t i = 0; bert->layers && i < bert->config.n_layers; i++) free_layer(&bert->layers[i]);
-    for (size_t i = 0; bert->workspaces && i < bert->workers; i++) free_workspace(&bert->workspaces[i]);
-    mn_free(bert->embedding_norm.gain);
-    mn_free(bert->embedding_norm.shift);
+    for (size_t i = 0; bert->workspaces && i < bert->workers; i++) mn_free(bert->workspaces[i].block);
     mn_free(bert->layers);
     mn_free(bert->workspaces);
+    mn_free(bert->owned_image);
     mn_safetensors_close(bert->file);
     mn_free(bert->path);
     mn_free(bert);
 }
 
+const void *mn_bert_image(const mn_bert *bert, size_t *size) {
+    *size = bert->image.size;
+    return bert->image.base;
+}
+
 /* ---- forward ------------------------------------------------------------------------------------------------ */
 
-static mneme_status reserve(const mn_bert *bert, workspace *space, uint32_t tokens, mneme_error *error)
-{
+static size_t round_rows(size_t rows) {
+    return (rows + MN_ROW_MULTIPLE - 1) / MN_ROW_MULTIPLE * MN_ROW_MULTIPLE;
+}
+
+static void place_workspace(const mn_bert *bert, workspace *space, size_t tokens, mn_image *image) {
+    size_t hidden = bert->config.hidden, wide = bert->config.intermediate, rows = round_rows(tokens);
+    const mn_product_kernel *product = bert->arithmetic.product;
+    size_t block = round_rows(product->block_rows < rows ? product->block_rows : rows);
+    size_t hidden_groups = mn_product_groups(product, (uint32_t)hidden);
+    space->x = mn_image_take(image, rows * hidden, sizeof(float));
+    space->qkv = mn_image_take(image, rows * 3 * hidden, sizeof(float));
+    space->context = mn_image_take(image, rows * hidden, sizeof(float));
+    space->y = mn_image_take(image, block * hidden, sizeof(float));
+    space->wide = mn_image_take(image, block * wide, sizeof(float));
+    space->rows = mn_image_take(image, block * hidden_groups, sizeof(uint32_t));
+    space->wide_rows = mn_image_take(image, block * mn_product_groups(product, (uint32_t)wide), sizeof(uint32_t));
+    space->scales = mn_image_take(image, block, sizeof(float));
+    space->lows = mn_image_take(image, block, sizeof(float));
+    space->sums = mn_image_take(image, hidden, sizeof(double));
+    space->attention = mn_image_take(
+        image,
+        mn_attention_scratch(&bert->arithmetic, bert->config.max_tokens, (uint32_t)hidden / bert->config.n_heads), 1);
+}
+
+static mneme_status reserve(const mn_bert *bert, workspace *space, uint32_t tokens, mneme_error *error) {
     if (space->tokens >= tokens) return MNEME_OK;
-    free_workspace(space);
-    size_t rows = ((size_t)tokens + MN_LINEAR_ROW_MULTIPLE - 1) / MN_LINEAR_ROW_MULTIPLE * MN_LINEAR_ROW_MULTIPLE;
-    size_t hidden = bert->config.hidden, head = hidden / bert->config.n_heads;
-    size_t wide = 3 * hidden > bert->config.intermediate ? 3 * hidden : bert->config.intermediate;
-    /* Zeroed: the rows that round up the last product are read, too, and must not hold signalling rubbish. */
-    space->x = mn_alloc_zeroed(rows * hidden, sizeof(float));
-    space->y = mn_alloc_zeroed(rows * hidden, sizeof(float));
-    space->context = mn_alloc_zeroed(rows * hidden, sizeof(float));
-    space->wide = mn_alloc_zeroed(rows * wide, sizeof(float));
-    space->scratch = mn_alloc_zeroed(mn_attention_scratch(bert->config.max_tokens, (uint32_t)head), sizeof(float));
-    if (!space->x || !space->y || !space->context || !space->wide || !space->scratch) {
-        free_workspace(space);
-        return mn_fail_memory(error, "activations");
-    }
+    mn_free(space->block);
+    *space = (workspace){0};
+    mn_image image = {0};
+    place_workspace(bert, space, tokens, &image);
+    if (image.overflow) return mn_fail_memory(error, "activations");
+    void *block = mn_alloc_aligned(64, image.size);
+    if (!block) return mn_fail_memory(error, "activations");
+    memset(block, 0, image.size); /* the rows that round up a product are read, too */
+    image = (mn_image){.base = block};
+    place_workspace(bert, space, tokens, &image);
+    space->block = block;
     space->tokens = tokens;
     return MNEME_OK;
 }
 
-static mneme_status embed_tokens(const mn_bert *bert, const mn_token_batch *batch, workspace *space, mneme_error *error)
-{
+/* Rows of n floats as what the products read: themselves, or converted into `rows`. It lasts until the next call. */
+static mn_linear_rows operand(const mn_bert *bert, const float *x, uint32_t n_rows, uint32_t n, const workspace *space,
+                              uint32_t *rows) {
+    const mn_arithmetic *a = &bert->arithmetic;
+    if (a->rows.element == MN_ELEMENT_F32 && !a->rows.rounded)
+        return (mn_linear_rows){.rows = (const uint32_t *)(const void *)x, .stride = n, .n_rows = n_rows};
+    uint32_t groups = mn_product_groups(a->product, n);
+    a->kernels->convert_rows(&a->rows, x, n, n_rows, n, groups, rows, groups, space->scales, space->lows);
+    return (mn_linear_rows){
+        .rows = rows, .stride = groups, .scales = space->scales, .lows = space->lows, .n_rows = n_rows};
+}
+
+static mneme_status embed_tokens(const mn_bert *bert, const mn_token_batch *batch, workspace *space,
+                                 mneme_error *error) {
     size_t hidden = bert->config.hidden;
-    const float *type = space->wide; /* row 0 of the type table, for the time of this call */
-    mn_tensor_to_f32(bert->types, 0, hidden, space->wide);
+    float *type = space->y, *positions = space->context; /* not in use yet */
+    mn_tensor_to_f32(bert->types, 0, hidden, type);
     for (size_t s = 0; s < batch->n; s++) {
         for (uint32_t t = batch->offsets[s]; t < batch->offsets[s + 1]; t++) {
-            float *row = space->x + t * hidden, *position = space->y + t * hidden;
             if (batch->ids[t] >= bert->config.vocabulary)
-                return mn_fail(error, MNEME_ERR_MODEL, "%s: token id %u is not in the embedding table of %u rows", bert->path,
-                               batch->ids[t], bert->config.vocabulary);
-            mn_tensor_to_f32(bert->words, (uint64_t)batch->ids[t] * hidden, hidden, row);
-            mn_tensor_to_f32(bert->positions, (uint64_t)(t - batch->offsets[s]) * hidden, hidden, position);
+                return mn_fail(error, MNEME_ERR_MODEL, "%s: token id %u is not in the embedding table of %u rows",
+                               bert->path, batch->ids[t], bert->config.vocabulary);
+            mn_tensor_to_f32(bert->words, (uint64_t)batch->ids[t] * hidden, hidden, space->x + t * hidden);
+            mn_tensor_to_f32(bert->positions, (uint64_t)(t - batch->offsets[s]) * hidden, hidden,
+                             positions + t * hidden);
         }
     }
-    bert->kernels->add_layer_norm(space->x, type, space->y, bert->embedding_norm.gain, bert->embedding_norm.shift,
-                                  bert->config.layer_norm_epsilon, batch->offsets[batch->n], (uint32_t)hidden);
+    bert->arithmetic.kernels->add_layer_norm(space->x, type, positions, bert->embedding_norm.gain,
+                                             bert->embedding_norm.shift, bert->config.layer_norm_epsilon,
+                                             batch->offsets[batch->n], (uint32_t)hidden);
     return MNEME_OK;
 }
 
-static void attend(const mn_bert *bert, const bert_layer *layer, const mn_token_batch *batch, workspace *space)
-{
-    size_t hidden = bert->config.hidden;
+static void attend(const mn_bert *bert, const bert_layer *layer, const mn_token_batch *batch, workspace *space) {
+    const mn_arithmetic *a = &bert->arithmetic;
+    uint32_t hidden = bert->config.hidden, tokens = batch->offsets[batch->n], block = a->product->block_rows;
+    for (uint32_t t = 0; t < tokens; t += block) {
+        uint32_t n = tokens - t < block ? tokens - t : block;
+        mn_linear_rows x = operand(bert, space->x + (size_t)t * hidden, n, hidden, space, space->rows);
+        mn_linear_run(&layer->qkv, a, &x, MN_ACTIVATION_NONE, MN_ELEMENT_F32, space->qkv + (size_t)t * 3 * hidden,
+                      3 * (size_t)hidden);
+    }
     for (size_t s = 0; s < batch->n; s++) {
-        uint32_t first = batch->offsets[s];
-        const mn_attention_shape shape = {.length = batch->offsets[s + 1] - first,
-                                          .n_heads = bert->config.n_heads,
-                                          .head = bert->config.hidden / bert->config.n_heads,
-                                          .input_stride = 3 * hidden,
-                                          .output_stride = hidden};
-        bert->kernels->attention(space->wide + first * 3 * hidden, layer->qkv_bias, &shape, space->scratch,
-                                 space->context + first * hidden);
+        size_t first = batch->offsets[s];
+        mn_attention_run(a, space->qkv + first * 3 * hidden, batch->offsets[s + 1] - batch->offsets[s],
+                         bert->config.n_heads, hidden / bert->config.n_heads, space->attention,
+                         space->context + first * hidden);
     }
 }
 
-static mneme_status run_layer(const mn_bert *bert, const bert_layer *layer, const mn_token_batch *batch,
-                              workspace *space, mneme_error *error)
-{
-    const mn_kernels *kernels = bert->kernels;
-    const mn_model_config *config = &bert->config;
-    uint32_t tokens = batch->offsets[batch->n];
-    mneme_status status = mn_linear_run(layer->qkv, space->x, tokens, space->wide, error);
-    if (status != MNEME_OK) return status;
+/* wide = activation(y W1^T + b1), as the operand of the product that follows. */
+static mn_linear_rows widen(const mn_bert *bert, const bert_layer *layer, const mn_linear_rows *y, workspace *space) {
+    const mn_arithmetic *a = &bert->arithmetic;
+    uint32_t wide = bert->config.intermediate, groups = mn_product_groups(a->product, wide);
+    if (a->rows.element != MN_ELEMENT_BF16) {
+        mn_linear_run(&layer->up, a, y, bert->config.activation, MN_ELEMENT_F32, space->wide, wide);
+        return operand(bert, space->wide, y->n_rows, wide, space, space->wide_rows);
+    }
+    /* bfloat16 needs no scale, so the product writes it at once; what pads a row stays zero. */
+    mn_linear_run(&layer->up, a, y, bert->config.activation, MN_ELEMENT_BF16, space->wide_rows, 2 * (size_t)groups);
+    return (mn_linear_rows){.rows = space->wide_rows, .stride = groups, .n_rows = y->n_rows};
+}
+
+/* What follows attention, for n rows from row t on. */
+static void run_block(const mn_bert *bert, const bert_layer *layer, uint32_t t, uint32_t n, workspace *space) {
+    const mn_arithmetic *a = &bert->arithmetic;
+    uint32_t hidden = bert->config.hidden;
+    float *x = space->x + (size_t)t * hidden, epsilon = bert->config.layer_norm_epsilon;
+    mn_linear_rows rows = operand(bert, space->context + (size_t)t * hidden, n, hidden, space, space->rows);
+    mn_linear_run(&layer->attention_out, a, &rows, MN_ACTIVATION_NONE, MN_ELEMENT_F32, space->y, hidden);
+    a->kernels->add_layer_norm(space->y, NULL, x, layer->attention_norm.gain, layer->attention_norm.shift, epsilon, n,
+                               hidden);
+    rows = operand(bert, space->y, n, hidden, space, space->rows);
+    rows = widen(bert, layer, &rows, space);
+    mn_linear_run(&layer->down, a, &rows, MN_ACTIVATION_NONE, MN_ELEMENT_F32, x, hidden);
+    a->kernels->add_layer_norm(x, NULL, space->y, layer->output_norm.gain, layer->output_norm.shift, epsilon, n,
+                               hidden);
+}
+
+static void run_layer(const mn_bert *bert, const bert_layer *layer, const mn_token_batch *batch, workspace *space) {
+    uint32_t tokens = batch->offsets[batch->n], block = bert->arithmetic.product->block_rows;
     attend(bert, layer, batch, space);
-    status = mn_linear_run(layer->attention_out, space->context, tokens, space->y, error);
-    if (status != MNEME_OK) return status;
-    kernels->add_layer_norm(space->y, layer->attention_bias, space->x, layer->attention_norm.gain,
-                            layer->attention_norm.shift, config->layer_norm_epsilon, tokens, config->hidden);
-    status = mn_linear_run(layer->up, space->y, tokens, space->wide, error);
-    if (status != MNEME_OK) return status;
-    if (config->activation == MN_ACTIVATION_GELU)
-        kernels->bias_gelu(space->wide, layer->up_bias, tokens, config->intermediate);
-    else kernels->bias_relu(space->wide, layer->up_bias, tokens, config->intermediate);
-    status = mn_linear_run(layer->down, space->wide, tokens, space->x, error);
-    if (status != MNEME_OK) return status;
-    kernels->add_layer_norm(space->x, layer->down_bias, space->y, layer->output_norm.gain, layer->output_norm.shift,
-                            config->layer_norm_epsilon, tokens, config->hidden);
-    return MNEME_OK;
+    for (uint32_t t = 0; t < tokens; t += block)
+        run_block(bert, layer, t, tokens - t < block ? tokens - t : block, space);
 }
 
 /* Pool the rows of one sequence and scale to unit length; sums in double precision, they are short. */
-static mneme_status pool(const mn_bert *bert, const float *rows, uint32_t length, float *vector, mneme_error *error)
-{
+static mneme_status pool(const mn_bert *bert, const float *rows, uint32_t length, double *sums, float *vector,
+                         mneme_error *error) {
     size_t hidden = bert->config.hidden;
+    mn_pooling pooling = bert->config.pooling;
     double squares = 0;
-    for (size_t i = 0; i < hidden; i++) {
-        double value = (double)rows[i];
-        for (size_t t = 1; t < length && bert->config.pooling != MN_POOLING_CLS; t++) {
-            double other = (double)rows[t * hidden + i];
-            if (bert->config.pooling == MN_POOLING_MAX) value = other > value ? other : value;
-            else value += other;
-        }
-        if (bert->config.pooling == MN_POOLING_MEAN) value /= length;
-        vector[i] = (float)value;
-        squares += value * value;
+    for (size_t i = 0; i < hidden; i++) sums[i] = (double)rows[i];
+    for (size_t t = 1; t < length && pooling != MN_POOLING_CLS; t++) {
+        const float *row = rows + t * hidden;
+        if (pooling == MN_POOLING_MAX)
+            for (size_t i = 0; i < hidden; i++) sums[i] = (double)row[i] > sums[i] ? (double)row[i] : sums[i];
+        else
+            for (size_t i = 0; i < hidden; i++) sums[i] += (double)row[i];
     }
+    for (size_t i = 0; i < hidden; i++) squares += sums[i] * sums[i];
     if (!isfinite(squares))
-        return mn_fail(error, MNEME_ERR_MODEL, "%s: the model gives NaN or infinity; its weights are damaged", bert->path);
-    float scale = squares > 0 ? (float)(1.0 / sqrt(squares)) : 0.0f;
-    for (size_t i = 0; i < hidden; i++) vector[i] *= scale;
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: the model gives NaN or infinity; its weights are damaged",
+                       bert->path);
+    double scale = squares > 0 ? 1.0 / sqrt(squares) : 0.0; /* the mean's divisor falls out here */
+    for (size_t i = 0; i < hidden; i++) vector[i] = (float)(sums[i] * scale);
     return MNEME_OK;
 }
 
 mneme_status mn_bert_encode(mn_bert *bert, const mn_token_batch *batch, unsigned worker, float *vectors,
-                            mneme_error *error)
-{
+                            mneme_error *error) {
     workspace *space = &bert->workspaces[worker];
     size_t hidden = bert->config.hidden;
     mneme_status status = reserve(bert, space, batch->offsets[batch->n], error);
     if (status == MNEME_OK) status = embed_tokens(bert, batch, space, error);
-    for (size_t i = 0; i < bert->config.n_layers && status == MNEME_OK; i++)
-        status = run_layer(bert, &bert->layers[i], batch, space, error);
+    if (status != MNEME_OK) return status;
+    for (size_t i = 0; i < bert->config.n_layers; i++) run_layer(bert, &bert->layers[i], batch, space);
     for (size_t s = 0; s < batch->n && status == MNEME_OK; s++)
         status = pool(bert, space->x + batch->offsets[s] * hidden, batch->offsets[s + 1] - batch->offsets[s],
-                      vectors + s * hidden, error);
+                      space->sums, vectors + s * hidden, error);
     return status;
 }
 
 /* ---- what it is ---------------------------------------------------------------------------------------------- */
 
-uint64_t mn_bert_parameters(const mn_bert *bert)
-{
+uint64_t mn_bert_parameters(const mn_bert *bert) {
     uint64_t n = 0;
     for (size_t i = 0; i < mn_safetensors_count(bert->file); i++) {
         const mn_tensor *tensor = mn_safetensors_at(bert->file, i);
@@ -373,16 +458,7 @@ uint64_t mn_bert_parameters(const mn_bert *bert)
     return n;
 }
 
-const char *mn_bert_kernels(const mn_bert *bert)
-{
-    if (!bert->use_onednn) return "reference";
-    return strcmp(bert->kernels->name, "avx512") == 0 ? "oneDNN + avx512"
-           : strcmp(bert->kernels->name, "avx2") == 0 ? "oneDNN + avx2"
-                                                      : "oneDNN + reference";
-}
-
-uint64_t mn_bert_fingerprint(const mn_bert *bert)
-{
+uint64_t mn_bert_fingerprint(const mn_bert *bert) {
     enum { SAMPLE = 1024 }; /* bytes at both ends of a tensor: training changes every weight, and all would be 90 MB */
     uint64_t hash = 0;
     for (size_t i = 0; i < mn_safetensors_count(bert->file); i++) {

@@ -4,17 +4,18 @@
 #ifndef MN_ENCODER_BERT_H
 #define MN_ENCODER_BERT_H
 
-#include "common/cpu.h"
 #include "encoder/encoder.h"
+#include "encoder/linear.h"
 #include "encoder/model_config.h"
 
 typedef struct mn_bert mn_bert;
 
-/* Load the weights of folder/model.safetensors in the shapes that `config` gives. reference: plain C throughout;
- * else oneDNN's products and the vector kernels of at most `level`. workers: how many threads will call mn_bert_encode at once. ERR_MODEL names the tensor that is missing, of
- * the wrong shape, or not finite. */
-mneme_status mn_bert_open(const char *folder, const mn_model_config *config, bool reference, mn_cpu_level level,
-                          unsigned workers, mn_bert **out, mneme_error *error);
+/* Load the weights of folder/model.safetensors in the shapes that `config` gives, packed for `arithmetic`. packed: NULL, or
+ * the image that an earlier call made of the same weights for the same arithmetic (mn_bert_image), 64-byte aligned,
+ * borrowed until close; ERR_DAMAGED when its size is not what is needed. workers: how many threads will call mn_bert_encode
+ * at once. ERR_MODEL names the tensor that is missing, of the wrong shape, or not finite. */
+mneme_status mn_bert_open(const char *folder, const mn_model_config *config, const mn_arithmetic *arithmetic,
+                          const void *packed, size_t packed_size, unsigned workers, mn_bert **out, mneme_error *error);
 void mn_bert_close(mn_bert *bert);
 
 /* See mn_encoder_operations.encode. */
@@ -22,7 +23,8 @@ mneme_status mn_bert_encode(mn_bert *bert, const mn_token_batch *batch, unsigned
                             mneme_error *error);
 
 uint64_t mn_bert_parameters(const mn_bert *bert);
-const char *mn_bert_kernels(const mn_bert *bert); /* "oneDNN + avx512"; static */
+/* The packed weights; borrowed until close. */
+const void *mn_bert_image(const mn_bert *bert, size_t *size);
 /* Hash of the weights: name, shape, type and a sample of the bytes of every tensor. */
 uint64_t mn_bert_fingerprint(const mn_bert *bert);
 

@@ -1,7 +1,7 @@
 /* encoder.c -- opening a model folder, and encoding texts: tokenize, lay sequences end to end in packs, share the packs
  * out over threads.
  *
- * A pack is filled up to PACK_TOKENS or one sequence, whichever is more; sequences keep their order, so a result never
+ * A pack is filled up to a number of tokens or one sequence, whichever is more; sequences keep their order, so a result never
  * depends on what else is in the call. */
 #include "encoder/encoder.h"
 
@@ -9,15 +9,14 @@
 #include "common/memory.h"
 #include "common/threads.h"
 #include "encoder/bert.h"
-#include "encoder/linear.h"
 
 #include <pthread.h>
 #include <string.h>
 #include <xxhash.h>
 
-/* Tokens of one pack. 256 rows keep a MiniLM layer's activations (3.5 MB) in the shared cache; from 16 rows on the
- * product runs at full speed (linear_onednn.c). */
-enum { PACK_TOKENS = 256 };
+/* Tokens of one pack: enough rows for the products to run at full speed, and several packs for each thread, so that none
+ * waits long at the end. */
+enum { PACK_TOKENS_LEAST = 256, PACK_TOKENS_MOST = 1024, PACKS_PER_THREAD = 8 };
 
 struct mn_encoder {
     const mn_encoder_operations *operations;
@@ -25,6 +24,7 @@ struct mn_encoder {
     char *folder, *name;
     mn_tokenizer *tokenizer;
     mn_model_config config;
+    mn_arithmetic arithmetic;
     mn_threads *threads;
     pthread_mutex_t lock; /* one call encodes at a time: workers own their buffers */
     mn_bert *bert;
@@ -48,7 +48,7 @@ static const char *pooling_name(mn_pooling pooling)
     return pooling == MN_POOLING_CLS ? "cls" : pooling == MN_POOLING_MAX ? "max" : "mean";
 }
 
-static void describe_transformer(mn_encoder *encoder)
+static void describe_transformer(mn_encoder *encoder, const char *reason)
 {
     const mn_model_config *config = &encoder->config;
     uint64_t parts[] = {mn_bert_fingerprint(encoder->bert), mn_tokenizer_fingerprint(encoder->tokenizer),
@@ -56,8 +56,9 @@ static void describe_transformer(mn_encoder *encoder)
     encoder->info = (mneme_encoder_info){.name = encoder->name,
                                          .path = encoder->folder,
                                          .kind = "transformer",
-                                         .precision = "f32",
-                                         .kernels = mn_bert_kernels(encoder->bert),
+                                         .precision = mn_precision_name(encoder->arithmetic.precision),
+                                         .kernels = encoder->arithmetic.product->name,
+                                         .reason = reason,
                                          .pooling = pooling_name(config->pooling),
                                          .dimension = config->hidden,
                                          .max_tokens = config->max_tokens,
@@ -66,6 +67,22 @@ static void describe_transformer(mn_encoder *encoder)
                                          .vocabulary = config->vocabulary,
                                          .n_parameters = mn_bert_parameters(encoder->bert),
                                          .fingerprint = XXH3_64bits(parts, sizeof parts)};
+}
+
+static mneme_status choose_arithmetic(const mn_encoder_options *options, mn_arithmetic *out, const char **reason,
+                                      mneme_error *error)
+{
+    static const char *const levels[] = {"reference", "avx2", "avx512", "amx"};
+    bool reference = strcmp(options->kernels, levels[0]) == 0;
+    mn_cpu_level level = MN_CPU_AMX; /* "auto" */
+    for (size_t i = 1; i < sizeof levels / sizeof levels[0]; i++)
+        if (strcmp(options->kernels, levels[i]) == 0) level = (mn_cpu_level)i;
+    mn_precision precision;
+    if (strcmp(options->precision, "auto") == 0) precision = mn_fastest_precision(level, reference, reason);
+    else if (mn_precision_parse(options->precision, &precision)) *reason = "set by encoder.precision";
+    else return mn_fail(error, MNEME_ERR_SETTING, "encoder.precision: \"%s\" is not known", options->precision);
+    *out = mn_arithmetic_for(precision, level, reference);
+    return MNEME_OK;
 }
 
 static mneme_status open_transformer(mn_encoder *encoder, const mn_encoder_options *options, mneme_error *error)
@@ -78,11 +95,12 @@ static mneme_status open_transformer(mn_encoder *encoder, const mn_encoder_optio
     if (vocabulary > encoder->config.vocabulary)
         return mn_fail(error, MNEME_ERR_MODEL, "model %s: the vocabulary has %u tokens, the embedding table %u rows",
                        encoder->folder, vocabulary, encoder->config.vocabulary);
-    bool reference = strcmp(options->kernels, "reference") == 0;
-    mn_cpu_level level = strcmp(options->kernels, "avx2") == 0 ? MN_CPU_AVX2 : MN_CPU_AVX512;
-    status = mn_bert_open(encoder->folder, &encoder->config, reference, level, mn_threads_count(encoder->threads),
-                          &encoder->bert, error);
-    if (status == MNEME_OK) describe_transformer(encoder);
+    const char *reason = NULL;
+    status = choose_arithmetic(options, &encoder->arithmetic, &reason, error);
+    if (status == MNEME_OK)
+        status = mn_bert_open(encoder->folder, &encoder->config, &encoder->arithmetic, NULL, 0,
+                              mn_threads_count(encoder->threads), &encoder->bert, error);
+    if (status == MNEME_OK) describe_transformer(encoder, reason);
     return status;
 }
 
@@ -209,10 +227,12 @@ static mneme_status tokenize(encode_job *job, const char *const *texts, const si
 
 static void fill_packs(encode_job *job, size_t n)
 {
+    uint32_t share = job->offsets[n] / (mn_threads_count(job->encoder->threads) * PACKS_PER_THREAD);
+    uint32_t tokens = share < PACK_TOKENS_LEAST ? PACK_TOKENS_LEAST : share > PACK_TOKENS_MOST ? PACK_TOKENS_MOST : share;
     for (size_t i = 0; i < n;) {
         pack *next = &job->packs[job->n_packs++];
         *next = (pack){.first = i, .last = i + 1};
-        while (next->last < n && job->offsets[next->last + 1] - job->offsets[i] <= PACK_TOKENS) next->last++;
+        while (next->last < n && job->offsets[next->last + 1] - job->offsets[i] <= tokens) next->last++;
         i = next->last;
     }
 }
@@ -247,10 +267,8 @@ static void encode_pack(void *context, size_t item, unsigned worker)
         uint32_t base = job->offsets[p->first];
         for (size_t i = 0; i <= n; i++) offsets[i] = job->offsets[p->first + i] - base;
         const mn_token_batch batch = {.ids = job->tokens.ids + base, .offsets = offsets, .n = n};
-        int width = mn_linear_one_thread_begin();
         status = job->encoder->operations->encode(job->encoder, &batch, worker,
                                                   job->vectors + p->first * job->encoder->info.dimension, &error);
-        mn_linear_one_thread_end(width);
     }
     mn_free(offsets);
     report(job, status, &error, n);

@@ -11,8 +11,8 @@ typedef struct mn_encoder mn_encoder;
 
 typedef struct mn_encoder_options {
     const char *folder;    /* a Hugging Face model folder */
-    const char *precision; /* "auto", "f32" */
-    const char *kernels;   /* "auto", "avx512", "avx2": oneDNN with at most these instructions; "reference": plain C */
+    const char *precision; /* "auto", "f32", "bf16", "int16", "int8" */
+    const char *kernels;   /* "auto"; "amx", "avx512", "avx2": at most these instructions; "reference": plain C */
     unsigned threads;      /* 0 = one per core */
 } mn_encoder_options;
 

@@ -1,11 +1,123 @@
 /* kernels.c -- the reference kernels (plain loops, sums in double precision) and the choice among the tables. */
 #include "encoder/kernels.h"
 
+#include <float.h>
 #include <math.h>
+#include <string.h>
+
+static double activate(mn_activation activation, double x) {
+    if (activation == MN_ACTIVATION_GELU) return 0.5 * x * (1.0 + erf(x * M_SQRT1_2));
+    return activation == MN_ACTIVATION_RELU ? fmax(0.0, x) : x;
+}
+
+static uint32_t bits_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static void reference_finish(const mn_finish *finish, const void *tile, uint32_t n_rows, uint32_t n_columns, void *out,
+                             size_t out_stride) {
+    for (size_t r = 0; r < n_rows; r++) {
+        for (size_t c = 0; c < n_columns; c++) {
+            size_t at = r * finish->tile_stride + c;
+            double sum = finish->integers ? (double)((const int32_t *)tile)[at] : (double)((const float *)tile)[at];
+            if (finish->row_scale) sum *= (double)finish->row_scale[r];
+            if (finish->row_low) sum += (double)finish->row_low[r] * (double)finish->column_sum[c];
+            if (finish->column_scale) sum *= (double)finish->column_scale[c];
+            if (finish->bias) sum += (double)finish->bias[c];
+            float y = (float)activate(finish->activation, sum);
+            if (finish->out_element == MN_ELEMENT_F32)
+                ((float *)out)[r * out_stride + c] = y;
+            else
+                ((uint16_t *)out)[r * out_stride + c] = (uint16_t)(mn_round_bf16(bits_of(y)) >> 16);
+        }
+    }
+}
+
+/* Element i of a row of groups, which is 0 there. scale: of integers; below the least normal number it gives zeros. */
+static void put_element(const mn_row_format *format, uint32_t *row, size_t i, float x, float scale) {
+    uint32_t per_group = mn_group_size(format->element), bits = 0;
+    unsigned width = 32 / per_group, shift = (unsigned)(i % per_group) * width;
+    if (mn_is_integer(format->element)) {
+        int32_t value = scale >= FLT_MIN ? (int32_t)nearbyintf(x * (1.0f / scale)) : 0;
+        bits = (uint32_t)value & (format->element == MN_ELEMENT_U8 ? 0xFFu : 0xFFFFu);
+    } else {
+        bits = format->element == MN_ELEMENT_BF16 || format->rounded ? mn_round_bf16(bits_of(x)) : bits_of(x);
+        if (format->element == MN_ELEMENT_BF16) bits >>= 16;
+    }
+    row[i / per_group] |= bits << shift;
+}
+
+static void reference_convert_rows(const mn_row_format *format, const float *x, size_t x_stride, uint32_t n_rows,
+                                   uint32_t n, uint32_t n_groups, uint32_t *out, size_t out_stride, float *scales,
+                                   float *lows) {
+    for (size_t r = 0; r < n_rows; r++) {
+        const float *row = x + r * x_stride;
+        float largest = 0, least = 0;
+        for (size_t i = 0; i < n; i++) {
+            largest = fmaxf(largest, format->from_zero ? row[i] : fabsf(row[i]));
+            if (format->from_zero) least = fminf(least, row[i]);
+        }
+        float scale = mn_is_integer(format->element) ? (largest - least) / (float)format->limit : 0;
+        if (mn_is_integer(format->element)) scales[r] = scale;
+        if (format->from_zero) lows[r] = least;
+        memset(out + r * out_stride, 0, n_groups * sizeof *out);
+        for (size_t i = 0; i < n; i++) put_element(format, out + r * out_stride, i, row[i] - least, scale);
+    }
+}
+
+static void reference_pack_columns(const mn_row_format *format, int32_t row_limit, const float *x, size_t x_stride,
+                                   uint32_t depth, uint32_t n_columns, uint32_t n_groups, uint32_t panel, uint32_t *out,
+                                   float *column_scale) {
+    uint32_t per_group = mn_group_size(format->element);
+    memset(out, 0, (size_t)n_groups * panel * sizeof *out);
+    for (size_t c = 0; c < n_columns; c++) {
+        float largest = 0, sum = 0, scale = 0;
+        for (size_t k = 0; k < depth; k++) {
+            largest = fmaxf(largest, fabsf(x[k * x_stride + c]));
+            sum += fabsf(x[k * x_stride + c]);
+        }
+        if (mn_is_integer(format->element)) {
+            scale = mn_integer_scale(largest, sum, depth, format->limit, row_limit);
+            column_scale[c] = scale;
+        }
+        for (size_t k = 0; k < depth; k++) {
+            uint32_t group = 0;
+            put_element(format, &group, k % per_group, x[k * x_stride + c], scale);
+            out[k / per_group * panel + c] |= group;
+        }
+    }
+}
+
+static void reference_softmax(const mn_row_format *format, float *scores, size_t stride, uint32_t n_rows, uint32_t n,
+                              float scale, uint32_t n_groups, uint32_t *out, size_t out_stride, float *factor) {
+    for (size_t r = 0; r < n_rows; r++) {
+        float *row = scores + r * stride;
+        double largest = -INFINITY, total = 0;
+        for (size_t i = 0; i < n; i++) largest = fmax(largest, (double)row[i]);
+        bool integers = mn_is_integer(format->element);
+        for (size_t i = 0; i < n; i++) {
+            double weight = exp(((double)row[i] - largest) * (double)scale);
+            row[i] = (float)weight;
+            if (integers)
+                row[i] = (float)nearbyint(weight * format->limit);
+            else if (format->element == MN_ELEMENT_BF16 || format->rounded) {
+                uint32_t bits = mn_round_bf16(bits_of(row[i]));
+                memcpy(&row[i], &bits, sizeof bits);
+            }
+            total += (double)row[i];
+        }
+        if ((void *)out != (void *)scores) {
+            memset(out + r * out_stride, 0, n_groups * sizeof *out);
+            for (size_t i = 0; i < n; i++) put_element(format, out + r * out_stride, i, row[i], 1);
+        }
+        factor[r] = (float)(1.0 / total);
+    }
+}
 
 static void reference_add_layer_norm(float *x, const float *bias, const float *residual, const float *gain,
-                                     const float *shift, float epsilon, uint32_t tokens, uint32_t hidden)
-{
+                                     const float *shift, float epsilon, uint32_t tokens, uint32_t hidden) {
     for (size_t t = 0; t < tokens; t++) {
         float *row = x + t * hidden;
         double sum = 0, squares = 0;
@@ -21,80 +133,18 @@ static void reference_add_layer_norm(float *x, const float *bias, const float *r
     }
 }
 
-static void reference_bias_gelu(float *x, const float *bias, uint32_t tokens, uint32_t n)
-{
-    for (size_t t = 0; t < tokens; t++) {
-        for (size_t i = 0; i < n; i++) {
-            double value = (double)(x[t * n + i] + bias[i]);
-            x[t * n + i] = (float)(0.5 * value * (1.0 + erf(value * M_SQRT1_2)));
-        }
-    }
-}
-
-static void reference_bias_relu(float *x, const float *bias, uint32_t tokens, uint32_t n)
-{
-    for (size_t t = 0; t < tokens; t++)
-        for (size_t i = 0; i < n; i++) x[t * n + i] = fmaxf(0.0f, x[t * n + i] + bias[i]);
-}
-
-/* One query of one head. weights: L floats of scratch. */
-static void reference_attend(const float *q, const float *k, const float *v, const mn_attention_shape *shape,
-                             float *weights, float *out)
-{
-    uint32_t length = shape->length, head = shape->head;
-    double largest = -INFINITY, total = 0;
-    for (size_t j = 0; j < length; j++) {
-        double score = 0;
-        for (size_t d = 0; d < head; d++) score += (double)q[d] * (double)k[j * shape->input_stride + d];
-        weights[j] = (float)(score / sqrt((double)head));
-        largest = fmax(largest, (double)weights[j]);
-    }
-    for (size_t j = 0; j < length; j++) {
-        weights[j] = (float)exp((double)weights[j] - largest);
-        total += (double)weights[j];
-    }
-    for (size_t d = 0; d < head; d++) {
-        double sum = 0;
-        for (size_t j = 0; j < length; j++) sum += (double)weights[j] * (double)v[j * shape->input_stride + d];
-        out[d] = (float)(sum / total);
-    }
-}
-
-static void reference_attention(float *qkv, const float *bias, const mn_attention_shape *shape, float *scratch,
-                                float *out)
-{
-    size_t width = (size_t)shape->n_heads * shape->head;
-    for (size_t t = 0; t < shape->length; t++)
-        for (size_t i = 0; i < 3 * width; i++) qkv[t * shape->input_stride + i] += bias[i];
-    for (size_t h = 0; h < shape->n_heads; h++) {
-        for (size_t t = 0; t < shape->length; t++) {
-            const float *q = qkv + h * shape->head;
-            reference_attend(q + t * shape->input_stride, q + width, q + 2 * width, shape, scratch,
-                             out + t * shape->output_stride + h * shape->head);
-        }
-    }
-}
-
-const mn_kernels *mn_kernels_reference(void)
-{
-    static const mn_kernels table = {"reference", reference_add_layer_norm, reference_bias_gelu, reference_bias_relu,
-                                     reference_attention};
+const mn_kernels *mn_kernels_reference(void) {
+    static const mn_kernels table = {
+        "reference",       reference_finish,        reference_convert_rows, reference_pack_columns,
+        reference_softmax, reference_add_layer_norm};
     return &table;
 }
 
-size_t mn_attention_scratch(uint32_t length, uint32_t head)
-{
-    /* Keys transposed (D x L), and the weights of a few queries (4 x L), rows rounded up to whole vectors. */
-    size_t rounded = ((size_t)length + 15) / 16 * 16;
-    return rounded * ((size_t)head + 4) + 16;
-}
-
-const mn_kernels *mn_kernels_for(mn_cpu_level level)
-{
+const mn_kernels *mn_kernels_for(mn_cpu_level level) {
     mn_cpu_level available = mn_cpu_detect();
     if (level > available) level = available;
 #if defined(__x86_64__)
-    if (level == MN_CPU_AVX512) return mn_kernels_avx512();
+    if (level >= MN_CPU_AVX512) return mn_kernels_avx512();
     if (level == MN_CPU_AVX2) return mn_kernels_avx2();
 #endif
     return mn_kernels_reference();

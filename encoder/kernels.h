@@ -1,44 +1,82 @@
 /* kernels.h -- what a Transformer layer does between its products, one pass over memory each.
  *
- * Three implementations of one table: plain C in double precision (the proof), AVX2, AVX-512. All work on row-major f32
- * and on the calling thread. T: tokens, H: hidden size, L: tokens of one sequence, D: size of one head. */
+ * Three implementations of one table: plain C in double precision (the proof), AVX2, AVX-512. All work on row-major
+ * arrays and on the calling thread. T: tokens, H: hidden size, L: tokens of one sequence, D: size of one head. */
 #ifndef MN_ENCODER_KERNELS_H
 #define MN_ENCODER_KERNELS_H
 
-#include "common/cpu.h"
+#include "encoder/product.h"
 
-#include <stdint.h>
+typedef enum mn_activation { MN_ACTIVATION_NONE, MN_ACTIVATION_GELU, MN_ACTIVATION_RELU } mn_activation;
 
-typedef struct mn_attention_shape {
-    uint32_t length;     /* L */
-    uint32_t n_heads;
-    uint32_t head;       /* D */
-    size_t input_stride; /* floats from one token's row to the next in qkv: 3 * n_heads * head */
-    size_t output_stride;
-} mn_attention_shape;
+/* How rows of floats become operands of a product. */
+typedef struct mn_row_format {
+    mn_element element;
+    bool rounded;   /* F32 only: to values that bfloat16 has, for processors without its instructions */
+    bool from_zero; /* integers: 0..limit stand for the row's least to its largest value; else -limit..limit around 0 */
+    int32_t limit;
+} mn_row_format;
+
+/* What becomes of a tile of raw sums: y = activation((sum * row_scale + row_low * column_sum) * column_scale + bias).
+ */
+typedef struct mn_finish {
+    bool integers;             /* the tile holds int32_t, else float */
+    uint32_t tile_stride;      /* its row, in sums */
+    const float *row_scale;    /* (rows); NULL = 1 */
+    const float *row_low;      /* (rows), what 0 stands for; NULL = 0, and then column_sum is not read */
+    const float *column_sum;   /* (columns), of the weights as integers */
+    const float *column_scale; /* (columns); NULL = 1 */
+    const float *bias;         /* (columns); NULL = 0 */
+    mn_activation activation;  /* GELU: the exact form x/2 (1 + erf(x / sqrt 2)), Hendrycks, Gimpel 2016 */
+    mn_element out_element;    /* F32 or BF16 */
+} mn_finish;
 
 typedef struct mn_kernels {
     const char *name; /* "reference", "avx2", "avx512" */
+
+    /* out (n_rows, n_columns) from tile; out_stride in elements of out. */
+    void (*finish)(const mn_finish *finish, const void *tile, uint32_t n_rows, uint32_t n_columns, void *out,
+                   size_t out_stride);
+
+    /* Rows of n floats to rows of n_groups groups (product.h), zeros behind them. Integers: value = round((x - low) /
+     * scale), ties to even, with low = 0 and scale = the row's largest magnitude / limit; from_zero: low = the least of
+     * the row and 0, scale = (largest - low) / limit. Both go to scales and lows (n_rows; lows only from_zero, scales
+     * only integers). */
+    void (*convert_rows)(const mn_row_format *format, const float *x, size_t x_stride, uint32_t n_rows, uint32_t n,
+                         uint32_t n_groups, uint32_t *out, size_t out_stride, float *scales, float *lows);
+
+    /* A panel of weights from rows that run along the depth: column c of the panel is x[0..depth, c]. Integers:
+     * column_scale (n_columns) is chosen so that a row of magnitudes up to row_limit cannot overflow a sum
+     * (mn_integer_scale). Groups are filled up to n_groups, columns up to `panel`, with zeros. F32, BF16, I16. */
+    void (*pack_columns)(const mn_row_format *format, int32_t row_limit, const float *x, size_t x_stride,
+                         uint32_t depth, uint32_t n_columns, uint32_t n_groups, uint32_t panel, uint32_t *out,
+                         float *column_scale);
+
+    /* For each row: weights = softmax(scale * scores), times 1 / factor, in `format` (limit: what the largest becomes).
+     * factor (n_rows) makes the weights as they were rounded sum to 1. scores (n_rows, n) is overwritten; out as in
+     * convert_rows, may be scores itself for F32. */
+    void (*softmax)(const mn_row_format *format, float *scores, size_t stride, uint32_t n_rows, uint32_t n, float scale,
+                    uint32_t n_groups, uint32_t *out, size_t out_stride, float *factor);
 
     /* x (T,H) = LayerNorm(x + bias + residual) * gain + shift. bias, residual: NULL = none. residual (T,H).
      * Ba, Kiros, Hinton 2016, "Layer Normalization"; variance is the biased one. */
     void (*add_layer_norm)(float *x, const float *bias, const float *residual, const float *gain, const float *shift,
                            float epsilon, uint32_t tokens, uint32_t hidden);
-
-    /* x (T,N) = GELU(x + bias), the exact form x/2 (1 + erf(x / sqrt 2)): Hendrycks, Gimpel 2016. */
-    void (*bias_gelu)(float *x, const float *bias, uint32_t tokens, uint32_t n);
-
-    /* x (T,N) = max(0, x + bias). */
-    void (*bias_relu)(float *x, const float *bias, uint32_t tokens, uint32_t n);
-
-    /* Attention of one sequence, all heads: out[t, h] = softmax(q k^T / sqrt D) v, where a token's row of qkv holds q,
-     * k and v without their biases, heads one after the other: bias (3 * n_heads * D) is added here (qkv is changed).
-     * scratch: mn_attention_scratch floats. Vaswani et al. 2017, equation 1. */
-    void (*attention)(float *qkv, const float *bias, const mn_attention_shape *shape, float *scratch, float *out);
 } mn_kernels;
 
-/* Floats of scratch that attention needs for sequences up to `length`. */
-size_t mn_attention_scratch(uint32_t length, uint32_t head);
+/* The scale of a row or column of n weights with the given largest magnitude and sum of magnitudes, so that
+ * |round(w / scale)| <= limit and a product with values up to row_limit fits int32_t:
+ * row_limit * sum |round(w / scale)| <= 2^31 - 1. 0 where all are 0. */
+static inline float mn_integer_scale(float largest, float sum, uint32_t n, int32_t limit, int32_t row_limit) {
+    double by_range = (double)largest / limit;
+    double by_sum = (double)sum / (2147483647.0 / row_limit - 0.5 * n - 1.0);
+    return (float)((by_range > by_sum ? by_range : by_sum) * (1.0 + 1e-6));
+}
+
+/* The nearest bfloat16, ties to even, in the upper half; finite values only. */
+static inline uint32_t mn_round_bf16(uint32_t bits) {
+    return (bits + 0x7FFFu + (bits >> 16 & 1u)) & 0xFFFF0000u;
+}
 
 /* The table for a level; a level that this build or processor lacks gives the next lower one. */
 const mn_kernels *mn_kernels_for(mn_cpu_level level);

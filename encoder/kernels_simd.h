@@ -1,15 +1,16 @@
 /* kernels_simd.h -- the vector kernels, written once with the compiler's vector types. kernels_avx2.c and
- * kernels_avx512.c include this with LANES (floats in a vector) and TABLE (the function that returns the table) set.
- *
- * Rows are streamed once where the arithmetic allows; the accumulators of the attention are blocked 4 queries by 4
- * vectors (AVX-512: 16 of 32 registers) or 2 by 4 (AVX2: 8 of 16). */
+ * kernels_avx512.c include this with LANES (floats in a vector) and TABLE (the function that returns the table) set. */
 #include "encoder/kernels.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
 typedef float vec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef int32_t ivec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef int16_t hvec __attribute__((vector_size(LANES * 2), aligned(2), may_alias)); /* halves */
+typedef int8_t bvec __attribute__((vector_size(LANES), aligned(1), may_alias));      /* bytes */
+typedef uint32_t uvec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 
 static inline vec load(const float *p)
 {
@@ -33,18 +34,37 @@ static inline float sum_lanes(vec v)
     return total;
 }
 
-static inline vec select_vec(ivec mask, vec yes, vec no)
+#if LANES == 8 && defined(__AVX2__)
+#include <immintrin.h>
+#define LARGER(a, b) ((vec)_mm256_max_ps((__m256)(a), (__m256)(b)))
+#define ROUND(x) ((ivec)_mm256_cvtps_epi32((__m256)(x)))
+#elif LANES == 16 && defined(__AVX512F__)
+#include <immintrin.h>
+#define LARGER(a, b) ((vec)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define ROUND(x) ((ivec)_mm512_cvtps_epi32((__m512)(x)))
+#else /* the same by operators, for tests on a processor without the instructions; |x| < 2^22 */
+#define LARGER(a, b) ((vec)((((a) > (b)) & (ivec)(a)) | (~((a) > (b)) & (ivec)(b))))
+#define ROUND(x) ((ivec)((x) + 12582912.0f) - 0x4B400000)
+#endif
+
+static inline vec larger(vec a, vec b)
 {
-    return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
+    return LARGER(a, b);
+}
+
+/* The nearest integer, ties to even. */
+static inline ivec round_vec(vec x)
+{
+    return ROUND(x);
 }
 
 /* e^x for x <= 0 within 2 ulp: x = n ln 2 + r, a polynomial of degree 6 for e^r (Cephes expf), and n into the exponent.
- * Below -87 the result is 0. */
+ * Below -87 the result stays at e^-87, 1.6e-38. */
 static inline vec exp_negative(vec x)
 {
-    const vec magic = splat(12582912.0f); /* 1.5 * 2^23: adding it rounds to the nearest integer */
-    vec clamped = select_vec(x < splat(-87.0f), splat(-87.0f), x);
-    vec n = (clamped * splat(1.44269504088896341f) + magic) - magic;
+    vec clamped = larger(x, splat(-87.0f));
+    ivec exponent = round_vec(clamped * splat(1.44269504088896341f));
+    vec n = __builtin_convertvector(exponent, vec);
     vec r = clamped - n * splat(0.693359375f);
     r = r - n * splat(-2.12194440e-4f);
     vec p = splat(1.9875691500e-4f);
@@ -54,9 +74,7 @@ static inline vec exp_negative(vec x)
     p = p * r + splat(1.6666665459e-1f);
     p = p * r + splat(5.0000001201e-1f);
     p = p * r * r + r + splat(1.0f);
-    ivec exponent = __builtin_convertvector(n, ivec);
-    vec result = p * (vec)((exponent + 127) << 23);
-    return select_vec(x < splat(-87.0f), splat(0.0f), result);
+    return p * (vec)((exponent + 127) << 23);
 }
 
 /* GELU with erf by Abramowitz and Stegun, 7.1.26: |error| <= 1.5e-7. */
@@ -75,8 +93,20 @@ static inline vec gelu(vec x)
     return splat(0.5f) * x * (splat(1.0f) + erf_signed);
 }
 
-/* A row of any length: whole vectors in place, the rest through a padded copy. */
-#define FOR_ROW(i, n) for (size_t i = 0; i < (n); i += LANES)
+/* For each vector of a row of n: the statements, with i its first lane and `left` the lanes that there are from there on,
+ * which the compiler knows to be whole in all but the last turn. */
+#define FOR_ROW(i, n, ...)                                                                                                  \
+    do {                                                                                                                    \
+        size_t i = 0;                                                                                                       \
+        for (; i + LANES <= (n); i += LANES) {                                                                              \
+            const size_t left = LANES;                                                                                      \
+            __VA_ARGS__                                                                                                     \
+        }                                                                                                                   \
+        if (i < (n)) {                                                                                                      \
+            const size_t left = (n) - i;                                                                                    \
+            __VA_ARGS__                                                                                                     \
+        }                                                                                                                   \
+    } while (0)
 
 static inline vec load_part(const float *p, size_t n)
 {
@@ -92,23 +122,240 @@ static inline void store_part(float *p, vec v, size_t n)
     else memcpy(p, &v, n * sizeof(float));
 }
 
-static void simd_bias_gelu(float *x, const float *bias, uint32_t tokens, uint32_t n)
+static inline vec absolute(vec v)
 {
-    for (size_t t = 0; t < tokens; t++) {
-        float *row = x + t * n;
-        FOR_ROW(i, n) store_part(row + i, gelu(load_part(row + i, n - i) + load_part(bias + i, n - i)), n - i);
+    return (vec)((ivec)v & 0x7FFFFFFF);
+}
+
+static inline float largest_lane(vec v)
+{
+    float largest = v[0];
+    for (int i = 1; i < LANES; i++) largest = v[i] > largest ? v[i] : largest;
+    return largest;
+}
+
+/* bfloat16 in the upper half of each lane. */
+static inline ivec round_bf16_bits(vec x)
+{
+    ivec bits = (ivec)x;
+    return (bits + 0x7FFF + ((bits >> 16) & 1)) & (int32_t)0xFFFF0000;
+}
+
+static inline void store_halves(uint16_t *out, ivec low_halves, size_t n)
+{
+    hvec halves = __builtin_convertvector(low_halves, hvec);
+    if (n >= LANES) *(hvec *)out = halves;
+    else memcpy(out, &halves, n * sizeof(uint16_t));
+}
+
+static inline void store_bytes(uint8_t *out, ivec low_bytes, size_t n)
+{
+    bvec bytes = __builtin_convertvector(low_bytes, bvec);
+    if (n >= LANES) *(bvec *)out = bytes;
+    else memcpy(out, &bytes, n);
+}
+
+/* ---- after a product ------------------------------------------------------------------------------------------ */
+
+/* What finish does to a tile, known when it is compiled, but for the pointers. */
+static inline __attribute__((always_inline)) void finish_tile(const mn_finish *finish, const void *tile, uint32_t n_rows,
+                                                              uint32_t n, void *out, size_t out_stride, bool integers,
+                                                              mn_activation activation, mn_element out_element)
+{
+    /* Columns are the outer loop, so that what belongs to a column is loaded once. */
+    FOR_ROW(i, n, {
+        vec scale = finish->column_scale ? load_part(finish->column_scale + i, left) : splat(1.0f);
+        vec bias = finish->bias ? load_part(finish->bias + i, left) : (vec){0};
+        vec sum = finish->row_low ? load_part(finish->column_sum + i, left) : (vec){0};
+        for (size_t r = 0; r < n_rows; r++) {
+            const float *sums = (const float *)tile + r * finish->tile_stride + i; /* tiles are whole vectors wide */
+            vec y = integers ? __builtin_convertvector(*(const ivec *)(const void *)sums, vec) : load(sums);
+            if (finish->row_scale) y *= splat(finish->row_scale[r]);
+            if (finish->row_low) y += splat(finish->row_low[r]) * sum;
+            y = y * scale + bias;
+            if (activation == MN_ACTIVATION_GELU) y = gelu(y);
+            if (activation == MN_ACTIVATION_RELU) y = larger(y, splat(0.0f));
+            if (out_element == MN_ELEMENT_F32) store_part((float *)out + r * out_stride + i, y, left);
+            else store_halves((uint16_t *)out + r * out_stride + i, (ivec)((uvec)round_bf16_bits(y) >> 16), left);
+        }
+    });
+}
+
+static void simd_finish(const mn_finish *finish, const void *tile, uint32_t n_rows, uint32_t n_columns, void *out,
+                        size_t out_stride)
+{
+#define FINISH(integers, activation, element) finish_tile(finish, tile, n_rows, n_columns, out, out_stride, integers, activation, element)
+#define FINISH_ANY(activation)                                                                                              \
+    do {                                                                                                                    \
+        if (finish->out_element == MN_ELEMENT_F32 && finish->integers) FINISH(true, activation, MN_ELEMENT_F32);            \
+        else if (finish->out_element == MN_ELEMENT_F32) FINISH(false, activation, MN_ELEMENT_F32);                          \
+        else FINISH(false, activation, MN_ELEMENT_BF16);                                                                    \
+    } while (0)
+    switch (finish->activation) {
+    case MN_ACTIVATION_NONE: FINISH_ANY(MN_ACTIVATION_NONE); break;
+    case MN_ACTIVATION_GELU: FINISH_ANY(MN_ACTIVATION_GELU); break;
+    case MN_ACTIVATION_RELU: FINISH_ANY(MN_ACTIVATION_RELU); break;
+    }
+#undef FINISH
+#undef FINISH_ANY
+}
+
+/* ---- operands of products ------------------------------------------------------------------------------------- */
+
+/* n values in `format`; integers: (x - low) * inverse, rounded. */
+static inline void convert_row(const mn_row_format *format, const float *x, uint32_t n, float low, float inverse, void *out)
+{
+    vec by = splat(inverse), from = splat(low);
+    switch (format->element) {
+    case MN_ELEMENT_F32:
+        if (format->rounded)
+            FOR_ROW(i, n, { store_part((float *)out + i, (vec)round_bf16_bits(load_part(x + i, left)), left); });
+        else memmove(out, x, n * sizeof(float));
+        break;
+    case MN_ELEMENT_BF16:
+        FOR_ROW(i, n, {
+            store_halves((uint16_t *)out + i, (ivec)((uvec)round_bf16_bits(load_part(x + i, left)) >> 16), left);
+        });
+        break;
+    case MN_ELEMENT_I16:
+        FOR_ROW(i, n, { store_halves((uint16_t *)out + i, round_vec((load_part(x + i, left) - from) * by), left); });
+        break;
+    case MN_ELEMENT_U8:
+        FOR_ROW(i, n, { store_bytes((uint8_t *)out + i, round_vec((load_part(x + i, left) - from) * by), left); });
+        break;
     }
 }
 
-static void simd_bias_relu(float *x, const float *bias, uint32_t tokens, uint32_t n)
+static inline void clear_behind(const mn_row_format *format, uint32_t *row, uint32_t n, uint32_t n_groups)
 {
-    for (size_t t = 0; t < tokens; t++) {
-        float *row = x + t * n;
-        FOR_ROW(i, n)
-        {
-            vec v = load_part(row + i, n - i) + load_part(bias + i, n - i);
-            store_part(row + i, select_vec(v > splat(0.0f), v, splat(0.0f)), n - i);
+    size_t used = (size_t)n * 4 / mn_group_size(format->element);
+    if ((size_t)n_groups * 4 > used) memset((char *)row + used, 0, (size_t)n_groups * 4 - used);
+}
+
+static inline float inverse_of(float scale)
+{
+    return scale >= FLT_MIN ? 1.0f / scale : 0.0f;
+}
+
+static void simd_convert_rows(const mn_row_format *format, const float *x, size_t x_stride, uint32_t n_rows, uint32_t n,
+                              uint32_t n_groups, uint32_t *out, size_t out_stride, float *scales, float *lows)
+{
+    for (size_t r = 0; r < n_rows; r++) {
+        const float *row = x + r * x_stride;
+        float low = 0, inverse = 1;
+        if (format->from_zero) {
+            vec largest = {0}, most_negative = {0}; /* its magnitude */
+            FOR_ROW(i, n, {
+                vec v = load_part(row + i, left);
+                largest = larger(v, largest);
+                most_negative = larger(-v, most_negative);
+            });
+            low = lows[r] = -largest_lane(most_negative);
+            scales[r] = (largest_lane(largest) - low) / (float)format->limit;
+            inverse = inverse_of(scales[r]);
+        } else if (mn_is_integer(format->element)) {
+            vec largest = {0};
+            FOR_ROW(i, n, { largest = larger(absolute(load_part(row + i, left)), largest); });
+            scales[r] = largest_lane(largest) / (float)format->limit;
+            inverse = inverse_of(scales[r]);
         }
+        convert_row(format, row, n, low, inverse, out + r * out_stride);
+        clear_behind(format, out + r * out_stride, n, n_groups);
+    }
+}
+
+/* Per column: what values are multiplied by before they are rounded. */
+static inline vec column_inverses(const mn_row_format *format, int32_t row_limit, const float *x, size_t x_stride,
+                                  uint32_t depth, size_t left, float *column_scale)
+{
+    vec largest = {0}, sum = {0}, inverses = {0};
+    for (size_t k = 0; k < depth; k++) {
+        vec v = absolute(load_part(x + k * x_stride, left));
+        largest = larger(v, largest);
+        sum += v;
+    }
+    for (size_t c = 0; c < LANES && c < left; c++) {
+        column_scale[c] = mn_integer_scale(largest[c], sum[c], depth, format->limit, row_limit);
+        inverses[c] = inverse_of(column_scale[c]);
+    }
+    return inverses;
+}
+
+/* The 16-bit form of a value, in the low half of each lane. */
+static inline ivec half_bits(mn_element element, vec v, vec inverses)
+{
+    if (element == MN_ELEMENT_I16) return round_vec(v * inverses) & 0xFFFF;
+    return (ivec)((uvec)round_bf16_bits(v) >> 16);
+}
+
+static void simd_pack_columns(const mn_row_format *format, int32_t row_limit, const float *x, size_t x_stride,
+                              uint32_t depth, uint32_t n_columns, uint32_t n_groups, uint32_t panel, uint32_t *out,
+                              float *column_scale)
+{
+    size_t per_group = mn_group_size(format->element);
+    for (size_t c = 0; c < panel; c += LANES) {
+        size_t left = c < n_columns ? n_columns - c : 0;
+        vec inverses = {0};
+        if (left && format->element == MN_ELEMENT_I16)
+            inverses = column_inverses(format, row_limit, x + c, x_stride, depth, left, column_scale + c);
+        for (size_t g = 0; g < n_groups; g++) {
+            const float *row = x + g * per_group * x_stride + c;
+            size_t rows = g * per_group < depth && left ? depth - g * per_group : 0;
+            vec first = rows > 0 ? load_part(row, left) : (vec){0};
+            ivec group;
+            if (format->element == MN_ELEMENT_F32) {
+                group = format->rounded ? round_bf16_bits(first) : (ivec)first;
+            } else {
+                vec second = rows > 1 ? load_part(row + x_stride, left) : (vec){0};
+                group = half_bits(format->element, first, inverses) | (half_bits(format->element, second, inverses) << 16);
+            }
+            *(ivec *)(out + g * panel + c) = group;
+        }
+    }
+}
+
+/* ---- softmax and LayerNorm ------------------------------------------------------------------------------------ */
+
+/* weights = exp(scale * (scores - largest)) in `element`, to out and, for the sum of what they were rounded to, back. */
+static inline __attribute__((always_inline)) vec exponentiate(const float *row, uint32_t n, float largest, float scale,
+                                                              mn_element element, bool rounded, float limit, void *out)
+{
+    vec total = {0};
+    FOR_ROW(i, n, {
+        vec weight = exp_negative((load_part(row + i, left) - splat(largest)) * splat(scale));
+        if (left < LANES) memset((char *)&weight + left * sizeof(float), 0, (LANES - left) * sizeof(float));
+        if (element == MN_ELEMENT_I16) {
+            ivec whole = round_vec(weight * splat(limit));
+            store_halves((uint16_t *)out + i, whole, left);
+            weight = __builtin_convertvector(whole, vec);
+        } else {
+            if (element == MN_ELEMENT_BF16 || rounded) weight = (vec)round_bf16_bits(weight);
+            if (element == MN_ELEMENT_BF16) store_halves((uint16_t *)out + i, (ivec)((uvec)weight >> 16), left);
+            else store_part((float *)out + i, weight, left);
+        }
+        total += weight;
+    });
+    return total;
+}
+
+static void simd_softmax(const mn_row_format *format, float *scores, size_t stride, uint32_t n_rows, uint32_t n,
+                         float scale, uint32_t n_groups, uint32_t *out, size_t out_stride, float *factor)
+{
+    for (size_t r = 0; r < n_rows; r++) {
+        float *row = scores + r * stride;
+        vec largest_vec = splat(row[0]);
+        for (size_t i = 0; i + LANES <= n; i += LANES) largest_vec = larger(load(row + i), largest_vec);
+        float largest = largest_lane(largest_vec);
+        for (size_t i = n / LANES * LANES; i < n; i++) largest = row[i] > largest ? row[i] : largest;
+        uint32_t *to = out + r * out_stride;
+        vec total;
+        if (format->element == MN_ELEMENT_I16)
+            total = exponentiate(row, n, largest, scale, MN_ELEMENT_I16, false, (float)format->limit, to);
+        else if (format->element == MN_ELEMENT_BF16)
+            total = exponentiate(row, n, largest, scale, MN_ELEMENT_BF16, false, 1, to);
+        else total = exponentiate(row, n, largest, scale, MN_ELEMENT_F32, format->rounded, 1, to);
+        factor[r] = 1.0f / sum_lanes(total);
+        clear_behind(format, to, n, n_groups);
     }
 }
 
@@ -116,14 +363,13 @@ static void simd_bias_relu(float *x, const float *bias, uint32_t tokens, uint32_
 static inline float add_row(float *row, const float *bias, const float *residual, size_t n)
 {
     vec total = {0};
-    FOR_ROW(i, n)
-    {
-        vec v = load_part(row + i, n - i);
-        if (bias) v += load_part(bias + i, n - i);
-        if (residual) v += load_part(residual + i, n - i);
-        store_part(row + i, v, n - i);
+    FOR_ROW(i, n, {
+        vec v = load_part(row + i, left);
+        if (bias) v += load_part(bias + i, left);
+        if (residual) v += load_part(residual + i, left);
+        store_part(row + i, v, left);
         total += v;
-    }
+    });
     return sum_lanes(total);
 }
 
@@ -135,148 +381,22 @@ static void simd_add_layer_norm(float *x, const float *bias, const float *residu
         float *row = x + t * n;
         float mean = add_row(row, bias, residual ? residual + t * n : NULL, n) / (float)n;
         vec squares = {0};
-        FOR_ROW(i, n)
-        {
-            vec d = load_part(row + i, n - i) - splat(mean);
-            if (n - i < LANES) memset((char *)&d + (n - i) * sizeof(float), 0, (LANES - (n - i)) * sizeof(float));
+        FOR_ROW(i, n, {
+            vec d = load_part(row + i, left) - splat(mean);
+            if (left < LANES) memset((char *)&d + left * sizeof(float), 0, (LANES - left) * sizeof(float));
             squares += d * d;
-        }
+        });
         vec scale = splat(1.0f / sqrtf(sum_lanes(squares) / (float)n + epsilon));
-        FOR_ROW(i, n)
-        {
-            vec d = load_part(row + i, n - i) - splat(mean);
-            store_part(row + i, d * scale * load_part(gain + i, n - i) + load_part(shift + i, n - i), n - i);
-        }
-    }
-}
-
-/* ---- attention ---------------------------------------------------------------------------------------------- */
-
-#if LANES == 16
-#define QUERIES 4
-#else
-#define QUERIES 2
-#endif
-#define VECTORS 4 /* of keys */
-
-/* keys_t (D, stride) from k (L rows): columns past L are zero. */
-static void transpose_keys(const float *k, const mn_attention_shape *shape, float *keys_t, size_t stride)
-{
-    for (size_t j = 0; j < shape->length; j++)
-        for (size_t d = 0; d < shape->head; d++) keys_t[d * stride + j] = k[j * shape->input_stride + d];
-    for (size_t d = 0; d < shape->head; d++)
-        for (size_t j = shape->length; j < stride; j++) keys_t[d * stride + j] = 0;
-}
-
-/* scores[i] (i < n queries) over n_vectors vectors of keys from column on. */
-static inline __attribute__((always_inline)) void score_tile(const float *q, size_t q_stride, const float *keys_t,
-                                                             size_t stride, uint32_t head, size_t n, size_t n_vectors,
-                                                             float *scores)
-{
-    vec sums[QUERIES][VECTORS];
-    memset(sums, 0, sizeof sums);
-    for (size_t d = 0; d < head; d++) {
-        vec keys[VECTORS];
-        for (size_t c = 0; c < n_vectors; c++) keys[c] = load(keys_t + d * stride + c * LANES);
-        for (size_t i = 0; i < n; i++)
-            for (size_t c = 0; c < n_vectors; c++) sums[i][c] += splat(q[i * q_stride + d]) * keys[c];
-    }
-    for (size_t i = 0; i < n; i++)
-        for (size_t c = 0; c < n_vectors; c++) store(scores + i * stride + c * LANES, sums[i][c]);
-}
-
-static void score_queries(const float *q, size_t q_stride, const float *keys_t, size_t stride, uint32_t head, size_t n,
-                          float *scores)
-{
-    size_t column = 0;
-    for (; n == QUERIES && column + VECTORS * LANES <= stride; column += VECTORS * LANES)
-        score_tile(q, q_stride, keys_t + column, stride, head, QUERIES, VECTORS, scores + column);
-    for (; n == QUERIES && column < stride; column += LANES)
-        score_tile(q, q_stride, keys_t + column, stride, head, QUERIES, 1, scores + column);
-    for (; column < stride; column += LANES)
-        for (size_t i = 0; i < n; i++)
-            score_tile(q + i * q_stride, q_stride, keys_t + column, stride, head, 1, 1, scores + i * stride + column);
-}
-
-/* Softmax numerators in place, for `length` of `stride` columns, the rest 0; returns 1 / their sum. */
-static float exponentiate(float *scores, size_t length, size_t stride, float scale)
-{
-    float largest = scores[0];
-    for (size_t j = 1; j < length; j++) largest = scores[j] > largest ? scores[j] : largest;
-    vec total = {0};
-    FOR_ROW(j, stride) store(scores + j, exp_negative((load(scores + j) - splat(largest)) * splat(scale)));
-    for (size_t j = length; j < stride; j++) scores[j] = 0;
-    FOR_ROW(j, stride) total += load(scores + j);
-    return 1.0f / sum_lanes(total);
-}
-
-/* out[i] (n queries, D floats) = sum over j of weights[i][j] v[j]; n_vectors vectors of D. */
-static inline __attribute__((always_inline)) void value_tile(const float *weights, size_t stride, const float *v,
-                                                             const mn_attention_shape *shape, const float *scales,
-                                                             size_t n, size_t n_vectors, float *out)
-{
-    vec sums[QUERIES][VECTORS];
-    memset(sums, 0, sizeof sums);
-    for (size_t j = 0; j < shape->length; j++) {
-        vec values[VECTORS];
-        for (size_t c = 0; c < n_vectors; c++) values[c] = load(v + j * shape->input_stride + c * LANES);
-        for (size_t i = 0; i < n; i++)
-            for (size_t c = 0; c < n_vectors; c++) sums[i][c] += splat(weights[i * stride + j]) * values[c];
-    }
-    for (size_t i = 0; i < n; i++)
-        for (size_t c = 0; c < n_vectors; c++)
-            store(out + i * shape->output_stride + c * LANES, sums[i][c] * splat(scales[i]));
-}
-
-static void mix_values(const float *weights, size_t stride, const float *v, const mn_attention_shape *shape,
-                       const float *scales, size_t n, float *out)
-{
-    size_t column = 0, head = shape->head;
-    for (; n == QUERIES && column + VECTORS * LANES <= head; column += VECTORS * LANES)
-        value_tile(weights, stride, v + column, shape, scales, QUERIES, VECTORS, out + column);
-    for (; n == QUERIES && column + 2 * LANES <= head; column += 2 * LANES)
-        value_tile(weights, stride, v + column, shape, scales, QUERIES, 2, out + column);
-    for (; column < head; column += LANES)
-        for (size_t i = 0; i < n; i++)
-            value_tile(weights + i * stride, stride, v + column, shape, scales + i, 1, 1,
-                       out + i * shape->output_stride + column);
-}
-
-static void attend_head(const float *q, const float *k, const float *v, const mn_attention_shape *shape, float *scratch,
-                        float *out)
-{
-    size_t stride = ((size_t)shape->length + LANES - 1) / LANES * LANES;
-    float *keys_t = scratch, *scores = scratch + stride * shape->head;
-    float scale = 1.0f / sqrtf((float)shape->head);
-    transpose_keys(k, shape, keys_t, stride);
-    for (size_t t = 0; t < shape->length; t += QUERIES) {
-        size_t n = shape->length - t < QUERIES ? shape->length - t : QUERIES;
-        float scales[QUERIES];
-        score_queries(q + t * shape->input_stride, shape->input_stride, keys_t, stride, shape->head, n, scores);
-        for (size_t i = 0; i < n; i++) scales[i] = exponentiate(scores + i * stride, shape->length, stride, scale);
-        mix_values(scores, stride, v, shape, scales, n, out + t * shape->output_stride);
-    }
-}
-
-static void simd_attention(float *qkv, const float *bias, const mn_attention_shape *shape, float *scratch, float *out)
-{
-    if (shape->head % LANES != 0) {
-        mn_kernels_reference()->attention(qkv, bias, shape, scratch, out);
-        return;
-    }
-    size_t width = (size_t)shape->n_heads * shape->head;
-    for (size_t t = 0; t < shape->length; t++) {
-        float *row = qkv + t * shape->input_stride;
-        FOR_ROW(i, 3 * width) store(row + i, load(row + i) + load(bias + i));
-    }
-    for (size_t h = 0; h < shape->n_heads; h++) {
-        const float *q = qkv + h * shape->head;
-        attend_head(q, q + width, q + 2 * width, shape, scratch, out + h * shape->head);
+        FOR_ROW(i, n, {
+            vec d = load_part(row + i, left) - splat(mean);
+            store_part(row + i, d * scale * load_part(gain + i, left) + load_part(shift + i, left), left);
+        });
     }
 }
 
 const mn_kernels *TABLE(void)
 {
-    static const mn_kernels table = {TABLE_NAME, simd_add_layer_norm, simd_bias_gelu, simd_bias_relu, simd_attention};
+    static const mn_kernels table = {TABLE_NAME,   simd_finish,  simd_convert_rows, simd_pack_columns,
+                                     simd_softmax, simd_add_layer_norm};
     return &table;
 }

@@ -1,59 +1,193 @@
-/* linear.c -- the common part of the two products, and the reference one: plain loops, f32 products summed in f64. */
+/* linear.c -- packing weights into panels, and running them panel by panel over a block of rows.
+ *
+ * The loop over panels is the outer one: a panel (24 KB for 384 floats) stays in the first-level cache while all rows
+ * of the block pass. */
 #include "encoder/linear.h"
 
-#include "common/memory.h"
-
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
-typedef struct reference_linear {
-    mn_linear base;
-    float *weight; /* (n_out, n_in) */
-} reference_linear;
+/* ---- precisions ------------------------------------------------------------------------------------------------ */
 
-static mneme_status reference_run(mn_linear *linear, const float *x, uint32_t rows, float *y, mneme_error *error)
-{
-    (void)error;
-    const float *weight = ((reference_linear *)linear)->weight;
-    size_t n_in = linear->n_in, n_out = linear->n_out;
-    for (size_t row = 0; row < rows; row++) {
-        for (size_t o = 0; o < n_out; o++) {
-            double sum = 0;
-            for (size_t i = 0; i < n_in; i++) sum += (double)x[row * n_in + i] * (double)weight[o * n_in + i];
-            y[row * n_out + o] = (float)sum;
+static const char *const precision_names[] = {"f32", "bf16", "int16", "int8"};
+
+const char *mn_precision_name(mn_precision precision) {
+    return precision_names[precision];
+}
+
+bool mn_precision_parse(const char *name, mn_precision *out) {
+    for (size_t i = 0; i < sizeof precision_names / sizeof precision_names[0]; i++) {
+        if (strcmp(name, precision_names[i]) != 0) continue;
+        *out = (mn_precision)i;
+        return true;
+    }
+    return false;
+}
+
+static const mn_product_kernel *kernel_for(mn_element element, mn_cpu_level level, bool reference) {
+    const mn_product_kernel *kernel = reference ? NULL : mn_product_kernel_for(element, level);
+    if (kernel || reference || element == MN_ELEMENT_F32 || element == MN_ELEMENT_I16)
+        return kernel ? kernel : mn_product_kernel_reference(element);
+    return NULL; /* the caller has another way, faster than plain C */
+}
+
+static void use_floats(mn_arithmetic *a, mn_cpu_level level, bool reference, bool bf16) {
+    const mn_product_kernel *kernel = bf16 ? kernel_for(MN_ELEMENT_BF16, level, reference) : NULL;
+    a->rows = kernel ? (mn_row_format){.element = MN_ELEMENT_BF16}
+                     : (mn_row_format){.element = MN_ELEMENT_F32, .rounded = bf16};
+    a->product = kernel ? kernel : kernel_for(MN_ELEMENT_F32, level, reference);
+    a->attention = a->product;
+    a->attention_rows = a->rows;
+}
+
+static void use_integers(mn_arithmetic *a, mn_cpu_level level, bool reference, bool int8) {
+    const mn_product_kernel *bytes = int8 ? kernel_for(MN_ELEMENT_U8, level, reference) : NULL;
+    const mn_product_kernel *bf16 = int8 && !reference ? kernel_for(MN_ELEMENT_BF16, level, false) : NULL;
+    const mn_product_kernel *halves = kernel_for(MN_ELEMENT_I16, level, reference);
+    a->product = bytes ? bytes : halves;
+    a->rows = (mn_row_format){
+        .element = a->product->element, .from_zero = int8, .limit = int8 ? MN_INT8_ROW_LIMIT : MN_INT16_ROW_LIMIT};
+    a->weight_limit = int8 ? MN_INT8_WEIGHT_LIMIT : MN_INT16_WEIGHT_LIMIT;
+    a->attention = bf16 ? bf16 : halves;
+    a->attention_rows = bf16 ? (mn_row_format){.element = MN_ELEMENT_BF16}
+                             : (mn_row_format){.element = MN_ELEMENT_I16, .limit = MN_INT16_ROW_LIMIT};
+}
+
+mn_arithmetic mn_arithmetic_for(mn_precision precision, mn_cpu_level level, bool reference) {
+    mn_arithmetic a = {.precision = precision, .kernels = reference ? mn_kernels_reference() : mn_kernels_for(level)};
+    if (precision == MN_PRECISION_F32 || precision == MN_PRECISION_BF16)
+        use_floats(&a, level, reference, precision == MN_PRECISION_BF16);
+    else
+        use_integers(&a, level, reference, precision == MN_PRECISION_INT8);
+    return a;
+}
+
+mn_precision mn_fastest_precision(mn_cpu_level level, bool reference, const char **reason) {
+    if (reference) {
+        *reason = "plain C gains nothing from another format";
+        return MN_PRECISION_F32;
+    }
+    if (mn_product_kernel_for(MN_ELEMENT_BF16, level)) {
+        *reason = "this processor multiplies bfloat16";
+        return MN_PRECISION_BF16;
+    }
+    if (mn_product_kernel_for(MN_ELEMENT_I16, level)) {
+        *reason = "no bfloat16 instructions here; int16 is as exact and twice as fast as f32";
+        return MN_PRECISION_INT16;
+    }
+    *reason = "this processor has none of the vector instructions that other formats need";
+    return MN_PRECISION_F32;
+}
+
+/* ---- weights --------------------------------------------------------------------------------------------------- */
+
+void *mn_image_take(mn_image *image, size_t n, size_t size) {
+    size_t bytes = 0, start = image->size;
+    if (__builtin_mul_overflow(n, size, &bytes) || bytes > SIZE_MAX / 2 - start) {
+        image->overflow = true;
+        return NULL;
+    }
+    image->size = (start + bytes + 63) / 64 * 64;
+    return image->base ? image->base + start : NULL;
+}
+
+static uint32_t round_up(uint32_t n, uint32_t multiple) {
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+void mn_linear_place(mn_linear *linear, const mn_arithmetic *arithmetic, uint32_t n_out, uint32_t n_in,
+                     mn_image *image) {
+    const mn_product_kernel *kernel = arithmetic->product;
+    *linear = (mn_linear){.n_out = n_out, .n_in = n_in, .n_groups = mn_product_groups(kernel, n_in)};
+    size_t columns = round_up(n_out, kernel->panel);
+    linear->panels = mn_image_take(image, columns, (size_t)linear->n_groups * sizeof(uint32_t));
+    linear->bias = mn_image_take(image, columns, sizeof(float));
+    if (mn_is_integer(kernel->element)) linear->scale = mn_image_take(image, columns, sizeof(float));
+    if (arithmetic->rows.from_zero) linear->sum = mn_image_take(image, columns, sizeof(float));
+}
+
+static uint32_t bits_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* One column of the panels: its weights' bits, group by group. Returns the sum of the integers. */
+static int64_t fill_column(const mn_linear *linear, const mn_arithmetic *a, const float *weight, float scale,
+                           uint32_t *column) {
+    mn_element element = a->product->element;
+    uint32_t per_group = mn_group_size(element), panel = a->product->panel;
+    float inverse = scale >= FLT_MIN ? 1.0f / scale : 0.0f;
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < linear->n_in; i++) {
+        unsigned width = 32 / per_group, shift = i % per_group * width;
+        uint32_t bits;
+        if (mn_is_integer(element)) {
+            int32_t value = (int32_t)nearbyintf(weight[i] * inverse);
+            sum += value;
+            bits = (uint32_t)value & (element == MN_ELEMENT_U8 ? 0xFFu : 0xFFFFu);
+        } else if (element == MN_ELEMENT_BF16) {
+            bits = mn_round_bf16(bits_of(weight[i])) >> 16;
+        } else {
+            bits = a->rows.rounded ? mn_round_bf16(bits_of(weight[i])) : bits_of(weight[i]);
+        }
+        column[(size_t)(i / per_group) * panel] |= bits << shift;
+    }
+    return sum;
+}
+
+/* mn_integer_scale of one row of the weight matrix. */
+static float scale_of(const mn_arithmetic *a, const float *weight, uint32_t n) {
+    float largest = 0, sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        largest = fmaxf(largest, fabsf(weight[i]));
+        sum += fabsf(weight[i]);
+    }
+    return mn_integer_scale(largest, sum, n, a->weight_limit, a->rows.limit);
+}
+
+void mn_linear_fill(mn_linear *linear, const mn_arithmetic *arithmetic, uint32_t first, uint32_t n, const float *weight,
+                    const float *bias) {
+    uint32_t panel = arithmetic->product->panel;
+    for (uint32_t c = first; c < first + n; c++, weight += linear->n_in) {
+        uint32_t *column = linear->panels + (size_t)(c / panel) * linear->n_groups * panel + c % panel;
+        float scale = linear->scale ? scale_of(arithmetic, weight, linear->n_in) : 0;
+        if (linear->scale) linear->scale[c] = scale;
+        linear->bias[c] = bias[c - first];
+        for (uint32_t g = 0; g < linear->n_groups; g++) column[(size_t)g * panel] = 0;
+        int64_t sum = fill_column(linear, arithmetic, weight, scale, column);
+        if (linear->sum) linear->sum[c] = (float)sum;
+    }
+}
+
+/* ---- running --------------------------------------------------------------------------------------------------- */
+
+void mn_linear_run(const mn_linear *linear, const mn_arithmetic *arithmetic, const mn_linear_rows *x,
+                   mn_activation activation, mn_element out_element, void *y, size_t y_stride) {
+    const mn_product_kernel *kernel = arithmetic->product;
+    uint32_t panel = kernel->panel, step = kernel->tile_rows;
+    size_t element_size = out_element == MN_ELEMENT_F32 ? sizeof(float) : sizeof(uint16_t);
+    uint32_t tile[MN_TILE_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));
+    mn_finish finish = {.integers = mn_is_integer(kernel->element),
+                        .tile_stride = panel,
+                        .activation = activation,
+                        .out_element = out_element};
+    if (kernel->begin) kernel->begin();
+    for (uint32_t c = 0; c < linear->n_out; c += panel) {
+        const uint32_t *weights = linear->panels + (size_t)c * linear->n_groups;
+        uint32_t columns = linear->n_out - c < panel ? linear->n_out - c : panel;
+        finish.bias = linear->bias + c;
+        if (linear->scale) finish.column_scale = linear->scale + c;
+        if (linear->sum) finish.column_sum = linear->sum + c;
+        for (uint32_t r = 0; r < x->n_rows; r += step) {
+            uint32_t rows = x->n_rows - r < step ? x->n_rows - r : step;
+            kernel->multiply(x->rows + r * x->stride, x->stride, rows, weights, linear->n_groups, tile);
+            if (finish.integers) finish.row_scale = x->scales + r;
+            if (linear->sum) finish.row_low = x->lows + r;
+            arithmetic->kernels->finish(&finish, tile, rows, columns, (char *)y + (r * y_stride + c) * element_size,
+                                        y_stride);
         }
     }
-    return MNEME_OK;
-}
-
-static void reference_destroy(mn_linear *linear)
-{
-    mn_free(((reference_linear *)linear)->weight);
-    mn_free(linear);
-}
-
-mneme_status mn_linear_new_reference(const float *weight, uint32_t n_out, uint32_t n_in, mn_linear **out,
-                                     mneme_error *error)
-{
-    *out = NULL;
-    reference_linear *linear = mn_alloc_zeroed(1, sizeof *linear);
-    if (!linear) return mn_fail_memory(error, "weights");
-    linear->base = (mn_linear){.run = reference_run, .destroy = reference_destroy, .n_out = n_out, .n_in = n_in};
-    linear->weight = mn_alloc_array((size_t)n_out * n_in, sizeof(float));
-    if (!linear->weight) {
-        reference_destroy(&linear->base);
-        return mn_fail_memory(error, "weights");
-    }
-    memcpy(linear->weight, weight, (size_t)n_out * n_in * sizeof(float));
-    *out = &linear->base;
-    return MNEME_OK;
-}
-
-mneme_status mn_linear_run(mn_linear *linear, const float *x, uint32_t rows, float *y, mneme_error *error)
-{
-    return linear->run(linear, x, rows, y, error);
-}
-
-void mn_linear_free(mn_linear *linear)
-{
-    if (linear) linear->destroy(linear);
+    if (kernel->end) kernel->end();
 }

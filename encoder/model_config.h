@@ -5,9 +5,9 @@
 #define MN_ENCODER_MODEL_CONFIG_H
 
 #include "common/error.h"
+#include "encoder/kernels.h"
 
 typedef enum mn_pooling { MN_POOLING_MEAN, MN_POOLING_CLS, MN_POOLING_MAX } mn_pooling;
-typedef enum mn_activation { MN_ACTIVATION_GELU, MN_ACTIVATION_RELU } mn_activation;
 
 typedef struct mn_model_config {
     uint32_t hidden, intermediate, n_layers, n_heads, vocabulary, n_positions;

@@ -345,8 +345,9 @@ typedef struct mneme_encoder_info {
     const char *name;      /* folder name of the model */
     const char *path;      /* folder */
     const char *kind;      /* "transformer" */
-    const char *precision; /* "f32" */
-    const char *kernels;   /* what computes: "oneDNN + avx512", "oneDNN + avx2", "reference" */
+    const char *precision; /* "f32", "bf16", "int16", "int8" */
+    const char *kernels;   /* what its products run on: "amx", "avx512-bf16", "avx512-vnni", "avx512", "avx2", "reference" */
+    const char *reason;    /* why this precision, in a few words */
     const char *pooling;   /* "mean" or "cls" */
     uint32_t dimension;    /* floats in an embedding */
     uint32_t max_tokens;   /* the window, special tokens included */

@@ -8,7 +8,6 @@ libc6-dev|h:stdio.h|C library headers
 cmake|cmd:cmake|build system
 ninja-build|cmd:ninja|runs the build
 pkg-config|cmd:pkg-config|finds the libraries below
-libdnnl-dev|h:dnnl.h|oneDNN: matrix products of the encoder
 libopenblas-serial-dev|lib:openblas|OpenBLAS, one thread: what FAISS computes with
 liblmdb-dev|h:lmdb.h|LMDB: the store
 libyaml-dev|pc:yaml-0.1|settings files

@@ -25,9 +25,10 @@ static const char *write_yaml(const char *text)
 
 static void assert_value(const mneme_settings *settings, const char *name, const char *value, const char *origin)
 {
-    mneme_setting setting;
+    mneme_setting setting = {0};
     assert_true(mneme_settings_find(settings, name, &setting));
     assert_string_equal(setting.value, value);
+    assert_non_null(setting.origin);
     if (!strstr(setting.origin, origin)) fail_msg("%s comes from %s, expected %s", name, setting.origin, origin);
 }
 

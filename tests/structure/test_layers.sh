@@ -41,8 +41,6 @@ check_tree() { # check_tree ROOT: prints what is wrong
   local n
   n=$(grep -rlE '#[[:space:]]*include[[:space:]]*[<"]faiss/' "$root"/{common,encoder,memstore,retriever,memory,cli} --include='*.[ch]' 2> /dev/null | wc -l)
   [ "$n" -le 1 ] || echo "$n files include FAISS: only one may"
-  n=$(grep -rlE '#[[:space:]]*include[[:space:]]*[<"]oneapi/' "$root"/{common,encoder,memstore,retriever,memory,cli} --include='*.[ch]' 2> /dev/null | wc -l)
-  [ "$n" -le 1 ] || echo "$n files include oneDNN: only one may"
 }
 
 found=$(check_tree "$MNEME_SOURCE_DIR")

@@ -1,0 +1,19 @@
+/* attention.h -- attention over one sequence, all heads: out = softmax(q k^T / sqrt D) v.
+ *
+ * Vaswani et al. 2017, "Attention Is All You Need", equation 1. Both products run on the tile kernels, a few queries at
+ * a time, so that the scores of one head never leave the cache. L: tokens of the sequence, D: size of a head. */
+#ifndef MN_ENCODER_ATTENTION_H
+#define MN_ENCODER_ATTENTION_H
+
+#include "encoder/linear.h"
+
+/* Bytes of scratch for sequences of up to max_length; 0 when that does not fit size_t. */
+size_t mn_attention_scratch(const mn_arithmetic *arithmetic, uint32_t max_length, uint32_t head);
+
+/* qkv (L, 3 * n_heads * D): a token's row holds q, k and v, heads one after the other. out (L, n_heads * D).
+ * scratch: mn_attention_scratch bytes, 64-byte aligned. F32 kernels read rows of qkv up to the next multiple of
+ * MN_ROW_MULTIPLE. Any thread. */
+void mn_attention_run(const mn_arithmetic *arithmetic, const float *qkv, uint32_t length, uint32_t n_heads,
+                      uint32_t head, void *scratch, float *out);
+
+#endif

@@ -1,0 +1,350 @@
+/* test_products.c -- tile products, packed layers, attention and the kernels between them, on every set of instructions
+ * (emulated where this processor lacks them), against plain loops in double precision. */
+#include "test_support.h"
+
+#include "encoder/attention.h"
+#include "encoder/emulated.h"
+
+#include <math.h>
+
+/* ---- numbers --------------------------------------------------------------------------------------------------- */
+
+static uint32_t g_seed = 1;
+
+static float random_float(void) {
+    g_seed = g_seed * 1664525u + 1013904223u;
+    return (float)(g_seed >> 8) / 8388608.0f - 1.0f;
+}
+
+static float *random_array(size_t n, float scale) {
+    float *values = malloc(n * sizeof *values + 64);
+    for (size_t i = 0; i < n; i++) values[i] = scale * random_float();
+    return values;
+}
+
+static void *aligned(size_t size) {
+    void *block = aligned_alloc(64, (size + 63) / 64 * 64);
+    memset(block, 0, (size + 63) / 64 * 64);
+    return block;
+}
+
+static double largest_difference(const float *a, const float *b, size_t n) {
+    double largest = 0;
+    for (size_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)a[i] - (double)b[i]));
+    return largest;
+}
+
+/* Every arithmetic that this processor or its emulation can do. */
+enum { KINDS_MAX = 32 };
+static mn_arithmetic g_kinds[KINDS_MAX];
+static size_t g_n_kinds;
+
+static void fill_kinds(void) {
+    for (int p = MN_PRECISION_F32; p <= MN_PRECISION_INT8; p++) {
+        for (mn_cpu_level level = MN_CPU_AVX2; level <= mn_cpu_detect(); level++)
+            g_kinds[g_n_kinds++] = mn_arithmetic_for((mn_precision)p, level, false);
+        g_kinds[g_n_kinds++] = mn_arithmetic_for((mn_precision)p, MN_CPU_GENERIC, true);
+    }
+    for (size_t i = 0; i < emulated_count(); i++) g_kinds[g_n_kinds++] = emulated_arithmetic(i);
+}
+
+/* ---- packed layers --------------------------------------------------------------------------------------------- */
+
+typedef struct layer_case {
+    uint32_t rows, n_in, n_out;
+    float *x, *weight, *bias;
+    double *exact; /* (rows, n_out), no activation */
+} layer_case;
+
+static layer_case make_case(uint32_t rows, uint32_t n_in, uint32_t n_out) {
+    layer_case c = {rows,
+                    n_in,
+                    n_out,
+                    random_array((size_t)rows * n_in, 2),
+                    random_array((size_t)n_in * n_out, 1),
+                    random_array(n_out, 1),
+                    malloc((size_t)rows * n_out * sizeof(double))};
+    for (size_t r = 0; r < rows; r++)
+        for (size_t o = 0; o < n_out; o++) {
+            double sum = (double)c.bias[o];
+            for (size_t i = 0; i < n_in; i++) sum += (double)c.x[r * n_in + i] * (double)c.weight[o * n_in + i];
+            c.exact[r * n_out + o] = sum;
+        }
+    return c;
+}
+
+static void free_case(layer_case *c) {
+    free(c->x), free(c->weight), free(c->bias), free(c->exact);
+}
+
+/* What rounding may do to a sum of n products of values up to 2 and 1: the error of one operand's step each, at random
+ * signs (four standard deviations and more). */
+static double tolerance(const mn_arithmetic *a, uint32_t n) {
+    static const double steps[] = {1e-6, 1.0 / 256, 1.0 / 2048, 1.0 / 127};
+    return 6 * steps[a->precision] * sqrt((double)n) + 1e-5;
+}
+
+static void run_layer(const mn_arithmetic *a, const layer_case *c, mn_activation activation, float *y) {
+    mn_linear linear;
+    mn_image image = {0};
+    mn_linear_place(&linear, a, c->n_out, c->n_in, &image);
+    void *block = aligned(image.size);
+    image = (mn_image){.base = block};
+    mn_linear_place(&linear, a, c->n_out, c->n_in, &image);
+    uint32_t half = c->n_out / 2; /* in two steps, as q, k and v come */
+    mn_linear_fill(&linear, a, 0, half, c->weight, c->bias);
+    mn_linear_fill(&linear, a, half, c->n_out - half, c->weight + (size_t)half * c->n_in, c->bias + half);
+    size_t room = (c->rows + 15) / 16 * 16, groups = mn_product_groups(a->product, c->n_in);
+    uint32_t *rows = aligned(room * groups * 4);
+    float *scales = aligned(room * sizeof(float)), *lows = aligned(room * sizeof(float));
+    a->kernels->convert_rows(&a->rows, c->x, c->n_in, c->rows, c->n_in, (uint32_t)groups, rows, groups, scales, lows);
+    const mn_linear_rows x = {.rows = rows, .stride = groups, .scales = scales, .lows = lows, .n_rows = c->rows};
+    mn_linear_run(&linear, a, &x, activation, MN_ELEMENT_F32, y, c->n_out);
+    free(lows), free(scales), free(rows), free(block);
+}
+
+static void linear_at_odd_sizes_equals_plain_loops(void **state) {
+    (void)state;
+    const uint32_t shapes[][3] = {{1, 8, 8},    {5, 384, 40},  {6, 7, 33},   {7, 30, 70},  {12, 100, 16},
+                                  {13, 65, 17}, {31, 48, 100}, {33, 129, 5}, {70, 96, 288}};
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+        layer_case c = make_case(shapes[s][0], shapes[s][1], shapes[s][2]);
+        size_t n = (size_t)c.rows * c.n_out;
+        for (size_t k = 0; k < g_n_kinds; k++) {
+            float *y = calloc(n, sizeof *y);
+            run_layer(&g_kinds[k], &c, MN_ACTIVATION_NONE, y);
+            double worst = 0;
+            for (size_t i = 0; i < n; i++) worst = fmax(worst, fabs((double)y[i] - c.exact[i]));
+            if (worst > tolerance(&g_kinds[k], c.n_in))
+                fail_msg("%s on %s, %u x %u x %u: off by %g, %g allowed", mn_precision_name(g_kinds[k].precision),
+                         g_kinds[k].product->name, c.rows, c.n_in, c.n_out, worst, tolerance(&g_kinds[k], c.n_in));
+            free(y);
+        }
+        free_case(&c);
+    }
+}
+
+static void linear_of_integers_gives_the_same_bits_on_every_kernel(void **state) {
+    (void)state;
+    layer_case c = make_case(37, 130, 75);
+    size_t n = (size_t)c.rows * c.n_out;
+    for (int p = MN_PRECISION_INT16; p <= MN_PRECISION_INT8; p++) {
+        float *expected = calloc(n, sizeof *expected), *y = calloc(n, sizeof *y);
+        const mn_arithmetic reference = mn_arithmetic_for((mn_precision)p, MN_CPU_GENERIC, true);
+        run_layer(&reference, &c, MN_ACTIVATION_NONE, expected);
+        for (size_t k = 0; k < g_n_kinds; k++) {
+            /* U8 and I16 layouts bound a column's scale differently where sums could overflow; not at this depth */
+            if ((int)g_kinds[k].precision != p) continue;
+            mn_arithmetic a = g_kinds[k];
+            a.kernels = reference.kernels; /* the products are compared, not the rounding around them */
+            memset(y, 0, n * sizeof *y);
+            run_layer(&a, &c, MN_ACTIVATION_NONE, y);
+            if (p == MN_PRECISION_INT8 || a.rows.element == reference.rows.element)
+                assert_true(largest_difference(y, expected, n) < 1e-5);
+        }
+        free(y), free(expected);
+    }
+    free_case(&c);
+}
+
+/* The worst that can come: all of one sign, all at the limit. */
+static void linear_of_integers_does_not_overflow(void **state) {
+    (void)state;
+    enum { DEPTH = 4096 };
+    layer_case c = make_case(3, DEPTH, 4);
+    for (size_t i = 0; i < 3 * DEPTH; i++) c.x[i] = i / DEPTH == 1 ? -3.0f : 3.0f;
+    for (size_t i = 0; i < 4 * DEPTH; i++) c.weight[i] = i / DEPTH == 2 ? -0.5f : 0.5f;
+    for (size_t k = 0; k < g_n_kinds; k++) {
+        if (!mn_is_integer(g_kinds[k].product->element)) continue;
+        float y[12];
+        run_layer(&g_kinds[k], &c, MN_ACTIVATION_NONE, y);
+        for (size_t r = 0; r < 3; r++)
+            for (size_t o = 0; o < 4; o++) {
+                double exact = (r == 1 ? -3.0 : 3.0) * (o == 2 ? -0.5 : 0.5) * DEPTH + (double)c.bias[o];
+                assert_true(fabs((double)y[r * 4 + o] - exact) < 0.01 * fabs(exact));
+            }
+    }
+    free_case(&c);
+}
+
+static void linear_of_zeros_is_its_bias(void **state) {
+    (void)state;
+    layer_case c = make_case(4, 24, 20);
+    memset(c.x, 0, 4 * 24 * sizeof(float));
+    for (size_t k = 0; k < g_n_kinds; k++) {
+        float y[80];
+        run_layer(&g_kinds[k], &c, MN_ACTIVATION_NONE, y);
+        for (size_t i = 0; i < 80; i++) assert_true(fabsf(y[i] - c.bias[i % 20]) < 1e-6f);
+    }
+    free_case(&c);
+}
+
+static void activations_equal_the_exact_form(void **state) {
+    (void)state;
+    layer_case c = make_case(9, 40, 50);
+    size_t n = (size_t)c.rows * c.n_out;
+    for (size_t k = 0; k < g_n_kinds; k++) {
+        float *plain = calloc(n, 4), *gelu = calloc(n, 4), *relu = calloc(n, 4);
+        run_layer(&g_kinds[k], &c, MN_ACTIVATION_NONE, plain);
+        run_layer(&g_kinds[k], &c, MN_ACTIVATION_GELU, gelu);
+        run_layer(&g_kinds[k], &c, MN_ACTIVATION_RELU, relu);
+        for (size_t i = 0; i < n; i++) {
+            double x = (double)plain[i];
+            assert_true(fabs((double)gelu[i] - 0.5 * x * (1 + erf(x / sqrt(2.0)))) < 4e-6);
+            assert_true(fabs((double)relu[i] - fmax(0, x)) < 1e-6);
+        }
+        free(plain), free(gelu), free(relu);
+    }
+    free_case(&c);
+}
+
+/* ---- kernels --------------------------------------------------------------------------------------------------- */
+
+enum { TABLES_MAX = 4 };
+static const mn_kernels *g_tables[TABLES_MAX];
+static size_t g_n_tables;
+
+static void fill_tables(void) {
+    for (mn_cpu_level level = MN_CPU_AVX2; level <= mn_cpu_detect() && level <= MN_CPU_AVX512; level++)
+        g_tables[g_n_tables++] = mn_kernels_for(level);
+    g_tables[g_n_tables++] = emulated_kernels_avx512();
+    g_tables[g_n_tables++] = mn_kernels_reference();
+}
+
+static void gelu_equals_the_exact_form_over_its_whole_range(void **state) {
+    (void)state;
+    enum { N = 4000 };
+    static float x[N + 16], y[N];
+    for (size_t i = 0; i < N; i++) x[i] = -20.0f + 0.01f * (float)i;
+    for (size_t t = 0; t < g_n_tables; t++) {
+        const mn_finish finish = {.tile_stride = N, .activation = MN_ACTIVATION_GELU, .out_element = MN_ELEMENT_F32};
+        g_tables[t]->finish(&finish, x, 1, N, y, N);
+        for (size_t i = 0; i < N; i++)
+            assert_true(fabs((double)y[i] - 0.5 * (double)x[i] * (1 + erf((double)x[i] / sqrt(2.0)))) < 4e-6);
+    }
+}
+
+static void layer_norm_equals_plain_loops(void **state) {
+    (void)state;
+    const uint32_t sizes[] = {1, 7, 8, 15, 16, 17, 31, 384, 1000};
+    for (size_t t = 0; t < g_n_tables; t++) {
+        for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+            uint32_t n = sizes[s];
+            float *x = random_array(n, 6), *residual = random_array(n, 3), *bias = random_array(n, 2);
+            float *gain = random_array(n, 2), *shift = random_array(n, 1), *y = malloc(n * sizeof *y);
+            for (int variant = 0; variant < 4; variant++) {
+                memcpy(y, x, n * sizeof *x);
+                g_tables[t]->add_layer_norm(y, variant & 1 ? bias : NULL, variant & 2 ? residual : NULL, gain, shift,
+                                            1e-12f, 1, n);
+                double mean = 0, square = 0;
+                double *v = malloc(n * sizeof *v);
+                for (size_t i = 0; i < n; i++) {
+                    v[i] = (double)x[i] + (variant & 1 ? (double)bias[i] : 0) + (variant & 2 ? (double)residual[i] : 0);
+                    mean += v[i] / n;
+                }
+                for (size_t i = 0; i < n; i++) square += (v[i] - mean) * (v[i] - mean) / n;
+                for (size_t i = 0; i < n && n > 1; i++)
+                    assert_true(fabs((double)y[i] -
+                                     ((v[i] - mean) / sqrt(square) * (double)gain[i] + (double)shift[i])) < 2e-4);
+                free(v);
+            }
+            free(x), free(residual), free(bias), free(gain), free(shift), free(y);
+        }
+    }
+}
+
+/* bfloat16 by the definition: the nearest of the two neighbours with 8 bits of precision. */
+static void rows_become_bfloat16_by_rounding_to_nearest(void **state) {
+    (void)state;
+    enum { N = 1001 };
+    float *x = random_array(N, 100);
+    for (size_t t = 0; t < g_n_tables; t++) {
+        const mn_row_format format = {.element = MN_ELEMENT_BF16};
+        static uint32_t out[(N + 1) / 2 + 32];
+        g_tables[t]->convert_rows(&format, x, N, 1, N, (N + 1) / 2 + 16, out, (N + 1) / 2 + 16, NULL, NULL);
+        for (size_t i = 0; i < N; i++) {
+            uint32_t bits = ((const uint16_t *)out)[i];
+            bits <<= 16;
+            float value;
+            memcpy(&value, &bits, 4);
+            assert_true(fabs((double)value - (double)x[i]) <= ldexp(fabs((double)x[i]), -8));
+        }
+        for (size_t i = N; i < N + 32; i++) assert_int_equal(((const uint16_t *)out)[i], 0);
+    }
+    free(x);
+}
+
+/* ---- attention ------------------------------------------------------------------------------------------------- */
+
+static void exact_attention(const float *qkv, uint32_t length, uint32_t n_heads, uint32_t head, double *out) {
+    size_t width = (size_t)n_heads * head, stride = 3 * width;
+    double *weights = malloc(length * sizeof *weights);
+    for (size_t h = 0; h < n_heads; h++)
+        for (size_t t = 0; t < length; t++) {
+            double largest = -INFINITY, total = 0;
+            for (size_t j = 0; j < length; j++) {
+                double score = 0;
+                for (size_t d = 0; d < head; d++)
+                    score += (double)qkv[t * stride + h * head + d] * (double)qkv[j * stride + width + h * head + d];
+                weights[j] = score / sqrt((double)head);
+                largest = fmax(largest, weights[j]);
+            }
+            for (size_t j = 0; j < length; j++) total += weights[j] = exp(weights[j] - largest);
+            for (size_t d = 0; d < head; d++) {
+                double sum = 0;
+                for (size_t j = 0; j < length; j++)
+                    sum += weights[j] / total * (double)qkv[j * stride + 2 * width + h * head + d];
+                out[t * width + h * head + d] = sum;
+            }
+        }
+    free(weights);
+}
+
+static void check_attention(const mn_arithmetic *a, uint32_t length, uint32_t n_heads, uint32_t head) {
+    size_t width = (size_t)n_heads * head, n = length * width;
+    float *qkv = random_array((length + 15) / 16 * 16 * 3 * width, 3), *y = calloc(n, sizeof *y);
+    double *exact = malloc(n * sizeof *exact);
+    void *scratch = aligned(mn_attention_scratch(a, length, head));
+    mn_attention_run(a, qkv, length, n_heads, head, scratch, y);
+    exact_attention(qkv, length, n_heads, head, exact);
+    double worst = 0;
+    for (size_t i = 0; i < n; i++) worst = fmax(worst, fabs((double)y[i] - exact[i]));
+    /* scores of up to 9 sqrt(D), off by one step of the operands each, change a weight by that share */
+    static const double allowed[] = {2e-5, 0.15, 0.02, 0.02};
+    bool bf16 = a->attention_rows.element == MN_ELEMENT_BF16 || a->attention_rows.rounded;
+    double tolerance = bf16 ? allowed[1] : mn_is_integer(a->attention_rows.element) ? allowed[2] : allowed[0];
+    if (worst > tolerance)
+        fail_msg("%s on %s, length %u, %u heads of %u: off by %g", mn_precision_name(a->precision), a->attention->name,
+                 length, n_heads, head, worst);
+    free(scratch), free(exact), free(y), free(qkv);
+}
+
+static void attention_at_odd_sizes_equals_plain_loops(void **state) {
+    (void)state;
+    const uint32_t lengths[] = {1, 2, 3, 5, 12, 13, 15, 16, 17, 33, 64, 65, 130};
+    for (size_t k = 0; k < g_n_kinds; k++)
+        for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+            check_attention(&g_kinds[k], lengths[i], 2, 32);
+            check_attention(&g_kinds[k], lengths[i], 3, 64);
+            check_attention(&g_kinds[k], lengths[i], 1, 160); /* long enough to need fewer bits */
+            check_attention(&g_kinds[k], lengths[i], 2, 20);
+            check_attention(&g_kinds[k], lengths[i], 1, 7);
+        }
+}
+
+int main(void) {
+    fill_kinds();
+    fill_tables();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(linear_at_odd_sizes_equals_plain_loops),
+        cmocka_unit_test(linear_of_integers_gives_the_same_bits_on_every_kernel),
+        cmocka_unit_test(linear_of_integers_does_not_overflow),
+        cmocka_unit_test(linear_of_zeros_is_its_bias),
+        cmocka_unit_test(activations_equal_the_exact_form),
+        cmocka_unit_test(gelu_equals_the_exact_form_over_its_whole_range),
+        cmocka_unit_test(layer_norm_equals_plain_loops),
+        cmocka_unit_test(rows_become_bfloat16_by_rounding_to_nearest),
+        cmocka_unit_test(attention_at_odd_sizes_equals_plain_loops),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
