@@ -1,262 +1,84 @@
-/* cmd_model.c -- mneme model: which encoders there are, what the one in use is, and adding one. */
+/* cmd_model.c -- mneme model: finds the verb; each is in a file of its own (model_verbs.h). */
 #include "cli/commands.h"
-#include "cli/copy_folder.h"
+#include "cli/model_verbs.h"
 #include "cli/output.h"
-#include "cli/path.h"
 #include "cli/store_option.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-static const char *setting_text(const mneme_settings *settings, const char *name, const char **origin)
-{
-    mneme_setting setting;
-    bool found = mneme_settings_find(settings, name, &setting);
-    if (origin) *origin = found ? setting.origin : "default";
-    return found ? setting.value : "";
+enum { LIST, INFO, ADD, PULL, N_VERBS };
+
+static const struct {
+    const char *name;
+    size_t words_min, words_max; /* behind the verb */
+    const char *expected;
+} verbs[N_VERBS] = {
+    [LIST] = {"list", 0, 0, "no more words"},
+    [INFO] = {"info", 0, 1, "one model at most"},
+    [ADD] = {"add", 1, 1, "one folder"},
+    [PULL] = {"pull", 1, 1, "one model, as in org/name"},
+};
+
+static int find_verb(const char *name) {
+    for (int i = 0; i < N_VERBS; i++)
+        if (strcmp(verbs[i].name, name) == 0) return i;
+    return N_VERBS;
 }
 
-/* The folders of encoder.path one after the other; owned, NULL at the end. *at starts as the setting's value. */
-static char *next_folder(const char **at)
-{
-    while (**at == ':') ++*at;
-    size_t size = strcspn(*at, ":");
-    char *folder = size ? cli_strndup(*at, size) : NULL;
-    *at += size;
-    return folder;
+/* An option that the verb has no use for is a mistake that should not pass unseen. */
+static int check_options(int verb, const cli_model_options *options) {
+    const char *wrong = NULL, *where = "add or pull";
+    if (options->name && verb != ADD && verb != PULL) wrong = "--name";
+    if (options->force && verb != ADD && verb != PULL) wrong = "--force";
+    if (options->link && verb != ADD) wrong = "--link", where = "add";
+    if (options->revision && verb != PULL) wrong = "--revision", where = "pull";
+    return wrong ? cli_usage_error(&cli_command_model, "%s: %s goes with %s", verbs[verb].name, wrong, where)
+                 : CLI_GO_ON;
 }
 
-/* ---- list ---- */
+static int check_words(const cli_words *words, int *verb) {
+    if (words->n == 0) return cli_usage_error(&cli_command_model, "expected list, info, add or pull");
+    *verb = find_verb(words->items[0]);
+    if (*verb == N_VERBS)
+        return cli_usage_error(&cli_command_model, "unknown '%s': expected list, info, add or pull", words->items[0]);
+    size_t n = words->n - 1;
+    return n >= verbs[*verb].words_min && n <= verbs[*verb].words_max
+               ? CLI_GO_ON
+               : cli_usage_error(&cli_command_model, "%s: expected %s", verbs[*verb].name, verbs[*verb].expected);
+}
 
-typedef struct model_listing {
-    const char *in_use;
-    json_t *list; /* NULL: print lines */
-    size_t n;
-} model_listing;
-
-static void show_model(model_listing *listing, const char *name, const char *path)
-{
-    bool used = strcmp(name, listing->in_use) == 0 || strcmp(path, listing->in_use) == 0;
-    listing->n++;
-    if (!listing->list) {
-        cli_print("%s %s%s%s  %s\n", used ? "*" : " ", cli_style_on(used ? CLI_BOLD : CLI_PLAIN), name, cli_style_off(),
-                  path);
-        return;
+static int run_verb(const cli_global *global, mneme_settings *settings, int verb, const char *word,
+                    const cli_model_options *options) {
+    switch (verb) {
+    case LIST:
+        return cli_model_list(global, settings);
+    case INFO:
+        return cli_model_info(global, settings, word);
+    case ADD:
+        return cli_model_add(global, settings, word, options);
+    default:
+        return cli_model_pull(global, settings, word, options);
     }
-    json_t *object = json_object();
-    cli_json_put(object, "name", name);
-    cli_json_put(object, "path", path);
-    json_object_set_new(object, "in_use", json_boolean(used));
-    json_array_append_new(listing->list, object);
 }
 
-static int visible(const struct dirent *entry)
-{
-    return entry->d_name[0] != '.';
-}
-
-static int by_name(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-/* A model is a folder with a config.json. */
-static void list_folder(model_listing *listing, const char *folder)
-{
-    struct dirent **entries = NULL;
-    int n = scandir(folder, &entries, visible, by_name);
-    for (int i = 0; i < n; i++) {
-        char *path = cli_path_join(folder, entries[i]->d_name), *config = cli_path_join(path, "config.json");
-        if (access(config, F_OK) == 0) show_model(listing, entries[i]->d_name, path);
-        free(config);
-        free(path);
-        free(entries[i]);
-    }
-    free(entries);
-}
-
-static int list_models(const cli_global *global, const mneme_settings *settings)
-{
-    const char *path = setting_text(settings, "encoder.path", NULL), *at = path;
-    model_listing listing = {.in_use = setting_text(settings, "encoder.model", NULL),
-                             .list = global->json ? json_array() : NULL};
-    for (char *folder = next_folder(&at); folder; folder = next_folder(&at)) {
-        list_folder(&listing, folder);
-        free(folder);
-    }
-    if (listing.list) {
-        json_t *object = json_object();
-        json_object_set_new(object, "models", listing.list);
-        cli_json_put(object, "path", path);
-        cli_print_json(object);
-    } else if (listing.n == 0) {
-        cli_say("no model in %s; scripts/setup fetches the default one, 'mneme model add DIR' takes yours", path);
-    }
-    return listing.n ? CLI_EXIT_DONE : CLI_EXIT_NO;
-}
-
-/* ---- info ---- */
-
-static void print_json_info(const mneme_encoder_info *info, const mneme_settings *settings)
-{
-    const char *origin;
-    char fingerprint[20];
-    snprintf(fingerprint, sizeof fingerprint, "%016llx", (unsigned long long)info->fingerprint);
-    json_t *object = json_object(), *why = json_object();
-    cli_json_put(object, "name", info->name);
-    cli_json_put(object, "path", info->path);
-    cli_json_put(object, "kind", info->kind);
-    cli_json_put(object, "precision", info->precision);
-    cli_json_put(object, "kernels", info->kernels);
-    cli_json_put(object, "pooling", info->pooling);
-    cli_json_count(object, "dimension", info->dimension);
-    cli_json_count(object, "max_tokens", info->max_tokens);
-    cli_json_count(object, "layers", info->n_layers);
-    cli_json_count(object, "heads", info->n_heads);
-    cli_json_count(object, "vocabulary", info->vocabulary);
-    cli_json_count(object, "parameters", info->n_parameters);
-    cli_json_put(object, "fingerprint", fingerprint);
-    static const char *const names[] = {"encoder.model", "encoder.precision", "encoder.kernels"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *value = setting_text(settings, names[i], &origin);
-        char *reason = cli_format("%s (%s)", value, origin);
-        cli_json_put(why, names[i], reason);
-        free(reason);
-    }
-    json_object_set_new(object, "why", why);
-    cli_print_json(object);
-}
-
-/* "f32             encoder.precision = auto (default)" */
-static void print_reason(const char *label, const char *value, const mneme_settings *settings, const char *name)
-{
-    const char *origin, *wanted = setting_text(settings, name, &origin);
-    cli_print("%-13s %-24s %s%s = %s (%s)%s\n", label, value, cli_style_on(CLI_DIM), name, wanted, origin,
-              cli_style_off());
-}
-
-static void print_info(const mneme_encoder_info *info, const mneme_settings *settings)
-{
-    print_reason("model", info->name, settings, "encoder.model");
-    cli_print("%-13s %s\n", "folder", info->path);
-    cli_print("%-13s %s, %u layers, %u heads, %s pooling\n", "kind", info->kind, info->n_layers, info->n_heads,
-              info->pooling);
-    cli_print("%-13s %.1f million, vocabulary of %u\n", "parameters", (double)info->n_parameters / 1e6,
-              info->vocabulary);
-    cli_print("%-13s %u floats, texts of up to %u tokens\n", "vectors", info->dimension, info->max_tokens);
-    print_reason("precision", info->precision, settings, "encoder.precision");
-    print_reason("kernels", info->kernels, settings, "encoder.kernels");
-    cli_print("%-13s %016llx\n", "fingerprint", (unsigned long long)info->fingerprint);
-}
-
-static int show_info(const cli_global *global, mneme_settings *settings, const char *model)
-{
-    mneme_error error = {MNEME_OK, ""};
-    mneme_encoder *encoder = NULL;
-    mneme_status status =
-        model ? mneme_settings_set(settings, "encoder.model", model, "command line", &error) : MNEME_OK;
-    if (status == MNEME_OK) status = mneme_encoder_open(settings, &encoder, &error);
-    if (status != MNEME_OK) return cli_failed(&error);
-    mneme_encoder_info info = mneme_encoder_get_info(encoder);
-    if (global->json) print_json_info(&info, settings);
-    else print_info(&info, settings);
-    mneme_encoder_close(encoder);
-    return CLI_EXIT_DONE;
-}
-
-/* ---- add ---- */
-
-/* Does the folder hold a model that can be used? Said on stderr when not. */
-static int try_model(const mneme_settings *settings, const char *folder)
-{
-    mneme_error error = {MNEME_OK, ""};
-    mneme_settings *own = NULL;
-    mneme_encoder *encoder = NULL;
-    const char *path = setting_text(settings, "encoder.path", NULL);
-    mneme_status status = mneme_settings_new(&own, &error);
-    if (status == MNEME_OK) status = mneme_settings_set(own, "encoder.path", path, "command line", &error);
-    if (status == MNEME_OK) status = mneme_settings_set(own, "encoder.model", folder, "command line", &error);
-    if (status == MNEME_OK) status = mneme_encoder_open(own, &encoder, &error);
-    mneme_encoder_close(encoder);
-    mneme_settings_free(own);
-    return status == MNEME_OK ? CLI_GO_ON : cli_failed(&error);
-}
-
-static int place_model(const cli_global *global, const char *from, const char *to, const char *name)
-{
-    char reason[600];
-    if (access(to, F_OK) == 0) {
-        cli_complain("there is a model called %s already: %s; remove it first, or give another name with --name", name,
-                     to);
-        return CLI_EXIT_USAGE;
-    }
-    if (!cli_copy_folder(from, to, reason, sizeof reason)) {
-        cli_complain("%s", reason);
-        return CLI_EXIT_FAILURE;
-    }
-    if (global->json) {
-        json_t *object = json_object();
-        cli_json_put(object, "name", name);
-        cli_json_put(object, "path", to);
-        cli_print_json(object);
-    } else {
-        cli_print("%s\n", to);
-    }
-    cli_say("use it with --set encoder.model=%s, or write that into the settings file", name);
-    return CLI_EXIT_DONE;
-}
-
-static int add_model(const cli_global *global, const mneme_settings *settings, const char *folder, const char *name)
-{
-    const char *at = setting_text(settings, "encoder.path", NULL);
-    char *home = next_folder(&at), *from = cli_path_absolute(folder);
-    if (!name) name = cli_path_base(from);
-    int code = home ? CLI_GO_ON
-                    : cli_usage_error(&cli_command_model, "encoder.path is empty: there is no place to keep models");
-    if (code == CLI_GO_ON && (strchr(name, '/') || !*name || name[0] == '.'))
-        code = cli_usage_error(&cli_command_model, "--name '%s': expected a plain name", name);
-    if (code == CLI_GO_ON) code = try_model(settings, from);
-    if (code == CLI_GO_ON) {
-        char *to = cli_path_join(home, name);
-        code = place_model(global, from, to, name);
-        free(to);
-    }
-    free(home);
-    free(from);
-    return code;
-}
-
-/* ---- the command ---- */
-
-static int run_verb(const cli_global *global, mneme_settings *settings, const cli_words *words, const char *name)
-{
-    const char *verb = words->items[0], *word = words->n > 1 ? words->items[1] : NULL;
-    if (strcmp(verb, "list") == 0 && !word) return list_models(global, settings);
-    if (strcmp(verb, "info") == 0 && words->n <= 2) return show_info(global, settings, word);
-    if (strcmp(verb, "add") == 0 && words->n == 2) return add_model(global, settings, word, name);
-    if (strcmp(verb, "add") == 0) return cli_usage_error(&cli_command_model, "add: expected one folder");
-    if (strcmp(verb, "list") == 0 || strcmp(verb, "info") == 0)
-        return cli_usage_error(&cli_command_model, "%s: too many arguments", verb);
-    return cli_usage_error(&cli_command_model, "unknown '%s': expected list, info or add", verb);
-}
-
-static int run(cli_global *global, int argc, char **argv)
-{
-    const char *name = NULL;
+static int run(cli_global *global, int argc, char **argv) {
+    cli_model_options chosen = {0};
     const cli_option options[] = {
-        {0, "name", CLI_TEXT, &name, "NAME", "add: what to call the model (default: the folder's name)"},
+        {0, "name", CLI_TEXT, &chosen.name, "NAME",
+         "add, pull: what to call the model (default: as its folder or on the hub)"},
+        {0, "force", CLI_FLAG, &chosen.force, NULL, "add, pull: replace the model of that name"},
+        {0, "link", CLI_FLAG, &chosen.link, NULL, "add: link to the folder instead of copying it"},
+        {0, "revision", CLI_TEXT, &chosen.revision, "REV", "pull: a branch, a tag or a commit (default: main)"},
         CLI_OPTIONS_END,
     };
     cli_words words = {0};
     mneme_settings *settings = NULL;
+    int verb = N_VERBS;
     int code = cli_parse(global, &cli_command_model, options, argc, argv, &words);
-    if (code == CLI_GO_ON && words.n == 0) code = cli_usage_error(&cli_command_model, "expected list, info or add");
+    if (code == CLI_GO_ON) code = check_words(&words, &verb);
+    if (code == CLI_GO_ON) code = check_options(verb, &chosen);
     if (code == CLI_GO_ON) code = cli_open_settings(global, &settings);
-    if (code == CLI_GO_ON) code = run_verb(global, settings, &words, name);
+    if (code == CLI_GO_ON) code = run_verb(global, settings, verb, words.n > 1 ? words.items[1] : NULL, &chosen);
     mneme_settings_free(settings);
     cli_list_free(&words);
     return code;
@@ -264,13 +86,17 @@ static int run(cli_global *global, int argc, char **argv)
 
 const cli_command cli_command_model = {
     .name = "model",
-    .usage = "list | info [NAME|DIR] | add DIR [OPTIONS]",
-    .summary = "which encoders there are, and what the one in use is",
+    .usage = "list | info [NAME|DIR] | add DIR | pull ORG/NAME [OPTIONS]",
+    .summary = "the encoders: which there are, what the one in use is, getting others",
     .details =
         "list   models in the folders of encoder.path; * marks the one in use\n"
         "info   what a model is, what computes it, and which settings say so\n"
-        "add    copy a model's folder (Hugging Face layout: config.json, vocab.txt, model.safetensors) to the first folder\n"
-        "       of encoder.path, after trying it",
-    .example = "mneme model info\nmneme model add ~/downloads/bge-small-en-v1.5",
+        "add    copy a model's folder (Hugging Face layout: config.json, vocab.txt, model.safetensors) to the first\n"
+        "       folder of encoder.path, after trying it\n"
+        "pull   fetch a model from a hub, check it, try it, and put it there; broken off, it goes on where it was.\n"
+        "       $HF_ENDPOINT names another hub, $HF_TOKEN lets private and gated models in. No other command opens a\n"
+        "       connection.",
+    .example =
+        "mneme model info\nmneme model add ~/downloads/bge-small-en-v1.5\nmneme model pull BAAI/bge-small-en-v1.5",
     .run = run,
 };

@@ -16,7 +16,10 @@ libxxhash-dev|pc:libxxhash|content hashes
 libutf8proc-dev|pc:libutf8proc|Unicode
 libstemmer-dev|h:libstemmer.h|Snowball stems for lexical search
 libxml2-dev|pc:libxml-2.0|reading HTML
+libcurl4-openssl-dev|pc:libcurl|model pull: downloads
+libssl-dev|pc:libcrypto|model pull: checksums
 libcmocka-dev|pc:cmocka|unit tests
+libmicrohttpd-dev|pc:libmicrohttpd|tests of downloads: the server
 jq|cmd:jq|tests of JSON output
 git|cmd:git|tests of ignore files
 '

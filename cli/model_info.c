@@ -1,0 +1,150 @@
+/* model_info.c -- mneme model info: what a model is, what computes it, and why just that. */
+#include "cli/model_folders.h"
+#include "cli/model_verbs.h"
+#include "cli/output.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a model puts before a text, as config_sentence_transformers.json says (NULL = nothing). Borrowed from *config.
+ */
+typedef struct model_prompts {
+    json_t *config; /* owned */
+    const char *query, *passage;
+} model_prompts;
+
+static model_prompts read_prompts(const char *folder) {
+    model_prompts prompts = {.config = cli_model_json(folder, "config_sentence_transformers.json")};
+    const json_t *texts = json_object_get(prompts.config, "prompts");
+    prompts.query = json_string_value(json_object_get(texts, "query"));
+    prompts.passage = json_string_value(json_object_get(texts, "passage"));
+    if (!prompts.passage) prompts.passage = json_string_value(json_object_get(texts, "document"));
+    return prompts;
+}
+
+/* ---- what is used, and why ---- */
+
+/* A property that a setting decides. */
+typedef struct decided {
+    const char *label, *value, *setting;
+} decided;
+
+enum { N_DECIDED = 3 };
+
+static void list_decided(const mneme_encoder_info *info, decided out[N_DECIDED]) {
+    out[0] = (decided){"model", info->name, "encoder.model"};
+    out[1] = (decided){"precision", info->precision, "encoder.precision"};
+    out[2] = (decided){"kernels", info->kernels, "encoder.kernels"};
+}
+
+/* "encoder.precision = auto (default)"; owned. */
+static char *why(const mneme_settings *settings, const char *setting) {
+    const char *origin, *wanted = cli_setting_text(settings, setting, &origin);
+    return cli_format("%s = %s (%s)", setting, wanted, origin);
+}
+
+/* ---- as JSON ---- */
+
+static void put_prompts(json_t *object, const model_prompts *prompts) {
+    json_t *texts = json_object();
+    json_object_set_new(texts, "query", cli_json_string(prompts->query));
+    json_object_set_new(texts, "passage", cli_json_string(prompts->passage));
+    json_object_set_new(object, "prompts", texts);
+}
+
+static void put_reasons(json_t *object, const mneme_encoder_info *info, const mneme_settings *settings) {
+    decided properties[N_DECIDED];
+    json_t *reasons = json_object();
+    list_decided(info, properties);
+    for (size_t i = 0; i < N_DECIDED; i++) {
+        const char *origin, *value = cli_setting_text(settings, properties[i].setting, &origin);
+        char *reason = cli_format("%s (%s)", value, origin);
+        cli_json_put(reasons, properties[i].setting, reason);
+        free(reason);
+    }
+    json_object_set_new(object, "why", reasons);
+}
+
+static void print_json(const mneme_encoder_info *info, const model_prompts *prompts, const mneme_settings *settings) {
+    char fingerprint[20];
+    snprintf(fingerprint, sizeof fingerprint, "%016llx", (unsigned long long)info->fingerprint);
+    json_t *object = json_object();
+    cli_json_put(object, "name", info->name);
+    cli_json_put(object, "path", info->path);
+    cli_json_put(object, "kind", info->kind);
+    cli_json_put(object, "precision", info->precision);
+    cli_json_put(object, "kernels", info->kernels);
+    cli_json_put(object, "pooling", info->pooling);
+    cli_json_count(object, "dimension", info->dimension);
+    cli_json_count(object, "max_tokens", info->max_tokens);
+    cli_json_count(object, "layers", info->n_layers);
+    cli_json_count(object, "heads", info->n_heads);
+    cli_json_count(object, "vocabulary", info->vocabulary);
+    cli_json_count(object, "parameters", info->n_parameters);
+    cli_json_put(object, "fingerprint", fingerprint);
+    put_prompts(object, prompts);
+    put_reasons(object, info, settings);
+    cli_print_json(object);
+}
+
+/* ---- as lines ---- */
+
+static void print_line(const char *label, const char *value, const char *reason) {
+    if (reason)
+        cli_print("%-13s %-24s %s%s%s\n", label, value, cli_style_on(CLI_DIM), reason, cli_style_off());
+    else
+        cli_print("%-13s %s\n", label, value);
+}
+
+/* Prompts end in blanks as often as not: quoted. */
+static void print_prompt(const char *label, const char *prompt) {
+    if (!prompt || !*prompt) {
+        print_line(label, "none", NULL);
+        return;
+    }
+    cli_print("%-13s \"", label);
+    cli_print_text(prompt, strlen(prompt));
+    cli_print("\"\n");
+}
+
+static char *parameters_text(uint64_t n) {
+    return n < 100000 ? cli_format("%llu", (unsigned long long)n) : cli_format("%.1f million", (double)n / 1e6);
+}
+
+static void print_lines(const mneme_encoder_info *info, const model_prompts *prompts, const mneme_settings *settings) {
+    decided properties[N_DECIDED];
+    list_decided(info, properties);
+    char *reasons[N_DECIDED], *parameters = parameters_text(info->n_parameters);
+    for (size_t i = 0; i < N_DECIDED; i++) reasons[i] = why(settings, properties[i].setting);
+    print_line(properties[0].label, properties[0].value, reasons[0]);
+    print_line("folder", info->path, NULL);
+    cli_print("%-13s %s, %u layers, %u heads, %s pooling\n", "kind", info->kind, info->n_layers, info->n_heads,
+              info->pooling);
+    cli_print("%-13s %s, vocabulary of %u\n", "parameters", parameters, info->vocabulary);
+    cli_print("%-13s %u floats, texts of up to %u tokens\n", "vectors", info->dimension, info->max_tokens);
+    print_prompt("query prompt", prompts->query);
+    print_prompt("text prompt", prompts->passage);
+    for (size_t i = 1; i < N_DECIDED; i++) print_line(properties[i].label, properties[i].value, reasons[i]);
+    cli_print("%-13s %016llx\n", "fingerprint", (unsigned long long)info->fingerprint);
+    for (size_t i = 0; i < N_DECIDED; i++) free(reasons[i]);
+    free(parameters);
+}
+
+int cli_model_info(const cli_global *global, mneme_settings *settings, const char *model) {
+    mneme_error error = {MNEME_OK, ""};
+    mneme_encoder *encoder = NULL;
+    mneme_status status =
+        model ? mneme_settings_set(settings, "encoder.model", model, "command line", &error) : MNEME_OK;
+    if (status == MNEME_OK) status = mneme_encoder_open(settings, &encoder, &error);
+    if (status != MNEME_OK) return cli_failed(&error);
+    mneme_encoder_info info = mneme_encoder_get_info(encoder);
+    model_prompts prompts = read_prompts(info.path);
+    if (global->json)
+        print_json(&info, &prompts, settings);
+    else
+        print_lines(&info, &prompts, settings);
+    json_decref(prompts.config);
+    mneme_encoder_close(encoder);
+    return CLI_EXIT_DONE;
+}
