@@ -57,7 +57,10 @@ _mneme() {
         mapfile -t COMPREPLY < <(compgen -W "$(_mneme_options <<<"$help")" -- "$word")
     else
         case $command in
-        model) [ "$before" = model ] && mapfile -t COMPREPLY < <(compgen -W "list info add" -- "$word") && return ;;
+        model)
+            [ "$before" = model ] && mapfile -t COMPREPLY < <(compgen -W "list info add pull" -- "$word") && return
+            [ "$before" = info ] && mapfile -t COMPREPLY < <(compgen -W "$("$program" model list 2>/dev/null | sed 's/^[* ] \([^ ]*\) .*/\1/')" -- "$word") && return
+            ;;
         config) mapfile -t COMPREPLY < <(compgen -W "$("$program" config --quiet 2>/dev/null | awk '{print $1}')" -- "$word") && return ;;
         esac
         mapfile -t COMPREPLY < <(compgen -f -- "$word")

@@ -33,6 +33,12 @@ complete_line mneme query x --set retrieval.
 offers retrieval.k=
 complete_line mneme model ""
 offers info
+offers pull
+complete_line mneme model pull --
+offers --revision
+mkdir -p "$XDG_DATA_HOME/mneme/models/mine" && echo '{}' >"$XDG_DATA_HOME/mneme/models/mine/config.json"
+complete_line mneme model info mi
+offers mine
 touch notes.txt
 complete_line mneme index not
 offers notes.txt
