@@ -90,7 +90,7 @@ static int check_room(const pull *p, uint64_t total) {
 static int fetch_all(pull *p, uint64_t total) {
     cli_hub_fetch fetch = {.hub = &p->hub, .staging = p->staging.folder, .progress = &p->progress};
     int code = CLI_GO_ON;
-    char *label = cli_format("pulling %s", p->hub.model);
+    char *label = cli_format("pulling %s", p->name);
     cli_progress_begin(&p->progress, label, "bytes", total);
     for (size_t i = 0; i < p->hub.n_files && code == CLI_GO_ON; i++) {
         cli_hub_file *file = &p->hub.files[i];

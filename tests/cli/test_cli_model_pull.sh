@@ -67,7 +67,7 @@ err "no revision nowhere"
 
 # Bad usage: nothing is asked.
 again
-for bad in ../../etc org/../tiny org/tiny/more 'org/t?x' https://a.example/org/tiny '' .hidden -- "org/ti ny"; do
+for bad in ../../etc org/../tiny org/tiny/more 'org/t?x' 'http:%2F/org' '' .hidden -- "org/ti ny"; do
     expect 2 mneme model pull "$bad"
 done
 expect 2 env HF_ENDPOINT=ftp://127.0.0.1 mneme model pull org/tiny
