@@ -1,176 +1,103 @@
 /* tokenizer.c -- the BERT tokenizer in one pass: clean, split, lower-case, strip accents, WordPiece.
  *
- * Text is read character by character into the word that is being built; white space and punctuation end it, and its
- * pieces are looked up, longest first (Schuster, Nakajima 2012; Devlin et al. 2018). ASCII, nearly all of most text, goes
- * through tables; other characters through utf8proc. What the official implementation does per character:
- *
- *     clean_text      NUL, U+FFFD and control characters (Cc but tab, newline, return; Cf; Co) go, white space is a space
- *     chinese chars   stand alone
- *     strip_accents   canonical decomposition, then marks (Mn) go
- *     lowercase       character by character
- *     split           at white space; punctuation (ASCII's, and Unicode P*) stands alone */
+ * A word that is one run of ASCII letters and digits, nearly every word of most text, is measured and lower-cased eight
+ * bytes at a time and looked up whole; it is one token nine times in ten. Any other word is put together character by
+ * character (tables for the common ones, characters.c for the rest) until white space or punctuation ends it. A word
+ * that is no token is cut into the longest pieces from the left (Schuster, Nakajima 2012; Devlin et al. 2018). */
 #include "encoder/tokenizer.h"
 
 #include "common/memory.h"
 #include "common/utf8.h"
-#include "encoder/tokenizer_settings.h"
-#include "encoder/unicode_exceptions.h"
+#include "encoder/characters.h"
+#include "encoder/pieces.h"
 
-#include <string.h>
-#include <utf8proc.h>
-#include <xxhash.h>
-
-typedef enum char_class { CHAR_DROP, CHAR_SPACE, CHAR_ALONE, CHAR_WORD } char_class;
-
-/* A normalised word is at most 1000 characters (tokenizer_settings.c) of 4 bytes. */
-enum { WORD_BYTES = 4096, DECOMPOSED_MAX = 32 };
-
-struct mn_tokenizer {
-    mn_tokenizer_settings settings;
-    uint32_t unk, cls, sep;
-    uint8_t ascii_class[128];
-    char ascii_lower[128];
-    bool begins_added[256]; /* may an added token begin with this byte? */
-};
-
-/* ---- characters ---- */
-
-static bool is_white_space(uint32_t c)
-{
-    switch (c) {
-    case 0x09: case 0x0A: case 0x0B: case 0x0C: case 0x0D: case 0x20: case 0x85: case 0xA0:
-    case 0x1680: case 0x2028: case 0x2029: case 0x202F: case 0x205F: case 0x3000: return true;
-    default: return c >= 0x2000 && c <= 0x200A;
-    }
-}
-
-static bool is_chinese(uint32_t c)
-{
-    return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) ||
-           (c >= 0x2A700 && c <= 0x2B73F) || (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
-           (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
-}
-
-static bool assigned_later(uint32_t c)
-{
-    size_t low = 0, high = sizeof mn_assigned_later / sizeof mn_assigned_later[0];
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (c > mn_assigned_later[middle][1]) low = middle + 1;
-        else high = middle;
-    }
-    return low < sizeof mn_assigned_later / sizeof mn_assigned_later[0] && c >= mn_assigned_later[low][0];
-}
-
-/* The category as the official tables have it; later ones count as letters. */
-static utf8proc_category_t category_of(uint32_t c)
-{
-    if (c == 0x1734) return UTF8PROC_CATEGORY_MN;
-    if (c == 0x166D || c == 0x111C9) return UTF8PROC_CATEGORY_PO;
-    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
-    bool matters = category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_CF ||
-                   (category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO);
-    return matters && assigned_later(c) ? UTF8PROC_CATEGORY_LO : category;
-}
-
-static bool is_control(uint32_t c)
-{
-    if (c == '\t' || c == '\n' || c == '\r') return false;
-    utf8proc_category_t category = category_of(c);
-    return category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF || category == UTF8PROC_CATEGORY_CO;
-}
-
-static bool is_punctuation(uint32_t c)
-{
-    if (c < 128) return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
-    utf8proc_category_t category = category_of(c);
-    return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
-}
-
-static char_class classify(const mn_tokenizer_settings *settings, uint32_t c)
-{
-    /* Order as in the official pipeline: cleaning comes first, and white space wins over control there. */
-    if (settings->clean_text && (c == 0 || c == 0xFFFD || is_control(c))) return CHAR_DROP;
-    if (is_white_space(c)) return CHAR_SPACE;
-    if (settings->handle_chinese_chars && is_chinese(c)) return CHAR_ALONE;
-    return is_punctuation(c) ? CHAR_ALONE : CHAR_WORD;
-}
+enum { WORD_BYTES = 4 * MN_WORD_CHARS_MAX, RUN_STEP = 8 };
 
 /* ---- opening ---- */
 
-static mneme_status find_special(const mn_tokenizer *tokenizer, const char *folder, const char *token, uint32_t *id,
-                                 mneme_error *error)
+static mneme_status open_image(const void *data, size_t size, void *owned, mn_tokenizer **out, mneme_error *error)
 {
-    *id = mn_vocabulary_find_token(tokenizer->settings.vocabulary, token);
-    if (*id != MN_NO_TOKEN) return MNEME_OK;
-    return mn_fail(error, MNEME_ERR_MODEL, "model %s: the vocabulary has no %s", folder, token);
-}
-
-static void fill_tables(mn_tokenizer *tokenizer)
-{
-    const mn_tokenizer_settings *settings = &tokenizer->settings;
-    for (uint32_t c = 0; c < 128; c++) {
-        tokenizer->ascii_class[c] = (uint8_t)classify(settings, c);
-        tokenizer->ascii_lower[c] = (char)(settings->lowercase && c >= 'A' && c <= 'Z' ? c + 32 : c);
+    mn_tokenizer *tokenizer = mn_alloc_zeroed(1, sizeof *tokenizer);
+    mneme_status status = tokenizer ? mn_image_view(data, size, tokenizer, error) : mn_fail_memory(error, "tokenizer");
+    if (status != MNEME_OK) {
+        mn_free(tokenizer);
+        return status;
     }
-    for (size_t i = 0; i < settings->n_added; i++) {
-        tokenizer->begins_added[(unsigned char)settings->added[i].content[0]] = true;
-        if (settings->added[i].lstrip)
-            for (const char *space = " \t\r\n"; *space; space++) tokenizer->begins_added[(unsigned char)*space] = true;
-    }
+    tokenizer->owned = owned;
+    *out = tokenizer;
+    return MNEME_OK;
 }
 
 mneme_status mn_tokenizer_open(const char *folder, mn_tokenizer **out, mneme_error *error)
 {
     *out = NULL;
-    mn_tokenizer *tokenizer = mn_alloc_zeroed(1, sizeof *tokenizer);
-    if (!tokenizer) return mn_fail_memory(error, "tokenizer");
-    mn_tokenizer_settings *settings = &tokenizer->settings;
-    mneme_status status = mn_tokenizer_settings_read(folder, settings, error);
-    if (status == MNEME_OK) status = find_special(tokenizer, folder, settings->unk_token, &tokenizer->unk, error);
-    if (status == MNEME_OK) status = find_special(tokenizer, folder, settings->cls_token, &tokenizer->cls, error);
-    if (status == MNEME_OK) status = find_special(tokenizer, folder, settings->sep_token, &tokenizer->sep, error);
-    if (status != MNEME_OK) {
-        mn_tokenizer_close(tokenizer);
-        return status;
-    }
-    fill_tables(tokenizer);
-    *out = tokenizer;
-    return MNEME_OK;
+    mn_tokenizer_settings settings;
+    mn_tokenizer_image *image = NULL;
+    mneme_status status = mn_tokenizer_settings_read(folder, &settings, error);
+    if (status != MNEME_OK) return status;
+    status = mn_image_build(folder, &settings, &image, error);
+    mn_tokenizer_settings_free(&settings);
+    if (status == MNEME_OK) status = open_image(image, (size_t)image->size, image, out, error);
+    if (status != MNEME_OK) mn_free(image);
+    return status;
+}
+
+mneme_status mn_tokenizer_freeze(const mn_tokenizer *tokenizer, mn_buffer *out, mneme_error *error)
+{
+    mn_buffer_append(out, tokenizer->image, (size_t)tokenizer->image->size);
+    return out->failed ? mn_fail_memory(error, "frozen tokenizer") : MNEME_OK;
+}
+
+mneme_status mn_tokenizer_thaw(const void *data, size_t size, mn_tokenizer **out, mneme_error *error)
+{
+    *out = NULL;
+    return open_image(data, size, NULL, out, error);
 }
 
 void mn_tokenizer_close(mn_tokenizer *tokenizer)
 {
     if (!tokenizer) return;
-    mn_tokenizer_settings_free(&tokenizer->settings);
+    mn_free(tokenizer->owned);
     mn_free(tokenizer);
 }
 
 uint32_t mn_tokenizer_vocabulary(const mn_tokenizer *tokenizer)
 {
-    uint32_t size = mn_vocabulary_size(tokenizer->settings.vocabulary);
-    for (size_t i = 0; i < tokenizer->settings.n_added; i++)
-        if (tokenizer->settings.added[i].id >= size) size = tokenizer->settings.added[i].id + 1;
-    return size;
+    return tokenizer->image->n_ids;
 }
 
 uint32_t mn_tokenizer_cls(const mn_tokenizer *tokenizer)
 {
-    return tokenizer->cls;
+    return tokenizer->image->cls;
 }
 
 uint32_t mn_tokenizer_sep(const mn_tokenizer *tokenizer)
 {
-    return tokenizer->sep;
+    return tokenizer->image->sep;
 }
 
 uint64_t mn_tokenizer_fingerprint(const mn_tokenizer *tokenizer)
 {
-    const mn_tokenizer_settings *s = &tokenizer->settings;
-    const uint64_t parts[] = {mn_vocabulary_fingerprint(s->vocabulary), s->clean_text, s->handle_chinese_chars,
-                              s->strip_accents, s->lowercase, s->max_input_chars_per_word, tokenizer->cls, tokenizer->sep,
-                              tokenizer->unk};
-    return XXH3_64bits(parts, sizeof parts);
+    return tokenizer->image->fingerprint;
+}
+
+const char *mn_tokenizer_token(const mn_tokenizer *tokenizer, uint32_t id, size_t *size)
+{
+    const mn_tokenizer_image *image = tokenizer->image;
+    *size = 0;
+    if (id < image->n_tokens) {
+        uint32_t start = tokenizer->token_starts[id], end = tokenizer->token_starts[id + 1];
+        if (start < end && end <= image->sizes[MN_SECTION_TOKEN_BYTES]) {
+            *size = end - start;
+            return tokenizer->token_bytes + start;
+        }
+    }
+    for (size_t i = 0; i < image->n_added; i++)
+        if (tokenizer->added[i].id == id) {
+            *size = tokenizer->added[i].size;
+            return tokenizer->added_bytes + tokenizer->added[i].offset;
+        }
+    return "";
 }
 
 /* ---- tokens out ---- */
@@ -200,85 +127,100 @@ static bool grow_tokens(mn_tokens *tokens)
     return true;
 }
 
-/* The word that is being built, and what the pass needs. */
+/* The word that is being put together, and what the pass needs. */
 typedef struct pass {
     const mn_tokenizer *tokenizer;
-    mn_tokens *out;
-    size_t limit; /* tokens that out may have in the end */
-    bool failed;  /* out of memory */
-    size_t size, n_chars;
-    uint64_t start, end;         /* of the word in the text */
-    char word[WORD_BYTES];
-    uint64_t origin[WORD_BYTES]; /* per byte of the word: where its character starts in the text (with_offsets) */
-    uint64_t origin_end[WORD_BYTES];
+    const char *text;
+    size_t text_size;
+    mn_tokens *out;  /* NULL: only count */
+    size_t n, limit; /* tokens so far, and at most; out's own included */
+    bool with_offsets;
+    bool failed;          /* out of memory */
+    size_t size, n_chars; /* of the word; over the limit of characters, only n_chars grows */
+    uint64_t start, end;  /* of the word in the text */
+    char word[WORD_BYTES + 2 * MN_WORD_PADDING];
+    /* Per byte of the word, with_offsets: where in the text its character starts and ends. */
+    uint64_t origin[WORD_BYTES], origin_end[WORD_BYTES];
 } pass;
 
 static bool full(const pass *p)
 {
-    return p->failed || p->out->n >= p->limit;
+    return p->n >= p->limit;
 }
 
-static void emit(pass *p, uint32_t id, uint64_t start, uint64_t end)
+static inline void emit(pass *p, uint32_t id, uint64_t start, uint64_t end)
 {
     if (full(p)) return;
-    if (p->out->n == p->out->capacity && !grow_tokens(p->out)) {
-        p->failed = true;
-        return;
+    mn_tokens *out = p->out;
+    if (out) {
+        if (p->n == out->capacity && !grow_tokens(out)) {
+            p->failed = true;
+            p->limit = p->n; /* ends the pass */
+            return;
+        }
+        out->ids[p->n] = id;
+        if (p->with_offsets) {
+            out->starts[p->n] = start;
+            out->ends[p->n] = end;
+        }
     }
-    if (p->out->with_offsets) {
-        p->out->starts[p->out->n] = start;
-        p->out->ends[p->out->n] = end;
-    }
-    p->out->ids[p->out->n++] = id;
+    p->n++;
 }
 
-/* The longest piece of the word from byte `at` on; its bytes in *size. */
-static uint32_t longest_piece(const pass *p, size_t at, size_t *size)
+/* ---- words ---- */
+
+static void emit_unknown(pass *p)
 {
-    const mn_vocabulary *vocabulary = p->tokenizer->settings.vocabulary;
-    size_t left = p->size - at, longest = mn_vocabulary_longest(vocabulary);
-    for (*size = left < longest ? left : longest; *size > 0; (*size)--) {
-        if (*size < left && ((unsigned char)p->word[at + *size] & 0xC0u) == 0x80u) continue; /* inside a character */
-        uint32_t id = mn_vocabulary_find(vocabulary, p->word + at, *size, at > 0);
-        if (id != MN_NO_TOKEN) return id;
-    }
-    return MN_NO_TOKEN;
+    emit(p, p->tokenizer->image->unk, p->start, p->end);
 }
 
-/* End the word: its pieces, or one [UNK] when it is too long or has a part that is in no piece. */
+/* Emit the word as pieces, or as one [UNK] when a part of it is in none. `plain`: each byte of the word is the one at
+ * the same place of the text from p->start on; else the origins say where it came from. */
+static void emit_pieces(pass *p, bool plain)
+{
+    uint32_t ids[MN_WORD_CHARS_MAX];
+    uint16_t ends[MN_WORD_CHARS_MAX];
+    size_t n = 0, size = 0;
+    for (size_t at = 0; at < p->size; at += size) {
+        uint32_t id = mn_longest_piece(p->tokenizer, p->word, p->size, at, &size);
+        if (id == MN_NO_TOKEN || n == MN_WORD_CHARS_MAX) {
+            emit_unknown(p);
+            return;
+        }
+        ids[n] = id;
+        ends[n++] = (uint16_t)(at + size);
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t at = i ? ends[i - 1] : 0;
+        if (plain)
+            emit(p, ids[i], p->start + at, p->start + ends[i]);
+        else if (p->with_offsets)
+            emit(p, ids[i], p->origin[at], p->origin_end[ends[i] - 1]);
+        else
+            emit(p, ids[i], 0, 0);
+    }
+}
+
 static void end_word(pass *p)
 {
     if (p->n_chars == 0) return;
-    size_t first = p->out->n;
-    bool unknown = p->n_chars > p->tokenizer->settings.max_input_chars_per_word;
-    for (size_t at = 0, size = 0; at < p->size && !unknown; at += size) {
-        uint32_t id = longest_piece(p, at, &size);
-        unknown = id == MN_NO_TOKEN;
-        if (unknown) break;
-        bool offsets = p->out->with_offsets;
-        emit(p, id, offsets ? p->origin[at] : 0, offsets ? p->origin_end[at + size - 1] : 0);
-        if (full(p) && at + size < p->size) { /* the rest still decides between pieces and [UNK] */
-            size_t rest_size = 0;
-            for (size_t rest = at + size; rest < p->size && !unknown; rest += rest_size)
-                unknown = longest_piece(p, rest, &rest_size) == MN_NO_TOKEN;
-            break;
-        }
-    }
-    if (unknown) {
-        p->out->n = first;
-        emit(p, p->tokenizer->unk, p->start, p->end);
-    }
+    if (p->n_chars > p->tokenizer->image->word_chars_max)
+        emit_unknown(p);
+    else
+        emit_pieces(p, false);
     p->size = p->n_chars = 0;
 }
 
 /* Put one normalised character into the word; it came from text[start, end). */
-static void append_char(pass *p, const char *bytes, size_t n, uint64_t start, uint64_t end)
+static void append_char(pass *p, uint32_t c, uint64_t start, uint64_t end)
 {
+    char bytes[4];
     if (p->n_chars == 0) p->start = start;
     p->end = end;
-    if (++p->n_chars > p->tokenizer->settings.max_input_chars_per_word || p->size + n > WORD_BYTES) return;
+    if (++p->n_chars > p->tokenizer->image->word_chars_max) return;
+    size_t n = mn_utf8_encode(c, bytes);
     for (size_t i = 0; i < n; i++) {
-        if (p->out->with_offsets) {
+        if (p->with_offsets) {
             p->origin[p->size] = start;
             p->origin_end[p->size] = end;
         }
@@ -286,108 +228,245 @@ static void append_char(pass *p, const char *bytes, size_t n, uint64_t start, ui
     }
 }
 
-static void append_lower(pass *p, uint32_t c, uint64_t start, uint64_t end)
+/* ---- runs of ASCII letters and digits ---- */
+
+#define BYTES(x) (UINT64_C(0x0101010101010101) * (x))
+
+/* The highest bit of each byte that is an ASCII letter or digit; sums of 7-bit values stay in their bytes. */
+static inline uint64_t alnum_bits(uint64_t bytes)
 {
-    char bytes[4];
-    if (p->tokenizer->settings.lowercase && c == 0x130) { /* the one letter whose lower case is two */
-        append_char(p, "i", 1, start, end);
-        append_char(p, "\xCC\x87", 2, start, end);
-        return;
-    }
-    if (p->tokenizer->settings.lowercase) c = (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
-    append_char(p, bytes, mn_utf8_encode(c, bytes), start, end);
+    uint64_t low = bytes & BYTES(0x7F), letter = low | BYTES(0x20);
+    uint64_t letters = (letter + BYTES(0x80 - 'a')) & ~(letter + BYTES(0x7F - 'z'));
+    uint64_t digits = (low + BYTES(0x80 - '0')) & ~(low + BYTES(0x7F - '9'));
+    return (letters | digits) & ~bytes & BYTES(0x80);
 }
 
-/* Normalise a character of a word, or one that stands alone. */
-static void append_normalized(pass *p, uint32_t c, uint64_t start, uint64_t end)
+/* The eight bytes from `at` on, zeros behind the end of the text. */
+static inline uint64_t text8(const pass *p, size_t at)
 {
-    if (!p->tokenizer->settings.strip_accents) {
-        append_lower(p, c, start, end);
+    size_t left = p->text_size - at;
+    if (left >= 8) return mn_load8(p->text + at);
+    uint64_t value = 0;
+    memcpy(&value, p->text + at, left);
+    return value;
+}
+
+/* A run of letters and digits at text[at]: its length, and the first 16 bytes of it (what stands behind them counts
+ * nothing) in *first and *second, lower-cased as the rules say. */
+static inline size_t measure_run(const pass *p, size_t at, uint64_t case_bits, uint64_t *first, uint64_t *second)
+{
+    uint64_t bytes = text8(p, at), others = alnum_bits(bytes) ^ BYTES(0x80);
+    *first = bytes | case_bits;
+    *second = 0;
+    if (others) return (size_t)__builtin_ctzll(others) / 8;
+    size_t n = RUN_STEP;
+    for (;; n += RUN_STEP) {
+        if (at + n >= p->text_size) return p->text_size - at;
+        bytes = text8(p, at + n);
+        if (n == RUN_STEP) *second = bytes | case_bits;
+        others = alnum_bits(bytes) ^ BYTES(0x80);
+        if (others) return n + (size_t)__builtin_ctzll(others) / 8;
+    }
+}
+
+/* Copy a run into the word, lower-cased; there is room for whole steps. */
+static void copy_run(pass *p, size_t at, size_t n, uint64_t case_bits)
+{
+    for (size_t i = 0; i < n; i += RUN_STEP) {
+        uint64_t bytes = text8(p, at + i) | case_bits;
+        memcpy(p->word + p->size + i, &bytes, sizeof bytes);
+    }
+}
+
+/* Put a run into a word that has, or will have, other characters too. */
+static void append_run(pass *p, size_t at, size_t n, uint64_t case_bits)
+{
+    if (p->n_chars == 0) p->start = at;
+    p->end = at + n;
+    p->n_chars += n;
+    if (p->n_chars > p->tokenizer->image->word_chars_max) return;
+    copy_run(p, at, n, case_bits);
+    for (size_t i = 0; i < n && p->with_offsets; i++) {
+        p->origin[p->size + i] = at + i;
+        p->origin_end[p->size + i] = at + i + 1;
+    }
+    p->size += n;
+}
+
+/* A run that is no token as a whole, or is longer than a slot. */
+static void emit_long_run(pass *p, size_t at, size_t n, uint64_t case_bits)
+{
+    p->start = at;
+    p->end = at + n;
+    if (n > p->tokenizer->image->word_chars_max) {
+        emit_unknown(p);
         return;
     }
-    utf8proc_int32_t parts[DECOMPOSED_MAX];
-    utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, parts, DECOMPOSED_MAX, UTF8PROC_DECOMPOSE, NULL);
-    if (n < 0 || n > DECOMPOSED_MAX) {
-        append_lower(p, c, start, end);
+    copy_run(p, at, n, case_bits);
+    p->size = n;
+    emit_pieces(p, true);
+    p->size = 0;
+}
+
+/* Take the run of letters and digits at text[at], and the white space behind it; the bytes taken. */
+static inline size_t take_run(pass *p, size_t at, uint64_t case_bits)
+{
+    uint64_t first, second;
+    size_t n = measure_run(p, at, case_bits, &first, &second);
+    if (n == 0) return 1; /* only where a damaged table says so */
+    unsigned next =
+        at + n < p->text_size ? p->tokenizer->image->byte_kind[(unsigned char)p->text[at + n]] : MN_BYTE_SPACE;
+    bool ends = (next & MN_BYTE_KIND) == MN_BYTE_SPACE || (next & MN_BYTE_KIND) == MN_BYTE_ALONE;
+    if (p->n_chars > 0 || !ends) {
+        append_run(p, at, n, case_bits);
+        return n;
+    }
+    uint32_t id = MN_NO_TOKEN;
+    if (n <= MN_PIECE_INLINE && n <= p->tokenizer->image->word_chars_max)
+        id = mn_find_short(p->tokenizer, mn_short_key(first, second, n, 0));
+    if (id != MN_NO_TOKEN)
+        emit(p, id, at, at + n);
+    else
+        emit_long_run(p, at, n, case_bits);
+    return n + (next == MN_BYTE_SPACE);
+}
+
+/* ---- other characters ---- */
+
+/* An ASCII character that stands alone. */
+static void take_alone(pass *p, unsigned char byte, size_t at)
+{
+    end_word(p);
+    emit(p, p->tokenizer->image->ascii_ids[byte & 0x7F], at, at + 1);
+}
+
+static void take_slowly(pass *p, uint32_t c, uint64_t start, uint64_t end)
+{
+    uint32_t rules = p->tokenizer->image->rules;
+    mn_char_class class = mn_char_classify(rules, c);
+    if (class == MN_CHAR_DROP) return;
+    if (class != MN_CHAR_WORD) end_word(p);
+    if (class == MN_CHAR_SPACE) return;
+    mn_char_part parts[MN_CHAR_PARTS_MAX];
+    size_t n = mn_char_normalize(rules, c, parts);
+    for (size_t i = 0; i < n; i++) {
+        if (parts[i].alone) end_word(p);
+        append_char(p, parts[i].c, start, end);
+        if (parts[i].alone) end_word(p);
+    }
+    if (class == MN_CHAR_ALONE) end_word(p);
+}
+
+static void take_char(pass *p, uint32_t c, uint64_t start, uint64_t end)
+{
+    uint32_t map = MN_MAP_SLOW;
+    if (c < MN_IMAGE_CHARACTERS) {
+        map = p->tokenizer->characters[c];
+    } else if (c >= 0x4E00 && c <= 0x9FFF) { /* CJK Unified Ideographs: nothing to normalise */
+        if (p->tokenizer->image->rules & MN_HANDLE_CHINESE_CHARS) end_word(p);
+        append_char(p, c, start, end);
+        if (p->tokenizer->image->rules & MN_HANDLE_CHINESE_CHARS) end_word(p);
         return;
     }
-    for (utf8proc_ssize_t i = 0; i < n; i++) {
-        uint32_t part = (uint32_t)parts[i];
-        bool alone = part != c && is_punctuation(part); /* U+1FEF, a letter-like mark, decomposes to a grave accent */
-        if (alone) end_word(p);
-        if (category_of(part) != UTF8PROC_CATEGORY_MN) append_lower(p, part, start, end);
-        if (alone) end_word(p);
+    if (map == MN_MAP_DROP) return;
+    if (map == MN_MAP_SLOW) {
+        take_slowly(p, c, start, end);
+        return;
     }
+    bool alone = map & 1;
+    if (alone || map == MN_MAP_SPACE) end_word(p);
+    if (map != MN_MAP_SPACE) append_char(p, map >> 1, start, end);
+    if (alone) end_word(p);
+}
+
+/* One character, whatever it is; its bytes. */
+static size_t take_any(pass *p, size_t at)
+{
+    uint32_t c = 0;
+    size_t n = mn_utf8_decode(p->text + at, p->text_size - at, &c);
+    if (n == 0) {
+        c = MN_UTF8_REPLACEMENT;
+        n = 1;
+    }
+    take_char(p, c, at, at + n);
+    return n;
+}
+
+/* The longest added token that stands at text[at]; its bytes, or 0. (That some of them take the white space beside them
+ * along makes no difference: white space gives no tokens.) */
+static size_t take_added(pass *p, size_t at)
+{
+    const mn_tokenizer *t = p->tokenizer;
+    const mn_image_added *best = NULL;
+    for (size_t i = 0; i < t->image->n_added; i++) {
+        const mn_image_added *token = &t->added[i];
+        if (p->text_size - at < token->size || (best && token->size <= best->size)) continue;
+        if (memcmp(p->text + at, t->added_bytes + token->offset, token->size) == 0) best = token;
+    }
+    if (!best) return 0;
+    end_word(p);
+    emit(p, best->id, at, at + best->size);
+    return best->size;
 }
 
 /* ---- the pass ---- */
 
-static bool is_ascii_space(char c)
+static void run_pass(pass *p)
 {
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-/* The longest added token that stands at text[at] (white space that it strips included); bytes taken, or 0. */
-static size_t take_added(pass *p, const char *text, size_t size, size_t at)
-{
-    const mn_tokenizer_settings *settings = &p->tokenizer->settings;
-    const mn_added_token *best = NULL;
-    size_t best_start = 0, best_end = 0;
-    for (size_t i = 0; i < settings->n_added; i++) {
-        const mn_added_token *token = &settings->added[i];
-        size_t start = at;
-        while (token->lstrip && start < size && is_ascii_space(text[start])) start++;
-        if (size - start < token->size || memcmp(text + start, token->content, token->size) != 0) continue;
-        if (best && token->size <= best->size) continue;
-        best = token;
-        best_start = start;
-        best_end = start + token->size;
+    const uint8_t *byte_kind = p->tokenizer->image->byte_kind;
+    const uint64_t case_bits = p->tokenizer->image->rules & MN_LOWERCASE ? BYTES(0x20) : 0;
+    for (size_t at = 0; at < p->text_size && !full(p);) {
+        unsigned kind = byte_kind[(unsigned char)p->text[at]];
+        if (kind & MN_BYTE_ADDED) {
+            size_t taken = take_added(p, at);
+            at += taken;
+            if (taken) continue;
+            kind &= MN_BYTE_KIND;
+        }
+        if (kind == MN_BYTE_ALNUM) {
+            at += take_run(p, at, case_bits);
+        } else if (kind == MN_BYTE_SPACE) {
+            end_word(p);
+            at++;
+        } else if (kind == MN_BYTE_ALONE) {
+            take_alone(p, (unsigned char)p->text[at], at);
+            at++;
+        } else {
+            at += take_any(p, at);
+        }
     }
-    if (!best) return 0;
-    end_word(p);
-    emit(p, best->id, best_start, best_end);
-    while (best->rstrip && best_end < size && is_ascii_space(text[best_end])) best_end++;
-    return best_end - at;
-}
-
-static void take_char(pass *p, uint32_t c, char_class class, uint64_t start, uint64_t end)
-{
-    if (class == CHAR_DROP) return;
-    if (class != CHAR_WORD) end_word(p);
-    if (class == CHAR_SPACE) return;
-    append_normalized(p, c, start, end);
-    if (class == CHAR_ALONE) end_word(p);
+    if (!full(p)) end_word(p);
 }
 
 mneme_status mn_tokenizer_encode(const mn_tokenizer *tokenizer, const char *text, size_t size, size_t max_tokens,
                                  mn_tokens *out, mneme_error *error)
 {
-    pass p;
+    pass p; /* not zeroed: most of it is never touched */
     p.tokenizer = tokenizer;
+    p.text = text;
+    p.text_size = size;
     p.out = out;
+    p.n = out->n;
     p.limit = max_tokens < SIZE_MAX - out->n ? out->n + max_tokens : SIZE_MAX;
+    p.with_offsets = out->with_offsets;
     p.failed = false;
     p.size = p.n_chars = 0;
-    for (size_t at = 0; at < size && !full(&p);) {
-        unsigned char byte = (unsigned char)text[at];
-        if (tokenizer->begins_added[byte]) {
-            size_t taken = take_added(&p, text, size, at);
-            at += taken;
-            if (taken) continue;
-        }
-        if (byte < 0x80) {
-            char_class class = (char_class)tokenizer->ascii_class[byte];
-            if (class == CHAR_WORD) append_char(&p, &tokenizer->ascii_lower[byte], 1, at, at + 1);
-            else take_char(&p, byte, class, at, at + 1);
-            at++;
-            continue;
-        }
-        uint32_t c = 0;
-        size_t n = mn_utf8_decode(text + at, size - at, &c);
-        if (n == 0) c = MN_UTF8_REPLACEMENT;
-        take_char(&p, c, classify(&tokenizer->settings, c), at, at + (n ? n : 1));
-        at += n ? n : 1;
-    }
-    if (!full(&p)) end_word(&p);
+    run_pass(&p);
+    out->n = p.n;
     return p.failed ? mn_fail_memory(error, "tokens") : MNEME_OK;
+}
+
+uint64_t mn_tokenizer_count(const mn_tokenizer *tokenizer, const char *text, size_t size)
+{
+    pass p;
+    p.tokenizer = tokenizer;
+    p.text = text;
+    p.text_size = size;
+    p.out = NULL;
+    p.n = 0;
+    p.limit = SIZE_MAX;
+    p.with_offsets = p.failed = false;
+    p.size = p.n_chars = 0;
+    run_pass(&p);
+    return p.n;
 }

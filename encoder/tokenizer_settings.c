@@ -184,8 +184,9 @@ static mneme_status read_added_tokens(settings_reader *r, mneme_error *error)
     {
         const char *content = json_string_value(json_object_get(token, "content"));
         json_int_t id = json_integer_value(json_object_get(token, "id"));
-        if (!content || id < 0 || id > UINT32_MAX)
-            return mn_fail(error, MNEME_ERR_MODEL, "%s: added token %zu has no content or id", r->json_path, i);
+        if (!content || id < 0 || id >= MN_VOCABULARY_MAX)
+            return mn_fail(error, MNEME_ERR_MODEL, "%s: added token %zu has no content, or an id that is not 0 to %d",
+                           r->json_path, i, MN_VOCABULARY_MAX - 1);
         if (flag(token, "single_word", false) || flag(token, "normalized", false))
             return mn_fail(error, MNEME_ERR_MODEL, "%s: added token \"%s\" is single_word or normalized, which is not supported",
                            r->json_path, content);
@@ -210,7 +211,7 @@ static mneme_status read_json_vocabulary(settings_reader *r, mneme_error *error)
             status = mn_fail(error, MNEME_ERR_MODEL, "%s: token \"%s\" has no id", r->json_path, token);
         if (status == MNEME_OK) status = mn_vocabulary_add(r->out->vocabulary, token, strlen(token), (uint32_t)number, error);
     }
-    return status == MNEME_OK ? mn_vocabulary_freeze(r->out->vocabulary, error) : status;
+    return status;
 }
 
 /* ---- tokenizer_config.json alone ---- */
