@@ -371,6 +371,20 @@ MNEME_API mneme_status mneme_encode(const mneme_encoder *encoder, const char *co
 MNEME_API mneme_status mneme_count_tokens(const mneme_encoder *encoder, const char *text, size_t size,
                                           uint64_t *n_tokens, mneme_error *error);
 
+typedef struct mneme_tokens {
+    size_t n;
+    const uint32_t *ids;
+    const uint64_t *starts, *ends; /* the bytes of the text that each stands for; NULL without offsets */
+} mneme_tokens;
+MNEME_API void mneme_tokens_free(mneme_tokens *tokens);
+
+/* The tokens of a text, as mneme_count_tokens counts them. Invalid UTF-8 is read as U+FFFD. */
+MNEME_API mneme_status mneme_tokenize(const mneme_encoder *encoder, const char *text, size_t size, bool with_offsets,
+                                      mneme_tokens **out, mneme_error *error);
+/* A token as the vocabulary writes it ("##ing"): *size bytes, not NUL-terminated, borrowed until close. *size = 0: there is
+ * no such id. */
+MNEME_API const char *mneme_token_text(const mneme_encoder *encoder, uint32_t id, size_t *size);
+
 /* The encoder of an open store, loaded if need be; borrowed until mneme_close. */
 MNEME_API mneme_status mneme_get_encoder(mneme *memory, const mneme_encoder **out, mneme_error *error);
 

@@ -5,7 +5,7 @@
 expect 0 mneme --version
 out "mneme 0."
 expect 0 mneme --help
-for command in init index add get list forget query context embed stats check config model; do
+for command in init index add get list forget query context embed tokenize stats check config model; do
     out "  $command "
 done
 
@@ -53,6 +53,7 @@ expect 2 mneme forget
 err "say what to forget"
 expect 2 mneme forget id --session s
 expect 2 mneme embed --output x.bin
+expect 2 mneme tokenize --count --ids
 expect 2 mneme model
 expect 2 mneme model frobnicate
 expect 2 mneme init a b
