@@ -126,21 +126,37 @@ static const char *token_text(const json_t *object, const char *key, const char 
     return json_is_string(value) ? json_string_value(value) : fallback;
 }
 
-static mneme_status add_token(settings_reader *r, const char *content, uint32_t id, bool lstrip, bool rstrip,
-                              mneme_error *error)
+static mneme_status add_token(settings_reader *r, const char *content, uint32_t id, mneme_error *error)
 {
     mn_tokenizer_settings *out = r->out;
     if (!content || !*content) return MNEME_OK;
     if (out->n_added == MN_ADDED_TOKENS_MAX)
         return mn_fail(error, MNEME_ERR_MODEL, "%s: over %d added tokens", r->json_path, MN_ADDED_TOKENS_MAX);
     mn_added_token *token = &out->added[out->n_added];
-    *token = (mn_added_token){.content = mn_strdup(content), .size = strlen(content), .id = id, .lstrip = lstrip, .rstrip = rstrip};
+    *token = (mn_added_token){.content = mn_strdup(content), .size = strlen(content), .id = id};
     if (!token->content) return mn_fail_memory(error, "tokenizer");
     out->n_added++;
     return MNEME_OK;
 }
 
 /* ---- tokenizer.json ---- */
+
+/* The kind of the model; NULL: nothing says. Older files leave the type out. */
+static const char *model_kind(const json_t *model)
+{
+    const char *kind = json_string_value(json_object_get(model, "type"));
+    if (kind) return kind;
+    if (json_object_get(model, "merges")) return "BPE";
+    if (json_is_array(json_object_get(model, "vocab"))) return "Unigram";
+    return json_object_get(model, "max_input_chars_per_word") ? "WordPiece" : NULL;
+}
+
+static mneme_status check_kind(const settings_reader *r, mneme_error *error)
+{
+    const char *kind = model_kind(json_object_get(r->json, "model"));
+    if (!kind || strcmp(kind, "WordPiece") == 0) return MNEME_OK; /* none: the normalizer says more about what it is */
+    return refuse_kind(r->json_path, "tokenizer", kind, "WordPiece", error);
+}
 
 static mneme_status read_normalizer(settings_reader *r, mneme_error *error)
 {
@@ -162,10 +178,7 @@ static mneme_status read_normalizer(settings_reader *r, mneme_error *error)
 static mneme_status read_model(settings_reader *r, mneme_error *error)
 {
     const json_t *model = json_object_get(r->json, "model");
-    const char *kind = json_string_value(json_object_get(model, "type"));
-    /* Older files leave the type out; the prefix and the word limit tell WordPiece apart. */
-    if (!kind && json_object_get(model, "max_input_chars_per_word")) kind = "WordPiece";
-    if (!kind || strcmp(kind, "WordPiece") != 0) return refuse_kind(r->json_path, "tokenizer", kind, "WordPiece", error);
+    if (!model_kind(model)) return refuse_kind(r->json_path, "tokenizer", NULL, "WordPiece", error);
     const json_t *limit = json_object_get(model, "max_input_chars_per_word");
     json_int_t chars = json_is_integer(limit) ? json_integer_value(limit) : 100;
     if (chars < 1 || chars > 1000)
@@ -190,8 +203,10 @@ static mneme_status read_added_tokens(settings_reader *r, mneme_error *error)
         if (flag(token, "single_word", false) || flag(token, "normalized", false))
             return mn_fail(error, MNEME_ERR_MODEL, "%s: added token \"%s\" is single_word or normalized, which is not supported",
                            r->json_path, content);
-        mneme_status status =
-            add_token(r, content, (uint32_t)id, flag(token, "lstrip", false), flag(token, "rstrip", false), error);
+        /* As the official tokenizer does it: the vocabulary's id counts more than the one that stands here. */
+        uint32_t known = mn_vocabulary_find_token(r->out->vocabulary, content);
+        if (known != MN_NO_TOKEN) id = known;
+        mneme_status status = add_token(r, content, (uint32_t)id, error);
         if (status != MNEME_OK) return status;
     }
     return MNEME_OK;
@@ -239,7 +254,7 @@ static mneme_status add_named_tokens(settings_reader *r, mneme_error *error)
     for (size_t i = 0; i < sizeof names / sizeof names[0] && status == MNEME_OK; i++) {
         const char *content = token_text(r->config, names[i][0], names[i][1]);
         uint32_t id = mn_vocabulary_find_token(r->out->vocabulary, content);
-        if (id != MN_NO_TOKEN) status = add_token(r, content, id, false, false, error);
+        if (id != MN_NO_TOKEN) status = add_token(r, content, id, error);
     }
     return status;
 }
@@ -254,7 +269,8 @@ static mneme_status read_files(settings_reader *r, mneme_error *error)
     if (status != MNEME_OK) return status;
     if (!r->json && !has_vocab)
         return mn_fail(error, MNEME_ERR_MODEL, "%s has neither tokenizer.json nor vocab.txt", r->folder);
-    status = r->json ? read_normalizer(r, error) : read_config_alone(r, error);
+    if (r->json) status = check_kind(r, error);
+    if (status == MNEME_OK) status = r->json ? read_normalizer(r, error) : read_config_alone(r, error);
     if (status == MNEME_OK && r->json) status = read_model(r, error);
     if (status == MNEME_OK)
         status = has_vocab ? mn_vocabulary_read(r->vocab_path, r->out->prefix, &r->out->vocabulary, error)

@@ -6,12 +6,12 @@
 
 enum { MN_ADDED_TOKENS_MAX = 256 };
 
-/* A token that is recognised in the raw text, before anything is normalised. */
+/* A token that is recognised in the raw text, before anything is normalised. (That some take white space beside them
+ * along, lstrip and rstrip, changes no id: white space gives no tokens.) */
 typedef struct mn_added_token {
     char *content; /* owned */
     size_t size;
     uint32_t id;
-    bool lstrip, rstrip; /* it takes the white space before, behind it along */
 } mn_added_token;
 
 typedef struct mn_tokenizer_settings {

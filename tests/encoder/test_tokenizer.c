@@ -93,6 +93,75 @@ static void write_text(const char *path, const char *text)
     fclose(file);
 }
 
+static void check_cases(const mn_tokenizer *tokenizer, const json_t *cases, size_t line)
+{
+    size_t i;
+    const json_t *one;
+    json_array_foreach(cases, i, one)
+    {
+        const json_t *text = json_object_get(one, "text"), *ids = json_object_get(one, "ids");
+        mn_tokens tokens = {0};
+        assert_ok(mn_tokenizer_encode(tokenizer, json_string_value(text), json_string_length(text), SIZE_MAX, &tokens,
+                                      test_error()));
+        if (tokens.n != json_array_size(ids))
+            fail_msg("settings.jsonl:%zu: case %zu: %zu tokens, expected %zu", line, i, tokens.n, json_array_size(ids));
+        for (size_t j = 0; j < tokens.n; j++)
+            if (tokens.ids[j] != (uint32_t)json_integer_value(json_array_get(ids, j)))
+                fail_msg("settings.jsonl:%zu: case %zu: token %zu is %u, expected %lld", line, i, j, tokens.ids[j],
+                         (long long)json_integer_value(json_array_get(ids, j)));
+        assert_int_equal(mn_tokenizer_count(tokenizer, json_string_value(text), json_string_length(text)), tokens.n);
+        mn_tokens_free(&tokens);
+    }
+}
+
+static void tokenizer_with_other_settings_gives_official_ids(void **state)
+{
+    (void)state;
+    char folder[1100], path[1200], *line = NULL;
+    size_t capacity = 0, n_lines = 0;
+    snprintf(folder, sizeof folder, "%s/settings", g_dir);
+    mkdir(folder, 0700);
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    FILE *file = fopen(in_source("tokenizer/settings.jsonl"), "r");
+    assert_non_null(file);
+    for (; getline(&line, &capacity, file) > 0; n_lines++) {
+        json_t *object = json_loads(line, JSON_ALLOW_NUL, NULL);
+        char *spec = json_dumps(json_object_get(object, "tokenizer"), 0);
+        write_text(path, spec);
+        free(spec);
+        mn_tokenizer *tokenizer = open_tokenizer(folder);
+        check_cases(tokenizer, json_object_get(object, "cases"), n_lines + 1);
+        mn_tokenizer_close(tokenizer);
+        json_decref(object);
+    }
+    assert_int_equal(n_lines, 9);
+    free(line);
+    fclose(file);
+}
+
+/* tokenizer_config.json may say as much as tokenizer.json: a model with capitals, without a prefix of its own. */
+static void tokenizer_from_a_cased_config_alone_keeps_capitals(void **state)
+{
+    (void)state;
+    char folder[1100], path[1200];
+    snprintf(folder, sizeof folder, "%s/cased", g_dir);
+    mkdir(folder, 0700);
+    snprintf(path, sizeof path, "%s/vocab.txt", folder);
+    copy_file(in_source("tokenizer/cased/vocab.txt"), path);
+    snprintf(path, sizeof path, "%s/tokenizer_config.json", folder);
+    write_text(path, "{\"do_lower_case\": false, \"tokenizer_class\": \"BertTokenizerFast\", \"mask_token\": "
+                     "{\"content\": \"fox\"}}");
+    mn_tokenizer *tokenizer = open_tokenizer(folder);
+    const char *text = "The quick Brown the brown caf\xC3\xA9 quickfoxs";
+    const uint32_t expected[] = {5, 7, 8, 6, 1, 13, 12, 7, 10, 1}; /* fox is an added token: found inside of words */
+    mn_tokens tokens = {0};
+    assert_ok(mn_tokenizer_encode(tokenizer, text, strlen(text), SIZE_MAX, &tokens, test_error()));
+    assert_int_equal(tokens.n, sizeof expected / sizeof *expected);
+    assert_memory_equal(tokens.ids, expected, sizeof expected);
+    mn_tokens_free(&tokens);
+    mn_tokenizer_close(tokenizer);
+}
+
 static void tokenizer_from_json_alone_or_from_vocab_alone_is_the_same(void **state)
 {
     (void)state;
@@ -116,8 +185,10 @@ static void tokenizer_offsets_name_the_bytes_of_each_token(void **state)
 {
     (void)state;
     mn_tokenizer *tokenizer = open_tokenizer(test_model_dir());
-    const char *text = "  Hello, \xC3\x89lan unaffable\xE4\xB8\xAD" "x\x01y [SEP]!";
-    const char *expected[] = {"Hello", ",", "\xC3\x89l", "an", "una", "ffa", "ble", "\xE4\xB8\xAD", "x", "y", "[SEP]", "!"};
+    const char *text = "  Hello, \xC3\x89lan unaffable\xE4\xB8\xAD"
+                       "x\x01y [SEP]!";
+    const char *expected[] = {"Hello",        ",", "\xC3\x89l", "an",    "una", "ffa", "ble",
+                              "\xE4\xB8\xAD", "x", "y",         "[SEP]", "!"};
     mn_tokens tokens = {.with_offsets = true};
     assert_ok(mn_tokenizer_encode(tokenizer, text, strlen(text), SIZE_MAX, &tokens, test_error()));
     assert_int_equal(tokens.n, 12);
@@ -147,6 +218,8 @@ static void tokenizer_with_a_limit_gives_the_first_tokens(void **state)
     mn_tokenizer_close(tokenizer);
 }
 
+#define JSON_HEAD "{\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
+
 static void tokenizer_with_broken_files_is_refused_by_name(void **state)
 {
     (void)state;
@@ -163,13 +236,32 @@ static void tokenizer_with_broken_files_is_refused_by_name(void **state)
         {"[]", NULL, "[UNK]\n[CLS]\n[SEP]\n", "not an object"},
         {"{}", NULL, "[UNK]\n[CLS]\n[SEP]\n", "normalizer"},
         {"{\"normalizer\":{\"type\":\"NFC\"}}", NULL, "[UNK]\n", "NFC"},
-        {"{\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}", NULL, "[UNK]\n", "ByteLevel"},
-        {"{\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"model\":{\"type\":\"BPE\"}}",
+        {"{\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}", NULL, "[UNK]\n",
+         "ByteLevel"},
+        {"{\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"model\":{"
+         "\"type\":\"BPE\"}}",
          NULL, "[UNK]\n", "BPE"},
-        {"{\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"model\":{\"type\":"
+        {"{\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"model\":{"
+         "\"type\":"
          "\"WordPiece\",\"max_input_chars_per_word\":0}}",
          NULL, "[UNK]\n", "max_input_chars_per_word"},
-        {"{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"
+        {"{\"normalizer\":null,\"model\":{\"type\":\"Unigram\"}}", NULL, NULL, "\"Unigram\""},
+        {"{\"normalizer\":{\"type\":\"Replace\"},\"model\":{\"type\":\"WordLevel\"}}", NULL, "[UNK]\n",
+         "\"WordLevel\""},
+        {"{\"normalizer\":null,\"model\":{\"merges\":[\"a b\"],\"vocab\":{\"a\":0}}}", NULL, "[UNK]\n", "\"BPE\""},
+        {"{\"normalizer\":null,\"model\":{\"vocab\":[[\"a\",0.5]]}}", NULL, "[UNK]\n", "\"Unigram\""},
+        {JSON_HEAD "\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"[UNK]\":-1}}}", NULL, NULL, "[UNK]"},
+        {JSON_HEAD "\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"[UNK]\":4194304}}}", NULL, NULL, "4194304"},
+        {JSON_HEAD "\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", NULL, NULL, "no vocabulary"},
+        {JSON_HEAD "\"model\":{\"type\":\"WordPiece\"},\"added_tokens\":[{\"content\":\"x\",\"id\":4294967295}]}", NULL,
+         "[UNK]\n[CLS]\n[SEP]\n", "added token 0"},
+        {JSON_HEAD
+         "\"model\":{\"type\":\"WordPiece\"},\"added_tokens\":[{\"content\":\"x\",\"id\":1,\"normalized\":true}]}",
+         NULL, "[UNK]\n[CLS]\n[SEP]\n", "normalized"},
+        {NULL, "{\"tokenizer_class\": \"GPT2Tokenizer\"}", "[UNK]\n[CLS]\n[SEP]\n", "GPT2Tokenizer"},
+        {NULL, "{\"unk_token\": \"\"}", "\n\n", "vocabulary has no"},
+        {"{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"
+         "]]]]]]]]]]]]]]]"
          "]]]]]]]]]]]]]]]]]]}",
          NULL, "[UNK]\n", "nested"},
     };
@@ -245,6 +337,8 @@ int main(void)
         cmocka_unit_test(tokenizer_on_golden_file_gives_official_ids),
         cmocka_unit_test(tokenizer_on_many_scripts_and_random_text_gives_official_ids),
         cmocka_unit_test(tokenizer_with_a_cased_vocabulary_gives_official_ids),
+        cmocka_unit_test(tokenizer_with_other_settings_gives_official_ids),
+        cmocka_unit_test(tokenizer_from_a_cased_config_alone_keeps_capitals),
         cmocka_unit_test(tokenizer_from_json_alone_or_from_vocab_alone_is_the_same),
         cmocka_unit_test(tokenizer_offsets_name_the_bytes_of_each_token),
         cmocka_unit_test(tokenizer_with_a_limit_gives_the_first_tokens),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write cases.jsonl and cased/: texts with the ids that the `tokenizers` package gives them (special tokens left out).
+"""Write cases.jsonl, cased/ and settings.jsonl: texts with the ids that the `tokenizers` package gives them (special tokens left out).
 
     python3 make_cases.py MODEL_FOLDER
 
@@ -85,6 +85,34 @@ def main():
     write(cased, os.path.join(folder, "cases.jsonl"),
           ["The quick Brown fox!", "the Quick brown fOx", "café CAFÉ cafe\u0301 cafés", "世界の", "aAaA AaAa", "İİ i",
            "Quicking The-The.", "a  [MASK]a [CLS]The", "A" * 20 + " " + "a" * 21, "", "ÉÉ"])
+    write_settings()
+
+
+def write_settings():
+    """One line for each tokenizer.json that differs in a setting: {"tokenizer", "cases": [{"text", "ids"}]}."""
+    plain = ["[UNK]", "[CLS]", "[SEP]", "a", "b", "##a", "##b", "\x01", "##\x01", "é", "##é", "e", "##e", "中", "##中", "\x7f"]
+    prefixed = ["[UNK]", "[CLS]", "[SEP]", "ab", "a", "b", "xb", "x", "xx", "##b", "c", "xab"]
+    settings = [("##", plain, {"clean_text": False}, []), ("##", plain, {"handle_chinese_chars": False}, []),
+                ("##", plain, {"strip_accents": False}, []), ("##", plain, {"strip_accents": True, "lowercase": False}, []),
+                ("##", plain, {"clean_text": False, "strip_accents": False, "lowercase": False}, []),
+                ("", prefixed, {}, []), ("x", prefixed, {}, []), ("#", prefixed, {}, []),
+                ("##", plain, {}, ["ba", "Ab", "b"])]  # b is in the vocabulary: its id there counts
+    texts = ["a\x01b \x01 A", "a中b 中中", "é aé Éa E\u0301", "a\u00adb \x7f a\x0bb a\u2028b \ufffda\x00",
+             "ab abb xb xab aab abab xxb abxb c", "bxx abc", "xxxx ab", "##b", "abAbba Ba aba"]
+    with open(os.path.join(here, "settings.jsonl"), "w", encoding="utf-8") as out:
+        for prefix, vocab, normalizer, added in settings:
+            added = vocab[:3] + added
+            spec = {"version": "1.0", "truncation": None, "padding": None,
+                    "added_tokens": [{"id": i if i < 3 else 13 + i, "content": t, "single_word": False, "lstrip": False,
+                                      "rstrip": False, "normalized": False, "special": True} for i, t in enumerate(added)],
+                    "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+                                   "strip_accents": None, "lowercase": True, **normalizer},
+                    "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": None, "decoder": None,
+                    "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": prefix,
+                              "max_input_chars_per_word": 100, "vocab": {t: i for i, t in enumerate(vocab)}}}
+            tokenizer = Tokenizer.from_str(json.dumps(spec))
+            cases = [{"text": t, "ids": tokenizer.encode(t, add_special_tokens=False).ids} for t in texts]
+            out.write(json.dumps({"tokenizer": spec, "cases": cases}) + "\n")
 
 
 main()
