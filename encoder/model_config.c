@@ -2,30 +2,38 @@
 #include "encoder/model_config.h"
 
 #include "common/file.h"
+#include "common/json.h"
 #include "common/memory.h"
 
 #include <jansson.h>
 #include <string.h>
 
-enum { CONFIG_MAX_BYTES = 1 << 20 };
+enum { CONFIG_MAX_BYTES = 1 << 20, DEPTH_MAX = 32 };
 
-/* Load folder/name as an object (or, for modules.json, an array). A missing file gives *out = NULL and OK. */
-static mneme_status load_json(const char *folder, const char *name, json_t **out, mneme_error *error)
+static const char *const file_names[MN_CONFIG_FILES] = {"config.json", "sentence_bert_config.json", "1_Pooling/config.json",
+                                                        "modules.json", "config_sentence_transformers.json"};
+
+/* Read folder/name. A missing file leaves *out empty. */
+static mneme_status read_file(const char *folder, const char *name, mn_buffer *out, mneme_error *error)
 {
-    *out = NULL;
     char *path = mn_path_join(folder, name);
     if (!path) return mn_fail_memory(error, name);
-    mn_buffer text = {0};
-    mneme_status status = mn_file_exists(path) ? mn_file_read(path, CONFIG_MAX_BYTES, &text, error) : MNEME_OK;
-    if (status == MNEME_OK && text.data) {
-        json_error_t problem;
-        *out = json_loadb(text.data, text.size, 0, &problem);
-        if (!*out)
-            status = mn_fail(error, MNEME_ERR_MODEL, "%s:%d:%d: %s", path, problem.line, problem.column, problem.text);
-    }
-    mn_buffer_free(&text);
+    mneme_status status = mn_file_exists(path) ? mn_file_read(path, CONFIG_MAX_BYTES, out, error) : MNEME_OK;
     mn_free(path);
     return status;
+}
+
+/* The text as an object (or, for modules.json, an array). No text gives *out = NULL and OK. */
+static mneme_status parse_json(const char *name, const mn_buffer *text, json_t **out, mneme_error *error)
+{
+    *out = NULL;
+    if (!text->data) return MNEME_OK;
+    if (mn_json_deeper_than(text->data, text->size, DEPTH_MAX))
+        return mn_fail(error, MNEME_ERR_MODEL, "%s is nested deeper than %d", name, DEPTH_MAX);
+    json_error_t problem;
+    *out = json_loadb(text->data, text->size, 0, &problem);
+    if (*out) return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_MODEL, "%s:%d:%d: %s", name, problem.line, problem.column, problem.text);
 }
 
 static mneme_status read_integer(const json_t *object, const char *key, uint32_t largest, uint32_t *out,
@@ -84,7 +92,10 @@ static mneme_status read_config(const json_t *config, mn_model_config *out, mnem
         return mn_fail(error, MNEME_ERR_MODEL, "config.json: hidden_size %u is not a multiple of num_attention_heads %u",
                        out->hidden, out->n_heads);
     const json_t *epsilon = json_object_get(config, "layer_norm_eps");
-    out->layer_norm_epsilon = json_is_number(epsilon) ? (float)json_number_value(epsilon) : 1e-12f;
+    double value = json_is_number(epsilon) ? json_number_value(epsilon) : 1e-12;
+    if (!(value >= 0.0 && value <= 1.0))
+        return mn_fail(error, MNEME_ERR_MODEL, "config.json: layer_norm_eps must be a number from 0 to 1");
+    out->layer_norm_epsilon = (float)value;
     out->max_tokens = out->n_positions;
     return MNEME_OK;
 }
@@ -145,28 +156,37 @@ static mneme_status read_prompts(const json_t *config, mn_model_config *out, mne
     return MNEME_OK;
 }
 
-mneme_status mn_model_config_read(const char *folder, mn_model_config *out, mneme_error *error)
+mneme_status mn_model_config_parse(const mn_buffer texts[MN_CONFIG_FILES], mn_model_config *out, mneme_error *error)
 {
     *out = (mn_model_config){0};
-    if (!mn_is_directory(folder))
-        return mn_fail(error, MNEME_ERR_MODEL, "model folder %s does not exist; scripts/setup fetches the default model, "
-                       "encoder.model names another", folder);
-    static const char *const names[] = {"config.json", "sentence_bert_config.json", "1_Pooling/config.json",
-                                        "modules.json", "config_sentence_transformers.json"};
-    json_t *files[5] = {0};
+    json_t *files[MN_CONFIG_FILES] = {0};
     mneme_status status = MNEME_OK;
-    for (size_t i = 0; i < 5 && status == MNEME_OK; i++) status = load_json(folder, names[i], &files[i], error);
+    for (size_t i = 0; i < MN_CONFIG_FILES && status == MNEME_OK; i++)
+        status = parse_json(file_names[i], &texts[i], &files[i], error);
     if (status == MNEME_OK && !files[0]) status = mn_fail(error, MNEME_ERR_MODEL, "config.json is missing");
     if (status == MNEME_OK) status = read_config(files[0], out, error);
     if (status == MNEME_OK) read_window(files[1], out);
     if (status == MNEME_OK) status = read_pooling(files[2], out, error);
     if (status == MNEME_OK) status = check_modules(files[3], error);
     if (status == MNEME_OK) status = read_prompts(files[4], out, error);
-    if (status != MNEME_OK) {
-        mn_error_prefix(error, "model %s: ", folder);
-        mn_model_config_free(out);
-    }
-    for (size_t i = 0; i < 5; i++) json_decref(files[i]);
+    if (status != MNEME_OK) mn_model_config_free(out);
+    for (size_t i = 0; i < MN_CONFIG_FILES; i++) json_decref(files[i]);
+    return status;
+}
+
+mneme_status mn_model_config_read(const char *folder, mn_model_config *out, mneme_error *error)
+{
+    *out = (mn_model_config){0};
+    if (!mn_is_directory(folder))
+        return mn_fail(error, MNEME_ERR_MODEL, "model folder %s does not exist; scripts/setup fetches the default model, "
+                       "encoder.model names another", folder);
+    mn_buffer texts[MN_CONFIG_FILES] = {0};
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0; i < MN_CONFIG_FILES && status == MNEME_OK; i++)
+        status = read_file(folder, file_names[i], &texts[i], error);
+    if (status == MNEME_OK) status = mn_model_config_parse(texts, out, error);
+    if (status != MNEME_OK) mn_error_prefix(error, "model %s: ", folder);
+    for (size_t i = 0; i < MN_CONFIG_FILES; i++) mn_buffer_free(&texts[i]);
     return status;
 }
 

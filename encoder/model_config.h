@@ -1,10 +1,10 @@
 /* model_config.h -- what a Hugging Face model folder says about a Transformer encoder, apart from its weights and its
- * tokenizer: config.json, sentence_bert_config.json, modules.json, 1_Pooling/config.json,
+ * tokenizer: config.json, sentence_bert_config.json, 1_Pooling/config.json, modules.json,
  * config_sentence_transformers.json. */
 #ifndef MN_ENCODER_MODEL_CONFIG_H
 #define MN_ENCODER_MODEL_CONFIG_H
 
-#include "common/error.h"
+#include "common/buffer.h"
 #include "encoder/kernels.h"
 
 typedef enum mn_pooling { MN_POOLING_MEAN, MN_POOLING_CLS, MN_POOLING_MAX } mn_pooling;
@@ -21,6 +21,9 @@ typedef struct mn_model_config {
 /* ERR_MODEL: the folder or config.json is missing, a value is missing or out of range (names file and key), or the
  * architecture, activation, pooling or a module is one that this version does not have (named). */
 mneme_status mn_model_config_read(const char *folder, mn_model_config *out, mneme_error *error);
+/* The same from the files' texts, in the order of the list above; an empty buffer: there is no such file. */
+enum { MN_CONFIG_FILES = 5 };
+mneme_status mn_model_config_parse(const mn_buffer texts[MN_CONFIG_FILES], mn_model_config *out, mneme_error *error);
 void mn_model_config_free(mn_model_config *config);
 
 #endif

@@ -3,10 +3,12 @@
  *   0        8                8 + n                           size
  *   | n, LE  | JSON, n bytes  | data, offsets count from here |
  *
- * Nothing in the file is trusted: every offset, shape and product is checked before a tensor is offered. */
+ * Nothing in the file is trusted: every offset, shape and product is checked before a tensor is offered, and no two tensors
+ * may overlap. */
 #include "encoder/safetensors.h"
 
 #include "common/file.h"
+#include "common/json.h"
 #include "common/memory.h"
 
 #include <jansson.h>
@@ -18,6 +20,7 @@ enum { HEADER_MAX = 100 << 20, DEPTH_MAX = 16 };
 
 struct mn_safetensors {
     mn_mapping map;
+    bool borrowed; /* map is the caller's */
     json_t *header; /* owns the names */
     mn_tensor *tensors;
     size_t n;
@@ -29,27 +32,6 @@ static uint64_t read_le64(const unsigned char *bytes)
     uint64_t value = 0;
     for (unsigned i = 0; i < 8; i++) value |= (uint64_t)bytes[i] << (8 * i);
     return value;
-}
-
-/* jansson's parser recurses; refuse nesting that no safetensors header has before it is given the text. */
-static bool too_deep(const unsigned char *json, size_t size)
-{
-    size_t depth = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = json[i];
-        if (in_string) {
-            if (c == '\\') i++;
-            else if (c == '"') in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            if (++depth > DEPTH_MAX) return true;
-        } else if ((c == '}' || c == ']') && depth > 0) {
-            depth--;
-        }
-    }
-    return false;
 }
 
 static size_t element_bytes(const char *type, mn_tensor_type *out)
@@ -118,6 +100,26 @@ static mneme_status read_tensor(const mn_safetensors *file, const json_t *entry,
     return MNEME_OK;
 }
 
+static int by_place(const void *left, const void *right)
+{
+    const mn_tensor *a = left, *b = right;
+    if (a->data != b->data) return (uintptr_t)a->data < (uintptr_t)b->data ? -1 : 1;
+    return a->size_bytes < b->size_bytes ? -1 : a->size_bytes > b->size_bytes;
+}
+
+/* No byte belongs to two tensors; the tensors' order is changed. */
+static mneme_status check_overlaps(mn_safetensors *file, mneme_error *error)
+{
+    qsort(file->tensors, file->n, sizeof *file->tensors, by_place);
+    for (size_t i = 1; i < file->n; i++) {
+        const mn_tensor *before = &file->tensors[i - 1], *tensor = &file->tensors[i];
+        if ((const char *)before->data + before->size_bytes > (const char *)tensor->data)
+            return mn_fail(error, MNEME_ERR_MODEL, "%s: tensors %s and %s overlap; the file is damaged, fetch it again",
+                           file->path, before->name, tensor->name);
+    }
+    return MNEME_OK;
+}
+
 static int by_name(const void *left, const void *right)
 {
     return strcmp(((const mn_tensor *)left)->name, ((const mn_tensor *)right)->name);
@@ -132,11 +134,11 @@ static mneme_status read_header(mn_safetensors *file, mneme_error *error)
         return mn_fail(error, MNEME_ERR_MODEL,
                        "%s: header of %llu bytes in a file of %zu; the file is cut short or no safetensors file",
                        file->path, (unsigned long long)header_size, file->map.size);
-    const unsigned char *json = file->map.data + 8;
+    const char *json = (const char *)file->map.data + 8;
     json_error_t problem;
-    if (too_deep(json, (size_t)header_size))
+    if (mn_json_deeper_than(json, (size_t)header_size, DEPTH_MAX))
         return mn_fail(error, MNEME_ERR_MODEL, "%s: header is nested deeper than %d", file->path, DEPTH_MAX);
-    file->header = json_loadb((const char *)json, (size_t)header_size, JSON_REJECT_DUPLICATES, &problem);
+    file->header = json_loadb(json, (size_t)header_size, JSON_REJECT_DUPLICATES, &problem);
     if (!json_is_object(file->header))
         return mn_fail(error, MNEME_ERR_MODEL, "%s: header: %s at byte %d", file->path,
                        file->header ? "not an object" : problem.text, file->header ? 8 : 8 + problem.position);
@@ -153,24 +155,41 @@ static mneme_status read_header(mn_safetensors *file, mneme_error *error)
         if (status != MNEME_OK) return status;
         file->n++;
     }
+    mneme_status status = check_overlaps(file, error);
     qsort(file->tensors, file->n, sizeof *file->tensors, by_name);
-    return MNEME_OK;
+    return status;
+}
+
+static mneme_status open_bytes(const char *name, mn_mapping map, bool borrowed, mn_safetensors **out, mneme_error *error)
+{
+    *out = NULL;
+    mn_safetensors *file = mn_alloc_zeroed(1, sizeof *file);
+    if (!file) {
+        if (!borrowed) mn_file_unmap(&map);
+        return mn_fail_memory(error, name);
+    }
+    file->map = map;
+    file->borrowed = borrowed;
+    file->path = mn_strdup(name);
+    mneme_status status = file->path ? read_header(file, error) : mn_fail_memory(error, name);
+    if (status != MNEME_OK) mn_safetensors_close(file);
+    else *out = file;
+    return status;
 }
 
 mneme_status mn_safetensors_open(const char *path, mn_safetensors **out, mneme_error *error)
 {
     *out = NULL;
-    mn_safetensors *file = mn_alloc_zeroed(1, sizeof *file);
-    if (!file) return mn_fail_memory(error, path);
-    mneme_status status = MNEME_OK;
-    file->path = mn_strdup(path);
-    if (!file->path) status = mn_fail_memory(error, path);
-    if (status == MNEME_OK) status = mn_file_map(path, &file->map, error);
-    if (status == MNEME_ERR_NOT_FOUND) status = mn_fail(error, MNEME_ERR_MODEL, "%s is missing", path);
-    if (status == MNEME_OK) status = read_header(file, error);
-    if (status != MNEME_OK) mn_safetensors_close(file);
-    else *out = file;
-    return status;
+    mn_mapping map;
+    mneme_status status = mn_file_map(path, &map, error);
+    if (status == MNEME_ERR_NOT_FOUND) return mn_fail(error, MNEME_ERR_MODEL, "%s is missing", path);
+    return status == MNEME_OK ? open_bytes(path, map, false, out, error) : status;
+}
+
+mneme_status mn_safetensors_parse(const char *name, const void *data, size_t size, mn_safetensors **out,
+                                  mneme_error *error)
+{
+    return open_bytes(name, (mn_mapping){.data = data, .size = size}, true, out, error);
 }
 
 void mn_safetensors_close(mn_safetensors *file)
@@ -178,7 +197,7 @@ void mn_safetensors_close(mn_safetensors *file)
     if (!file) return;
     mn_free(file->tensors);
     json_decref(file->header);
-    mn_file_unmap(&file->map);
+    if (!file->borrowed) mn_file_unmap(&file->map);
     mn_free(file->path);
     mn_free(file);
 }
@@ -239,5 +258,5 @@ void mn_tensor_to_f32(const mn_tensor *tensor, uint64_t first, size_t n_elements
 
 void mn_safetensors_release_pages(const mn_safetensors *file)
 {
-    if (file->map.data) madvise((void *)(uintptr_t)file->map.data, file->map.size, MADV_DONTNEED);
+    if (file->map.data && !file->borrowed) madvise((void *)(uintptr_t)file->map.data, file->map.size, MADV_DONTNEED);
 }

@@ -6,6 +6,7 @@
 
 #include "common/buffer.h"
 #include "common/file.h"
+#include "common/json.h"
 #include "common/memory.h"
 
 #include <jansson.h>
@@ -15,84 +16,53 @@ enum { JSON_MAX = 64 << 20, DEPTH_MAX = 32 };
 
 typedef struct settings_reader {
     const char *folder;
-    char *json_path, *config_path, *vocab_path;
-    json_t *json, *config; /* NULL: no such file */
+    const char *json_path, *config_path; /* for messages */
+    json_t *json, *config;               /* NULL: no such file */
     mn_tokenizer_settings *out;
 } settings_reader;
 
 /* ---- loading JSON ---- */
 
-/* One past the bracket that closes the one at `at`; NULL when there is none. Strings are skipped. */
-static const char *matching_end(const char *at, const char *end)
-{
-    size_t depth = 0;
-    for (bool in_string = false; at < end; at++) {
-        if (in_string) {
-            if (*at == '\\') at++;
-            else if (*at == '"') in_string = false;
-        } else if (*at == '"') {
-            in_string = true;
-        } else if (*at == '{' || *at == '[') {
-            depth++;
-        } else if (*at == '}' || *at == ']') {
-            if (--depth == 0) return at + 1;
-        }
-    }
-    return NULL;
-}
-
-/* Empty the object behind the key "vocab". */
-static void cut_vocabulary(mn_buffer *text)
+/* The text without what the object behind the key "vocab" holds. */
+static mneme_status without_vocabulary(const mn_tokenizer_file *file, mn_buffer *out, mneme_error *error)
 {
     static const char key[] = "\"vocab\"";
-    char *found = memmem(text->data, text->size, key, sizeof key - 1), *end = text->data + text->size;
-    if (!found) return;
-    char *at = found + sizeof key - 1;
-    while (at < end && strchr(" \t\r\n:", *at)) at++;
-    if (at >= end || *at != '{') return;
-    const char *behind = matching_end(at, end);
-    if (!behind) return;
-    memmove(at + 2, behind, (size_t)(end - behind));
-    at[1] = '}';
-    text->size -= (size_t)(behind - at) - 2;
-}
-
-static bool too_deep(const char *json, size_t size)
-{
-    size_t depth = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < size; i++) {
-        char c = json[i];
-        if (in_string) {
-            if (c == '\\') i++;
-            else if (c == '"') in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            if (++depth > DEPTH_MAX) return true;
-        } else if (c == '}' || c == ']') {
-            depth -= depth > 0;
-        }
+    const char *end = file->data + file->size, *behind = NULL;
+    const char *at = file->size ? memmem(file->data, file->size, key, sizeof key - 1) : NULL;
+    if (at) {
+        at += sizeof key - 1;
+        while (at < end && strchr(" \t\r\n:", *at)) at++;
+        if (at < end && *at == '{') behind = mn_json_matching_end(at, (size_t)(end - at));
     }
-    return false;
+    if (behind) {
+        mn_buffer_append(out, file->data, (size_t)(at - file->data));
+        mn_buffer_text(out, "{}");
+        mn_buffer_append(out, behind, (size_t)(end - behind));
+    } else {
+        mn_buffer_append(out, file->data, file->size);
+    }
+    return out->failed ? mn_fail_memory(error, file->name) : MNEME_OK;
 }
 
-static mneme_status load(const char *path, bool without_vocabulary, json_t **out, mneme_error *error)
+static mneme_status parse_object(const char *name, const char *text, size_t size, json_t **out, mneme_error *error)
+{
+    if (size > JSON_MAX) return mn_fail(error, MNEME_ERR_MODEL, "%s has %zu bytes, at most %d are read", name, size, JSON_MAX);
+    if (mn_json_deeper_than(text, size, DEPTH_MAX))
+        return mn_fail(error, MNEME_ERR_MODEL, "%s is nested deeper than %d", name, DEPTH_MAX);
+    json_error_t problem;
+    *out = json_loadb(text, size, 0, &problem);
+    if (json_is_object(*out)) return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_MODEL, "%s:%d: %s", name, *out ? 1 : problem.line, *out ? "not an object" : problem.text);
+}
+
+static mneme_status load(const mn_tokenizer_file *file, bool cut_vocabulary, json_t **out, mneme_error *error)
 {
     *out = NULL;
-    if (!mn_file_exists(path)) return MNEME_OK;
+    if (!file->data) return MNEME_OK;
+    if (!cut_vocabulary) return parse_object(file->name, file->data, file->size, out, error);
     mn_buffer text = {0};
-    mneme_status status = mn_file_read(path, JSON_MAX, &text, error);
-    if (status == MNEME_OK && without_vocabulary) cut_vocabulary(&text);
-    if (status == MNEME_OK && too_deep(text.data, text.size))
-        status = mn_fail(error, MNEME_ERR_MODEL, "%s is nested deeper than %d", path, DEPTH_MAX);
-    if (status == MNEME_OK) {
-        json_error_t problem;
-        *out = json_loadb(text.data, text.size, 0, &problem);
-        if (!json_is_object(*out))
-            status = mn_fail(error, MNEME_ERR_MODEL, "%s:%d: %s", path, *out ? 1 : problem.line,
-                             *out ? "not an object" : problem.text);
-    }
+    mneme_status status = without_vocabulary(file, &text, error);
+    if (status == MNEME_OK) status = parse_object(file->name, text.data ? text.data : "", text.size, out, error);
     mn_buffer_free(&text);
     return status;
 }
@@ -196,7 +166,8 @@ static mneme_status read_added_tokens(settings_reader *r, mneme_error *error)
     json_array_foreach(added, i, token)
     {
         const char *content = json_string_value(json_object_get(token, "content"));
-        json_int_t id = json_integer_value(json_object_get(token, "id"));
+        const json_t *number = json_object_get(token, "id");
+        json_int_t id = json_is_integer(number) ? json_integer_value(number) : -1;
         if (!content || id < 0 || id >= MN_VOCABULARY_MAX)
             return mn_fail(error, MNEME_ERR_MODEL, "%s: added token %zu has no content, or an id that is not 0 to %d",
                            r->json_path, i, MN_VOCABULARY_MAX - 1);
@@ -261,43 +232,63 @@ static mneme_status add_named_tokens(settings_reader *r, mneme_error *error)
 
 /* ---- all ---- */
 
-static mneme_status read_files(settings_reader *r, mneme_error *error)
+static mneme_status read_texts(settings_reader *r, const mn_tokenizer_file files[MN_TOKENIZER_FILES], mneme_error *error)
 {
-    bool has_vocab = mn_file_exists(r->vocab_path);
-    mneme_status status = load(r->json_path, has_vocab, &r->json, error);
-    if (status == MNEME_OK) status = load(r->config_path, false, &r->config, error);
+    const mn_tokenizer_file *vocab = &files[MN_VOCAB_TXT];
+    mneme_status status = load(&files[MN_TOKENIZER_JSON], vocab->data != NULL, &r->json, error);
+    if (status == MNEME_OK) status = load(&files[MN_TOKENIZER_CONFIG], false, &r->config, error);
     if (status != MNEME_OK) return status;
-    if (!r->json && !has_vocab)
+    if (!r->json && !vocab->data)
         return mn_fail(error, MNEME_ERR_MODEL, "%s has neither tokenizer.json nor vocab.txt", r->folder);
     if (r->json) status = check_kind(r, error);
     if (status == MNEME_OK) status = r->json ? read_normalizer(r, error) : read_config_alone(r, error);
     if (status == MNEME_OK && r->json) status = read_model(r, error);
     if (status == MNEME_OK)
-        status = has_vocab ? mn_vocabulary_read(r->vocab_path, r->out->prefix, &r->out->vocabulary, error)
-                           : read_json_vocabulary(r, error);
+        status = vocab->data ? mn_vocabulary_parse(vocab->name, vocab->data, vocab->size, r->out->prefix,
+                                                   &r->out->vocabulary, error)
+                             : read_json_vocabulary(r, error);
     if (status == MNEME_OK) status = r->json ? read_added_tokens(r, error) : add_named_tokens(r, error);
     if (status == MNEME_OK) status = keep_text(token_text(r->config, "cls_token", "[CLS]"), &r->out->cls_token, error);
     if (status == MNEME_OK) status = keep_text(token_text(r->config, "sep_token", "[SEP]"), &r->out->sep_token, error);
     return status;
 }
 
-mneme_status mn_tokenizer_settings_read(const char *folder, mn_tokenizer_settings *out, mneme_error *error)
+mneme_status mn_tokenizer_settings_parse(const char *folder, const mn_tokenizer_file files[MN_TOKENIZER_FILES],
+                                         mn_tokenizer_settings *out, mneme_error *error)
 {
     *out = (mn_tokenizer_settings){0};
     settings_reader r = {.folder = folder, .out = out};
-    r.json_path = mn_path_join(folder, "tokenizer.json");
-    r.config_path = mn_path_join(folder, "tokenizer_config.json");
-    r.vocab_path = mn_path_join(folder, "vocab.txt");
+    r.json_path = files[MN_TOKENIZER_JSON].name;
+    r.config_path = files[MN_TOKENIZER_CONFIG].name;
     out->added = mn_alloc_zeroed(MN_ADDED_TOKENS_MAX, sizeof *out->added);
-    mneme_status status = r.json_path && r.config_path && r.vocab_path && out->added
-                              ? read_files(&r, error)
-                              : mn_fail_memory(error, "tokenizer");
+    mneme_status status = out->added ? read_texts(&r, files, error) : mn_fail_memory(error, "tokenizer");
     json_decref(r.json);
     json_decref(r.config);
-    mn_free(r.json_path);
-    mn_free(r.config_path);
-    mn_free(r.vocab_path);
     if (status != MNEME_OK) mn_tokenizer_settings_free(out);
+    return status;
+}
+
+mneme_status mn_tokenizer_settings_read(const char *folder, mn_tokenizer_settings *out, mneme_error *error)
+{
+    static const char *const names[MN_TOKENIZER_FILES] = {"tokenizer.json", "tokenizer_config.json", "vocab.txt"};
+    *out = (mn_tokenizer_settings){0};
+    char *paths[MN_TOKENIZER_FILES] = {0};
+    mn_mapping maps[MN_TOKENIZER_FILES] = {0};
+    mn_tokenizer_file files[MN_TOKENIZER_FILES] = {0};
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0; i < MN_TOKENIZER_FILES && status == MNEME_OK; i++) {
+        paths[i] = mn_path_join(folder, names[i]);
+        if (!paths[i]) status = mn_fail_memory(error, "tokenizer");
+        bool exists = paths[i] && mn_file_exists(paths[i]);
+        if (exists) status = mn_file_map(paths[i], &maps[i], error);
+        const char *data = maps[i].data ? (const char *)maps[i].data : ""; /* of an empty file there is no map */
+        files[i] = (mn_tokenizer_file){.name = paths[i], .data = exists ? data : NULL, .size = maps[i].size};
+    }
+    if (status == MNEME_OK) status = mn_tokenizer_settings_parse(folder, files, out, error);
+    for (size_t i = 0; i < MN_TOKENIZER_FILES; i++) {
+        mn_file_unmap(&maps[i]);
+        mn_free(paths[i]);
+    }
     return status;
 }
 

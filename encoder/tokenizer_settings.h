@@ -25,6 +25,17 @@ typedef struct mn_tokenizer_settings {
 
 /* ERR_MODEL: names the file and what is missing, wrong or of a kind that is not supported. */
 mneme_status mn_tokenizer_settings_read(const char *folder, mn_tokenizer_settings *out, mneme_error *error);
+
+/* The same from the texts of the files. */
+enum { MN_TOKENIZER_JSON, MN_TOKENIZER_CONFIG, MN_VOCAB_TXT, MN_TOKENIZER_FILES };
+typedef struct mn_tokenizer_file {
+    const char *name; /* for messages */
+    const char *data; /* NULL: there is no such file */
+    size_t size;
+} mn_tokenizer_file;
+mneme_status mn_tokenizer_settings_parse(const char *folder, const mn_tokenizer_file files[MN_TOKENIZER_FILES],
+                                         mn_tokenizer_settings *out, mneme_error *error);
+
 void mn_tokenizer_settings_free(mn_tokenizer_settings *settings);
 
 #endif

@@ -1,7 +1,6 @@
 /* vocabulary.c -- reading lists of WordPiece tokens. Looking them up is tokenizer_image.c's and pieces.h's. */
 #include "encoder/vocabulary.h"
 
-#include "common/file.h"
 #include "common/memory.h"
 
 #include <string.h>
@@ -87,19 +86,6 @@ mneme_status mn_vocabulary_parse(const char *name, const char *text, size_t size
         mn_vocabulary_free(vocabulary);
     else
         *out = vocabulary;
-    return status;
-}
-
-mneme_status mn_vocabulary_read(const char *path, const char *prefix, mn_vocabulary **out, mneme_error *error)
-{
-    *out = NULL;
-    mn_mapping map;
-    mneme_status status = mn_file_map(path, &map, error);
-    if (status == MNEME_ERR_NOT_FOUND) return mn_fail(error, MNEME_ERR_MODEL, "%s is missing", path);
-    if (status != MNEME_OK) return status;
-    const char *text = map.data ? (const char *)map.data : "";
-    status = mn_vocabulary_parse(path, text, map.size, prefix, out, error);
-    mn_file_unmap(&map);
     return status;
 }
 

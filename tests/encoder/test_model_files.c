@@ -91,6 +91,15 @@ static void safetensors_with_a_bad_header_is_refused(void **state)
     expect_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 16, "dimensions");
     expect_refused("{\"a\":{\"dtype\":\"Q4\",\"shape\":[4],\"data_offsets\":[0,16]}}", 16, "Q4");
     expect_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[4]}}", 16, "data_offsets");
+    expect_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
+                   "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
+                   16, "a and b overlap");
+    expect_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]},"
+                   "\"b\":{\"dtype\":\"U8\",\"shape\":[12],\"data_offsets\":[0,12]}}",
+                   16, "b and a overlap");
+    expect_refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+                   "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
+                   16, "duplicate");
     expect_refused("{\"a\":7}", 16, "type");
     expect_refused("[1,2]", 16, "object");
     expect_refused("{\"a\":", 16, "header");
@@ -189,6 +198,9 @@ static void model_folder_with_one_thing_wrong_is_refused_by_name(void **state)
                  {"config.json", CONFIG("bert", "gelu", "-1", "12"), "hidden_size"},
                  {"config.json", CONFIG("bert", "gelu", "99999999999", "12"), "hidden_size"},
                  {"config.json", CONFIG("bert", "gelu", "768", "12"), "word_embeddings"},
+                 {"config.json", CONFIG("bert", "gelu", "384", "12,\"layer_norm_eps\":-1"), "layer_norm_eps"},
+                 {"config.json", CONFIG("bert", "gelu", "384", "12,\"layer_norm_eps\":1e300"), "layer_norm_eps"},
+                 {"config.json", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]", "nested"},
                  {"modules.json", "[{\"type\":\"sentence_transformers.models.Dense\"}]", "Dense"},
                  {"model.safetensors", NULL, "model.safetensors"},
                  {"model.safetensors", "not a model", "model.safetensors"}};
