@@ -10,8 +10,12 @@
 
 enum { CONFIG_MAX_BYTES = 1 << 20, DEPTH_MAX = 32 };
 
-static const char *const file_names[MN_CONFIG_FILES] = {"config.json", "sentence_bert_config.json", "1_Pooling/config.json",
-                                                        "modules.json", "config_sentence_transformers.json"};
+static const char *const file_names[MN_CONFIG_FILES] = {[MN_CONFIG_MODEL] = "config.json",
+                                                        [MN_CONFIG_SENTENCE] = "sentence_bert_config.json",
+                                                        [MN_CONFIG_POOLING] = "1_Pooling/config.json",
+                                                        [MN_CONFIG_MODULES] = "modules.json",
+                                                        [MN_CONFIG_PROMPTS] = "config_sentence_transformers.json",
+                                                        [MN_CONFIG_TOKENIZER] = "tokenizer_config.json"};
 
 /* Read folder/name. A missing file leaves *out empty. */
 static mneme_status read_file(const char *folder, const char *name, mn_buffer *out, mneme_error *error)
@@ -24,14 +28,14 @@ static mneme_status read_file(const char *folder, const char *name, mn_buffer *o
 }
 
 /* The text as an object (or, for modules.json, an array). No text gives *out = NULL and OK. */
-static mneme_status parse_json(const char *name, const mn_buffer *text, json_t **out, mneme_error *error)
+static mneme_status parse_json(const char *name, const mn_buffer *text, size_t flags, json_t **out, mneme_error *error)
 {
     *out = NULL;
     if (!text->data) return MNEME_OK;
     if (mn_json_deeper_than(text->data, text->size, DEPTH_MAX))
         return mn_fail(error, MNEME_ERR_MODEL, "%s is nested deeper than %d", name, DEPTH_MAX);
     json_error_t problem;
-    *out = json_loadb(text->data, text->size, 0, &problem);
+    *out = json_loadb(text->data, text->size, flags, &problem);
     if (*out) return MNEME_OK;
     return mn_fail(error, MNEME_ERR_MODEL, "%s:%d:%d: %s", name, problem.line, problem.column, problem.text);
 }
@@ -100,32 +104,42 @@ static mneme_status read_config(const json_t *config, mn_model_config *out, mnem
     return MNEME_OK;
 }
 
-static void read_window(const json_t *sentence_config, mn_model_config *out)
+/* max_seq_length; where it is not given, as newer sentence-transformers save it, the tokenizer's model_max_length. */
+static void read_window(const json_t *sentence_config, const json_t *tokenizer_config, mn_model_config *out)
 {
-    json_int_t window = json_integer_value(json_object_get(sentence_config, "max_seq_length"));
-    if (window >= 3 && window < (json_int_t)out->max_tokens) out->max_tokens = (uint32_t)window;
+    const json_t *value = json_object_get(sentence_config, "max_seq_length");
+    if (!json_is_number(value)) value = json_object_get(tokenizer_config, "model_max_length");
+    double window = json_number_value(value);
+    if (window >= 3 && window < (double)out->max_tokens) out->max_tokens = (uint32_t)window;
 }
 
 static mneme_status read_pooling(const json_t *pooling, mn_model_config *out, mneme_error *error)
 {
     static const struct {
-        const char *key;
+        const char *key, *name; /* "key": true, or "pooling_mode": "name" in newer files */
         mn_pooling pooling;
         bool supported;
-    } modes[] = {{"pooling_mode_mean_tokens", MN_POOLING_MEAN, true},
-                 {"pooling_mode_cls_token", MN_POOLING_CLS, true},
-                 {"pooling_mode_max_tokens", MN_POOLING_MAX, true},
-                 {"pooling_mode_mean_sqrt_len_tokens", MN_POOLING_MEAN, true}, /* the same after normalisation */
-                 {"pooling_mode_weightedmean_tokens", MN_POOLING_MEAN, false},
-                 {"pooling_mode_lasttoken", MN_POOLING_MEAN, false}};
+    } modes[] = {{"pooling_mode_mean_tokens", "mean", MN_POOLING_MEAN, true},
+                 {"pooling_mode_cls_token", "cls", MN_POOLING_CLS, true},
+                 {"pooling_mode_max_tokens", "max", MN_POOLING_MAX, true},
+                 /* the same after normalisation */
+                 {"pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens", MN_POOLING_MEAN, true},
+                 {"pooling_mode_weightedmean_tokens", "weightedmean", MN_POOLING_MEAN, false},
+                 {"pooling_mode_lasttoken", "lasttoken", MN_POOLING_MEAN, false}};
+    const json_t *named = json_object_get(pooling, "pooling_mode");
+    const char *name = json_string_value(named);
     size_t chosen = 0;
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
-        if (!json_is_true(json_object_get(pooling, modes[i].key))) continue;
+        if (named ? !name || strcmp(name, modes[i].name) != 0 : !json_is_true(json_object_get(pooling, modes[i].key)))
+            continue;
         if (!modes[i].supported || ++chosen > 1)
             return mn_fail(error, MNEME_ERR_MODEL, "1_Pooling/config.json: %s is not supported%s", modes[i].key,
                            modes[i].supported ? " together with another mode" : "");
         out->pooling = modes[i].pooling;
     }
+    if (named && chosen == 0)
+        return mn_fail(error, MNEME_ERR_MODEL, "1_Pooling/config.json: pooling_mode %s is not supported",
+                       name ? name : "that is no single name");
     return MNEME_OK;
 }
 
@@ -145,11 +159,13 @@ static mneme_status check_modules(const json_t *modules, mneme_error *error)
     return MNEME_OK;
 }
 
-static mneme_status read_prompts(const json_t *config, mn_model_config *out, mneme_error *error)
+static mneme_status read_prompts(const json_t *config, const json_t *pooling, mn_model_config *out, mneme_error *error)
 {
     const json_t *prompts = json_object_get(config, "prompts");
     const char *query = text_or(prompts, "query", NULL);
     const char *passage = text_or(prompts, "passage", text_or(prompts, "document", NULL));
+    if (((query && *query) || (passage && *passage)) && json_is_false(json_object_get(pooling, "include_prompt")))
+        return mn_fail(error, MNEME_ERR_MODEL, "1_Pooling/config.json: include_prompt false is not supported");
     out->query_prompt = mn_strdup(query);
     out->passage_prompt = mn_strdup(passage);
     if ((query && !out->query_prompt) || (passage && !out->passage_prompt)) return mn_fail_memory(error, "prompts");
@@ -161,14 +177,18 @@ mneme_status mn_model_config_parse(const mn_buffer texts[MN_CONFIG_FILES], mn_mo
     *out = (mn_model_config){0};
     json_t *files[MN_CONFIG_FILES] = {0};
     mneme_status status = MNEME_OK;
-    for (size_t i = 0; i < MN_CONFIG_FILES && status == MNEME_OK; i++)
-        status = parse_json(file_names[i], &texts[i], &files[i], error);
-    if (status == MNEME_OK && !files[0]) status = mn_fail(error, MNEME_ERR_MODEL, "config.json is missing");
-    if (status == MNEME_OK) status = read_config(files[0], out, error);
-    if (status == MNEME_OK) read_window(files[1], out);
-    if (status == MNEME_OK) status = read_pooling(files[2], out, error);
-    if (status == MNEME_OK) status = check_modules(files[3], error);
-    if (status == MNEME_OK) status = read_prompts(files[4], out, error);
+    for (size_t i = 0; i < MN_CONFIG_FILES && status == MNEME_OK; i++) {
+        /* model_max_length is 10^30 where nobody has set it */
+        size_t flags = i == MN_CONFIG_TOKENIZER ? JSON_DECODE_INT_AS_REAL : 0;
+        status = parse_json(file_names[i], &texts[i], flags, &files[i], error);
+    }
+    if (status == MNEME_OK && !files[MN_CONFIG_MODEL])
+        status = mn_fail(error, MNEME_ERR_MODEL, "config.json is missing");
+    if (status == MNEME_OK) status = read_config(files[MN_CONFIG_MODEL], out, error);
+    if (status == MNEME_OK) read_window(files[MN_CONFIG_SENTENCE], files[MN_CONFIG_TOKENIZER], out);
+    if (status == MNEME_OK) status = read_pooling(files[MN_CONFIG_POOLING], out, error);
+    if (status == MNEME_OK) status = check_modules(files[MN_CONFIG_MODULES], error);
+    if (status == MNEME_OK) status = read_prompts(files[MN_CONFIG_PROMPTS], files[MN_CONFIG_POOLING], out, error);
     if (status != MNEME_OK) mn_model_config_free(out);
     for (size_t i = 0; i < MN_CONFIG_FILES; i++) json_decref(files[i]);
     return status;

@@ -11,7 +11,7 @@ typedef enum mn_pooling { MN_POOLING_MEAN, MN_POOLING_CLS, MN_POOLING_MAX } mn_p
 
 typedef struct mn_model_config {
     uint32_t hidden, intermediate, n_layers, n_heads, vocabulary, n_positions;
-    uint32_t max_tokens; /* the window: the least of n_positions and sentence_bert_config's max_seq_length */
+    uint32_t max_tokens; /* the window: the least of n_positions and max_seq_length (or model_max_length) */
     float layer_norm_epsilon;
     mn_activation activation;
     mn_pooling pooling;
@@ -22,7 +22,15 @@ typedef struct mn_model_config {
  * architecture, activation, pooling or a module is one that this version does not have (named). */
 mneme_status mn_model_config_read(const char *folder, mn_model_config *out, mneme_error *error);
 /* The same from the files' texts, in the order of the list above; an empty buffer: there is no such file. */
-enum { MN_CONFIG_FILES = 5 };
+enum {
+    MN_CONFIG_MODEL,
+    MN_CONFIG_SENTENCE,
+    MN_CONFIG_POOLING,
+    MN_CONFIG_MODULES,
+    MN_CONFIG_PROMPTS,
+    MN_CONFIG_TOKENIZER,
+    MN_CONFIG_FILES
+};
 mneme_status mn_model_config_parse(const mn_buffer texts[MN_CONFIG_FILES], mn_model_config *out, mneme_error *error);
 void mn_model_config_free(mn_model_config *config);
 

@@ -44,25 +44,26 @@ static mneme_status without_vocabulary(const mn_tokenizer_file *file, mn_buffer 
     return out->failed ? mn_fail_memory(error, file->name) : MNEME_OK;
 }
 
-static mneme_status parse_object(const char *name, const char *text, size_t size, json_t **out, mneme_error *error)
+static mneme_status parse_object(const char *name, const char *text, size_t size, size_t flags, json_t **out,
+                                 mneme_error *error)
 {
     if (size > JSON_MAX) return mn_fail(error, MNEME_ERR_MODEL, "%s has %zu bytes, at most %d are read", name, size, JSON_MAX);
     if (mn_json_deeper_than(text, size, DEPTH_MAX))
         return mn_fail(error, MNEME_ERR_MODEL, "%s is nested deeper than %d", name, DEPTH_MAX);
     json_error_t problem;
-    *out = json_loadb(text, size, 0, &problem);
+    *out = json_loadb(text, size, flags, &problem);
     if (json_is_object(*out)) return MNEME_OK;
     return mn_fail(error, MNEME_ERR_MODEL, "%s:%d: %s", name, *out ? 1 : problem.line, *out ? "not an object" : problem.text);
 }
 
-static mneme_status load(const mn_tokenizer_file *file, bool cut_vocabulary, json_t **out, mneme_error *error)
+static mneme_status load(const mn_tokenizer_file *file, bool cut_vocabulary, size_t flags, json_t **out, mneme_error *error)
 {
     *out = NULL;
     if (!file->data) return MNEME_OK;
-    if (!cut_vocabulary) return parse_object(file->name, file->data, file->size, out, error);
+    if (!cut_vocabulary) return parse_object(file->name, file->data, file->size, flags, out, error);
     mn_buffer text = {0};
     mneme_status status = without_vocabulary(file, &text, error);
-    if (status == MNEME_OK) status = parse_object(file->name, text.data ? text.data : "", text.size, out, error);
+    if (status == MNEME_OK) status = parse_object(file->name, text.data ? text.data : "", text.size, flags, out, error);
     mn_buffer_free(&text);
     return status;
 }
@@ -235,8 +236,9 @@ static mneme_status add_named_tokens(settings_reader *r, mneme_error *error)
 static mneme_status read_texts(settings_reader *r, const mn_tokenizer_file files[MN_TOKENIZER_FILES], mneme_error *error)
 {
     const mn_tokenizer_file *vocab = &files[MN_VOCAB_TXT];
-    mneme_status status = load(&files[MN_TOKENIZER_JSON], vocab->data != NULL, &r->json, error);
-    if (status == MNEME_OK) status = load(&files[MN_TOKENIZER_CONFIG], false, &r->config, error);
+    mneme_status status = load(&files[MN_TOKENIZER_JSON], vocab->data != NULL, 0, &r->json, error);
+    /* Whole numbers as real ones: model_max_length is 10^30 where nobody has set it. */
+    if (status == MNEME_OK) status = load(&files[MN_TOKENIZER_CONFIG], false, JSON_DECODE_INT_AS_REAL, &r->config, error);
     if (status != MNEME_OK) return status;
     if (!r->json && !vocab->data)
         return mn_fail(error, MNEME_ERR_MODEL, "%s has neither tokenizer.json nor vocab.txt", r->folder);

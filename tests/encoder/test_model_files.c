@@ -155,8 +155,7 @@ static void safetensors_with_random_changes_never_crashes(void **state)
 static void link_model(void)
 {
     char command[4000];
-    snprintf(command, sizeof command, "rm -rf %s/model && mkdir %s/model && ln -s %s/* %s/model/", g_dir, g_dir,
-             test_model_dir(), g_dir);
+    snprintf(command, sizeof command, "rm -rf %s/model && cp -rs %s %s/model", g_dir, test_model_dir(), g_dir);
     assert_int_equal(system(command), 0);
 }
 
@@ -202,6 +201,10 @@ static void model_folder_with_one_thing_wrong_is_refused_by_name(void **state)
                  {"config.json", CONFIG("bert", "gelu", "384", "12,\"layer_norm_eps\":1e300"), "layer_norm_eps"},
                  {"config.json", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]", "nested"},
                  {"modules.json", "[{\"type\":\"sentence_transformers.models.Dense\"}]", "Dense"},
+                 {"1_Pooling/config.json", "{\"pooling_mode\":\"lasttoken\"}", "lasttoken"},
+                 {"1_Pooling/config.json", "{\"pooling_mode\":\"median\"}", "median"},
+                 {"1_Pooling/config.json", "{\"pooling_mode\":[\"mean\",\"cls\"]}", "pooling_mode"},
+                 {"1_Pooling/config.json", "{\"pooling_mode_cls_token\":true,\"pooling_mode_mean_tokens\":true}", "another"},
                  {"model.safetensors", NULL, "model.safetensors"},
                  {"model.safetensors", "not a model", "model.safetensors"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -265,6 +268,52 @@ static void model_config_defaults_and_prompts_are_read(void **state)
     mn_model_config_free(&config);
 }
 
+static void model_config_as_newer_versions_save_it_is_read(void **state)
+{
+    (void)state;
+    link_model();
+    replace("sentence_bert_config.json", "{\"transformer_task\":\"feature-extraction\"}");
+    replace("tokenizer_config.json", "{\"model_max_length\":99}");
+    replace("1_Pooling/config.json", "{\"pooling_mode\":\"cls\",\"include_prompt\":true}");
+    mn_model_config config;
+    char folder[1200];
+    snprintf(folder, sizeof folder, "%s/model", g_dir);
+    assert_ok(mn_model_config_read(folder, &config, test_error()));
+    assert_int_equal(config.max_tokens, 99);
+    assert_int_equal(config.pooling, MN_POOLING_CLS);
+    mn_model_config_free(&config);
+}
+
+static void model_that_leaves_its_prompt_out_of_pooling_is_refused(void **state)
+{
+    (void)state;
+    link_model();
+    replace("1_Pooling/config.json", "{\"pooling_mode_mean_tokens\":true,\"include_prompt\":false}");
+    mn_model_config config;
+    char folder[1200];
+    snprintf(folder, sizeof folder, "%s/model", g_dir);
+    assert_ok(mn_model_config_read(folder, &config, test_error())); /* there is no prompt */
+    mn_model_config_free(&config);
+    replace("config_sentence_transformers.json", "{\"prompts\":{\"query\":\"query: \"}}");
+    expect_model_refused("include_prompt");
+}
+
+static void model_without_a_tokenizer_limit_opens(void **state)
+{
+    (void)state;
+    link_model();
+    /* what transformers writes where no limit is known: int(1e30) */
+    replace("tokenizer_config.json", "{\"do_lower_case\":true,\"model_max_length\":1000000000000000019884624838656}");
+    replace("sentence_bert_config.json", NULL);
+    char folder[1200];
+    snprintf(folder, sizeof folder, "%s/model", g_dir);
+    const mn_encoder_options options = {.folder = folder, .precision = "auto", .kernels = "auto", .threads = 1};
+    mn_encoder *encoder = NULL;
+    assert_ok(mn_encoder_open(&options, &encoder, test_error()));
+    assert_int_equal(mn_encoder_info(encoder)->max_tokens, 512);
+    mn_encoder_close(encoder);
+}
+
 static int make_dir(void **state)
 {
     (void)state;
@@ -291,6 +340,9 @@ int main(void)
         cmocka_unit_test(model_with_truncated_weights_is_refused),
         cmocka_unit_test(model_with_nan_weights_is_refused),
         cmocka_unit_test(model_config_defaults_and_prompts_are_read),
+        cmocka_unit_test(model_config_as_newer_versions_save_it_is_read),
+        cmocka_unit_test(model_that_leaves_its_prompt_out_of_pooling_is_refused),
+        cmocka_unit_test(model_without_a_tokenizer_limit_opens),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -58,8 +58,22 @@ def tensors(config):
     return out
 
 
+def pooling_files(hidden, pooling, newer):
+    """modules.json and 1_Pooling/config.json as sentence-transformers 2 to 4, or (newer) 5 and 6 save them."""
+    kinds = {"Transformer": "base.modules.transformer", "Pooling": "sentence_transformer.modules.pooling",
+             "Normalize": "base.modules.normalize"}
+    modules = [{"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "",
+                "type": f"sentence_transformers.{kinds[kind] if newer else 'models'}.{kind}"} for i, kind in enumerate(kinds)]
+    modes = {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max", "mean_sqrt_len_tokens": "mean_sqrt_len_tokens"}
+    older = {"word_embedding_dimension": hidden, **{"pooling_mode_" + k: v == pooling for k, v in modes.items()}}
+    return {"modules.json": modules,
+            "1_Pooling/config.json": {"embedding_dimension": hidden, "pooling_mode": pooling, "include_prompt": True}
+            if newer else older}
+
+
 def shape(name, hidden, heads, wide, layers, pooling="mean", window=None, positions=512, dtype="F32", prefix="", **more):
     """One model: the JSON files of its folder, and how its weights are kept. pooling None: a folder without 1_Pooling."""
+    newer = more.get("newer", False)
     config = {"architectures": ["BertModel"], "model_type": "bert", "hidden_size": hidden, "num_attention_heads": heads,
               "intermediate_size": wide, "num_hidden_layers": layers, "hidden_act": more.get("act", "gelu"),
               "layer_norm_eps": more.get("eps", 1e-12), "max_position_embeddings": positions, "vocab_size": VOCABULARY_ROWS,
@@ -67,16 +81,14 @@ def shape(name, hidden, heads, wide, layers, pooling="mean", window=None, positi
               "attention_probs_dropout_prob": 0.1, "position_embedding_type": "absolute"}
     files = {"config.json": config,
              "tokenizer_config.json": {"tokenizer_class": "BertTokenizer", "do_lower_case": more.get("lower", True),
-                                       "model_max_length": positions}}
-    if window:
+                                       "model_max_length": window if newer else positions}}
+    if newer:
+        files["sentence_bert_config.json"] = {"transformer_task": "feature-extraction", "modality_config": {
+            "text": {"method": "forward", "method_output_name": "last_hidden_state"}}, "module_output_name": "token_embeddings"}
+    elif window:
         files["sentence_bert_config.json"] = {"max_seq_length": window, "do_lower_case": False}
     if pooling:
-        modes = {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max", "mean_sqrt_len_tokens": "sqrt"}
-        files["1_Pooling/config.json"] = {"word_embedding_dimension": hidden,
-                                          **{"pooling_mode_" + k: v == pooling for k, v in modes.items()}}
-        modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
-        files["modules.json"] = [{"idx": i, "name": str(i), "path": path, "type": "sentence_transformers.models." + kind}
-                                 for i, (path, kind) in enumerate(modules)]
+        files.update(pooling_files(hidden, pooling, newer))
     if more.get("prompts"):
         files["config_sentence_transformers.json"] = {"prompts": more["prompts"], "default_prompt_name": None}
     return {"name": name, "dtype": dtype, "prefix": prefix, "files": files}
@@ -89,8 +101,11 @@ SHAPES = [
     shape("gte-like-f16", 192, 6, 768, 2, window=512, dtype="F16"),
     shape("relu-without-pooling-folder", 48, 6, 75, 1, pooling=None, positions=40, act="relu", eps=1e-3),
     shape("bf16-max-bert-prefix", 120, 6, 333, 2, pooling="max", window=100, dtype="BF16", prefix="bert.", eps=1e-5),
-    shape("cased-sqrt-document-prompt", 96, 3, 200, 3, pooling="sqrt", window=17, lower=False, types=1,
+    shape("cased-sqrt-document-prompt", 96, 3, 200, 3, pooling="mean_sqrt_len_tokens", window=17, lower=False, types=1,
           prompts={"query": "Find what answers: ", "document": "text: "}),
     shape("one-head-cls-bert-prefix", 64, 1, 130, 2, pooling="cls", window=33, prefix="bert.", act="relu",
           prompts={"query": "query: "}),
+    shape("saved-by-newer-versions-cls", 48, 3, 110, 2, pooling="cls", window=29, newer=True,
+          prompts={"query": "query: ", "document": ""}),
+    shape("saved-by-newer-versions-max", 40, 5, 64, 1, pooling="max", window=70, newer=True),
 ]
