@@ -1,179 +1,166 @@
-"""Tokens per second of mneme and of onnxruntime, alternating in one run, on the same texts and model.
+"""Tokens per second of mneme's encoder and of its peers, in turn in one run, on the same texts and model, with the same number
+of threads; and how near each one's vectors are to torch's at f32.
 
-The peer gets its best case: the graph that onnxruntime's own transformer optimizer makes of BERT (fused Attention,
-SkipLayerNormalization, BiasGelu), built here from the model's weights; ids ready, texts sorted by length into batches, so
-that hardly anything is padding. mneme gets the texts as they come and tokenizes them itself. Both use the same number of
-threads. Tokens are counted with special tokens, without padding."""
+mneme takes the texts as they come and tokenizes them itself, inside one process and without the loading of the model
+(`mneme bench --encode-only`). The peers get ids (encoder_peers.py). Tokens are counted with special tokens, without padding."""
 import argparse
+import datetime
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
+import encoder_report
 import numpy as np
-import onnx
-import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+from encoder_peers import PEERS, PeerProcess, processor_flags
 from tokenizers import Tokenizer
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "mneme")
 MODEL = os.path.join(CACHE, "models", "all-MiniLM-L6-v2")
 WINDOW = 256
+PRECISIONS = ("f32", "bf16", "int16", "int8")
 
 
-def read_weights(path):
-    with open(path, "rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-        data = file.read()
-    return {name: np.frombuffer(data[t["data_offsets"][0]:t["data_offsets"][1]], dtype=np.float32).reshape(t["shape"])
-            for name, t in header.items() if name != "__metadata__" and t["dtype"] == "F32"}
+class Mneme:
+    def __init__(self, args, precision):
+        self.command = [args.mneme, "--set", f"encoder.threads={args.threads}", "--set", f"encoder.precision={precision}",
+                        "--set", f"encoder.kernels={args.kernels}"]
+        self.title = f"mneme {precision}"
 
+    def refusal(self):
+        """None, or the line with which mneme refuses this precision or these kernels."""
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write("a short line\n")
+            file.flush()
+            done = subprocess.run(self.command + ["bench", file.name, "--lines", "--encode-only", "--seconds", "0.01"],
+                                  capture_output=True, text=True)
+        return None if done.returncode == 0 else done.stderr.strip()
 
-def build_onnx(folder):
-    config = json.load(open(os.path.join(folder, "config.json"), encoding="utf-8"))
-    w = read_weights(os.path.join(folder, "model.safetensors"))
-    nodes, constants, ms = [], [], {"domain": "com.microsoft"}
+    def speed(self, path, seconds):
+        done = subprocess.run(self.command + ["bench", path, "--lines", "--encode-only", "--seconds", str(seconds)], check=True,
+                              capture_output=True, text=True)
+        return json.loads(done.stdout)["encode_tokens_per_s"]
 
-    def constant(name, array):
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
-
-    def norm(prefix):
-        return [constant(prefix + ".weight", w[prefix + ".weight"]), constant(prefix + ".bias", w[prefix + ".bias"])]
-
-    embedding = [constant(k, w["embeddings." + k + ".weight"])
-                 for k in ("word_embeddings", "position_embeddings", "token_type_embeddings")]
-    nodes.append(helper.make_node("EmbedLayerNormalization", ["ids", "types", *embedding, *norm("embeddings.LayerNorm"), "mask"],
-                                  ["x0", "lengths"], epsilon=config["layer_norm_eps"], **ms))
-    x = "x0"
-    for i in range(config["num_hidden_layers"]):
-        p = f"encoder.layer.{i}."
-        qkv = np.concatenate([w[p + f"attention.self.{n}.weight"].T for n in ("query", "key", "value")], axis=1)
-        bias = np.concatenate([w[p + f"attention.self.{n}.bias"] for n in ("query", "key", "value")])
-        nodes.append(helper.make_node("Attention", [x, constant(p + "qkv", qkv), constant(p + "qkv_bias", bias), "lengths"],
-                                      [p + "a"], num_heads=config["num_attention_heads"], **ms))
-        nodes.append(helper.make_node("MatMul", [p + "a", constant(p + "o", w[p + "attention.output.dense.weight"].T)], [p + "b"]))
-        nodes.append(helper.make_node("SkipLayerNormalization",
-                                      [p + "b", x, *norm(p + "attention.output.LayerNorm"),
-                                       constant(p + "ob", w[p + "attention.output.dense.bias"])], [p + "c"],
-                                      epsilon=config["layer_norm_eps"], **ms))
-        nodes.append(helper.make_node("MatMul", [p + "c", constant(p + "up", w[p + "intermediate.dense.weight"].T)], [p + "d"]))
-        nodes.append(helper.make_node("BiasGelu", [p + "d", constant(p + "upb", w[p + "intermediate.dense.bias"])], [p + "e"], **ms))
-        nodes.append(helper.make_node("MatMul", [p + "e", constant(p + "down", w[p + "output.dense.weight"].T)], [p + "f"]))
-        nodes.append(helper.make_node("SkipLayerNormalization",
-                                      [p + "f", p + "c", *norm(p + "output.LayerNorm"), constant(p + "downb", w[p + "output.dense.bias"])],
-                                      [p + "x"], epsilon=config["layer_norm_eps"], **ms))
-        x = p + "x"
-    inputs = [helper.make_tensor_value_info(n, TensorProto.INT32, ["batch", "length"]) for n in ("ids", "types", "mask")]
-    output = helper.make_tensor_value_info(x, TensorProto.FLOAT, ["batch", "length", config["hidden_size"]])
-    graph = helper.make_graph(nodes, "bert", inputs, [output], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)])
-    model.ir_version = 9
-    return model
-
-
-class Onnxruntime:
-    name = "onnxruntime fp32"
-
-    def __init__(self, folder, threads):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(build_onnx(folder).SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-    def encode(self, sequences, batch):
-        order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-        vectors = np.zeros((len(sequences), 384), np.float32)
-        for start in range(0, len(order), batch):
-            some = order[start:start + batch]
-            length = max(len(sequences[i]) for i in some)
-            ids, mask = np.zeros((len(some), length), np.int32), np.zeros((len(some), length), np.int32)
-            for row, i in enumerate(some):
-                ids[row, :len(sequences[i])] = sequences[i]
-                mask[row, :len(sequences[i])] = 1
-            hidden = self.session.run(None, {"ids": ids, "types": np.zeros_like(ids), "mask": mask})[0]
-            pooled = (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdims=True)
-            vectors[some] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
-        return vectors
-
-
-def mneme_command(threads, precision):
-    return [os.path.join(ROOT, "build", "mneme"), "--set", f"encoder.threads={threads}", "--set", f"encoder.precision={precision}"]
-
-
-def mneme_speed(path, threads, precision, seconds):
-    out = subprocess.run(mneme_command(threads, precision) + ["bench", path, "--lines", "--encode-only", "--seconds", str(seconds)],
-                         check=True, capture_output=True, text=True).stdout
-    return json.loads(out)["encode_tokens_per_s"]
-
-
-def check_agreement(peer, sequences, path, threads, precision):
-    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
-        subprocess.run(mneme_command(threads, precision) + ["--quiet", "embed", path, "--output", file.name], check=True)
-        ours = np.load(file.name)
-    theirs = peer.encode(sequences, 32)
-    return float((ours * theirs).sum(1).min())
+    def vectors(self, path):
+        with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+            subprocess.run(self.command + ["--quiet", "embed", path, "--output", file.name], check=True)
+            return np.load(file.name)
 
 
 def one_line(text):
     return " ".join(text.split())
 
 
-def workloads(data):
-    abstracts = []
+def workloads(data, share):
+    abstracts, sentences = [], []
     for line in open(os.path.join(data, "cranfield", "corpus.jsonl"), encoding="utf-8"):
         record = json.loads(line)
         text = one_line(record.get("title", "") + " " + record["text"])
-        if 1000 < len(text):
+        if len(text) > 1000:
             abstracts.append(text)
-    sentences = []
-    for line in open(os.path.join(data, "cranfield", "corpus.jsonl"), encoding="utf-8"):
-        sentences += [one_line(s) for s in json.loads(line)["text"].split(" . ") if 80 < len(s) < 220]
-    return {"600 abstracts": abstracts[:600], "5000 sentences": sentences[:5000]}
+        sentences += [one_line(s) for s in record["text"].split(" . ") if 80 < len(s) < 220]
+    lists = {"abstracts": abstracts[:600], "sentences": sentences[:5000]}
+    return {name: texts[:max(16, int(len(texts) * share))] for name, texts in lists.items()}
+
+
+def fidelity(vectors, reference):
+    cosines = (vectors.astype(np.float64) * reference).sum(1)
+    cosines /= np.linalg.norm(vectors.astype(np.float64), axis=1) * np.linalg.norm(reference.astype(np.float64), axis=1)
+    return {"cosine_min": float(cosines.min()), "cosine_mean": float(cosines.mean())}
+
+
+def measure(name, texts, tokenizer, ours, peers, args):
+    """One workload: every engine once per round, in turn. A row per engine, in the order given."""
+    sequences = [e.ids for e in tokenizer.encode_batch(texts)]
+    tokens = sum(len(s) for s in sequences)
+    sample = sequences[::max(1, len(sequences) * 200 // tokens)][:256]
+    rows = {}
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        file.write("\n".join(texts) + "\n")
+        file.flush()
+        for key, peer in peers.items():
+            title, version, setting = peer.ask("tune", sample)
+            rows[key] = {"engine": f"{title}", "version": version, "setting": setting, "rounds": []}
+        vectors = {}
+        for mneme in ours:
+            rows[mneme.title] = {"engine": mneme.title, "rounds": []}
+            vectors[mneme.title] = mneme.vectors(file.name)
+        for i in range(args.rounds):
+            print(f"{name}: round {i + 1} of {args.rounds}", file=sys.stderr)
+            for mneme in ours:
+                rows[mneme.title]["rounds"].append(mneme.speed(file.name, 1))
+            for key, peer in peers.items():
+                took, vectors[key] = peer.ask("encode", sequences)
+                rows[key]["rounds"].append(tokens / took)
+    for key, row in rows.items():
+        row.update(tokens_per_s=statistics.median(row["rounds"]), least=min(row["rounds"]), most=max(row["rounds"]),
+                   **fidelity(vectors[key], vectors["torch-f32"]))
+    return {"workload": name, "texts": len(texts), "tokens_per_text": tokens / len(texts),
+            "rows": sorted(rows.values(), key=lambda row: -row["tokens_per_s"])}
+
+
+def choose(args, flags):
+    """The engines that can run here; the rest with the reason, on stderr."""
+    ours, peers = [], {}
+    for precision in args.precision.split(","):
+        mneme = Mneme(args, precision)
+        refusal = mneme.refusal()
+        if refusal:
+            print(f"without {mneme.title}: {refusal}", file=sys.stderr)
+        else:
+            ours.append(mneme)
+    for name in dict.fromkeys(["torch-f32", *args.peers.split(",")]):
+        title, needs = PEERS[name].title, PEERS[name].needs
+        if needs and not needs & flags:
+            print(f"without {title}: this processor has none of {', '.join(sorted(needs))}", file=sys.stderr)
+            continue
+        process = PeerProcess(name, MODEL, args.threads)
+        if process.refusal:
+            print(f"without {title}: {process.refusal}", file=sys.stderr)
+        else:
+            peers[name] = process
+    if "torch-f32" not in peers:
+        sys.exit("torch at f32 is the reference for fidelity; see bench/peers-environment")
+    return ours, peers
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=os.path.join(ROOT, "..", "shared", "data"), help="folder that holds cranfield/")
+    parser.add_argument("--mneme", default=os.path.join(ROOT, "build", "mneme"), help="the command (default: build/mneme)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured, in turn")
+    parser.add_argument("--precision", default=",".join(PRECISIONS), help="of mneme, with commas (default: all that it accepts)")
+    parser.add_argument("--kernels", default="auto", help="of mneme: auto, avx512, avx2, ...")
+    parser.add_argument("--peers", default=",".join(PEERS), help="with commas (default: all); torch-f32 always runs")
+    parser.add_argument("--share", type=float, default=1.0, help="of the 600 abstracts and 5,000 sentences, for a quick look")
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--svg", metavar="FILE", help="a bar chart")
+    return parser.parse_args()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.path.join(ROOT, "..", "shared", "data"), help="folder that holds cranfield/")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5, help="how often both are measured, in turn")
-    parser.add_argument("--precision", default="f32")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
+    args, flags = arguments(), processor_flags()
     tokenizer = Tokenizer.from_file(os.path.join(MODEL, "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(WINDOW)
-    peer, rows = Onnxruntime(MODEL, args.threads), []
-    processor = next((l.split(":", 1)[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "unknown")
-    for name, texts in workloads(args.data).items():
-        with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
-            file.write("\n".join(texts) + "\n")
-            file.flush()
-            sequences = [e.ids for e in tokenizer.encode_batch(texts)]
-            tokens = sum(len(s) for s in sequences)
-            least = check_agreement(peer, sequences, file.name, args.threads, args.precision)
-            pairs = []
-            for _ in range(args.rounds):
-                ours = mneme_speed(file.name, args.threads, args.precision, 1)
-                started = time.perf_counter()
-                peer.encode(sequences, 32)
-                pairs.append((ours, tokens / (time.perf_counter() - started)))
-        rows.append({"workload": name, "tokens_per_text": tokens / len(texts), "mneme": statistics.median(p[0] for p in pairs),
-                     "peer": statistics.median(p[1] for p in pairs), "ratio": statistics.median(a / b for a, b in pairs),
-                     "ratio_min": min(a / b for a, b in pairs), "ratio_max": max(a / b for a, b in pairs), "least_cosine": least})
-    if args.json:
-        print(json.dumps({"processor": processor, "threads": args.threads, "precision": args.precision, "peer": peer.name, "rows": rows}))
-        return
-    print(f"{processor}, {args.threads} threads, {args.rounds} rounds in turn; mneme {args.precision} beside {peer.name} {onnxruntime.__version__}\n")
-    print(f"{'texts':16} {'tokens each':>11} {'mneme tok/s':>12} {'peer tok/s':>11} {'ratio':>6} {'(min-max)':>13} {'least cosine':>13}")
-    for r in rows:
-        print(f"{r['workload']:16} {r['tokens_per_text']:11.0f} {r['mneme']:12.0f} {r['peer']:11.0f} {r['ratio']:6.2f} "
-              f"({r['ratio_min']:.2f}-{r['ratio_max']:.2f}) {r['least_cosine']:13.7f}")
+    ours, peers = choose(args, flags)
+    processor = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
+    special = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+    result = {"processor": processor, "instructions": [f for f in special if f in flags], "threads": args.threads,
+              "rounds": args.rounds, "kernels": args.kernels, "date": datetime.date.today().isoformat(),
+              "workloads": [measure(name, texts, tokenizer, ours, peers, args)
+                            for name, texts in workloads(args.data, args.share).items()]}
+    for peer in peers.values():
+        peer.stop()
+    print(encoder_report.markdown(result))
+    for path, content in ((args.json, json.dumps(result, indent=1) + "\n"), (args.svg, encoder_report.svg(result))):
+        if path:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(content)
 
 
 if __name__ == "__main__":
