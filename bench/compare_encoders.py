@@ -76,7 +76,7 @@ def measure(name, texts, tokenizer, ours, peers, args):
     """One workload: every engine once per round, in turn. A row per engine, in the order given."""
     sequences = [e.ids for e in tokenizer.encode_batch(texts)]
     tokens = sum(len(s) for s in sequences)
-    sample = sequences[::max(1, len(sequences) * 200 // tokens)][:256]
+    sample = sequences[::max(1, tokens // 16000)]  # about 16,000 tokens, of all lengths
     rows = {}
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
         file.write("\n".join(texts) + "\n")

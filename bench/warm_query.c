@@ -11,24 +11,28 @@
 #include <string.h>
 #include <time.h>
 
-static double now_ms(void) {
+static double now_ms(clockid_t which)
+{
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(which, &now);
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
 }
 
-static int by_value(const void *left, const void *right) {
+static int by_value(const void *left, const void *right)
+{
     double a = *(const double *)left, b = *(const double *)right;
     return (a > b) - (a < b);
 }
 
-static int failed(const mneme_error *error) {
+static int failed(const mneme_error *error)
+{
     fprintf(stderr, "warm_query: %s\n", error->message);
     return 1;
 }
 
 /* The settings of the command line; *out is owned (mneme_settings_free) also after a failure. */
-static mneme_status read_settings(char **pairs, int n, const char *threads, mneme_settings **out, mneme_error *error) {
+static mneme_status read_settings(char **pairs, int n, const char *threads, mneme_settings **out, mneme_error *error)
+{
     mneme_status status = mneme_settings_new(out, error);
     if (status == MNEME_OK) status = mneme_settings_load_environment(*out, error); /* where the model is */
     if (status == MNEME_OK) status = mneme_settings_set(*out, "encoder.threads", threads, "command line", error);
@@ -43,7 +47,8 @@ static mneme_status read_settings(char **pairs, int n, const char *threads, mnem
 
 /* took: room for `runs` ms; *cpu: their mean of processor time. The first tenth more warms up and is not kept. */
 static mneme_status measure(const mneme_encoder *encoder, const char *question, size_t runs, double *took, double *cpu,
-                            mneme_error *error) {
+                            mneme_error *error)
+{
     float *vector = malloc(mneme_encoder_get_info(encoder).dimension * sizeof *vector);
     size_t warm_up = runs / 10 + 10;
     mneme_status status = vector ? MNEME_OK : MNEME_ERR_MEMORY;
@@ -58,7 +63,8 @@ static mneme_status measure(const mneme_encoder *encoder, const char *question, 
     return status;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     if (argc < 4 || atol(argv[1]) < 1)
         return fprintf(stderr, "usage: warm_query RUNS THREADS QUESTION [NAME=VALUE...]\n"), 2;
     size_t runs = (size_t)atol(argv[1]);

@@ -32,20 +32,23 @@ typedef struct model_fault {
 
 /* ---- weights, as in shapes.py ---- */
 
-static inline uint64_t model_random(uint64_t key, uint64_t i) {
+static inline uint64_t model_random(uint64_t key, uint64_t i)
+{
     uint64_t z = key + (i + 1) * 0x9E3779B97F4A7C15u;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return z ^ (z >> 31);
 }
 
-static inline bool model_ends_with(const char *name, const char *ending) {
+static inline bool model_ends_with(const char *name, const char *ending)
+{
     size_t size = strlen(name), tail = strlen(ending);
     return size >= tail && strcmp(name + size - tail, ending) == 0;
 }
 
 /* values: n floats, the caller's. */
-static inline void model_values(const char *name, size_t n, float *values) {
+static inline void model_values(const char *name, size_t n, float *values)
+{
     static const struct {
         const char *ending;
         double deviation;
@@ -68,14 +71,16 @@ static inline void model_values(const char *name, size_t n, float *values) {
     }
 }
 
-static inline uint32_t model_bits(float value) {
+static inline uint32_t model_bits(float value)
+{
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
 }
 
 /* To the nearest IEEE 754 half, ties to even; for |value| < 65504. */
-static inline uint16_t model_to_half(float value) {
+static inline uint16_t model_to_half(float value)
+{
     uint32_t bits = model_bits(value), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7FFFFFFFu;
     if (magnitude < 0x38800000u) /* below 2^-14: adding 1/2 leaves steps of 2^-24, which is what a subnormal half has */
         return (uint16_t)(sign | (model_bits(fabsf(value) + 0.5f) - model_bits(0.5f)));
@@ -83,7 +88,8 @@ static inline uint16_t model_to_half(float value) {
     return (uint16_t)(sign | ((magnitude - (112u << 23)) >> 13));
 }
 
-static inline uint16_t model_to_bfloat(float value) {
+static inline uint16_t model_to_bfloat(float value)
+{
     uint32_t bits = model_bits(value);
     return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
 }
@@ -95,7 +101,8 @@ typedef struct model_tensors {
     size_t n;
 } model_tensors;
 
-static inline void model_add(model_tensors *tensors, size_t rows, size_t columns, const char *format, ...) {
+static inline void model_add(model_tensors *tensors, size_t rows, size_t columns, const char *format, ...)
+{
     assert_true(tensors->n < MODEL_TENSORS_MAX);
     model_tensor *tensor = &tensors->items[tensors->n++];
     va_list arguments;
@@ -106,13 +113,15 @@ static inline void model_add(model_tensors *tensors, size_t rows, size_t columns
     tensor->columns = columns;
 }
 
-static inline size_t model_number(const json_t *config, const char *key) {
+static inline size_t model_number(const json_t *config, const char *key)
+{
     const json_t *value = json_object_get(config, key);
     assert_true(json_is_integer(value));
     return (size_t)json_integer_value(value);
 }
 
-static inline void model_add_layer(model_tensors *tensors, size_t layer, size_t hidden, size_t wide) {
+static inline void model_add_layer(model_tensors *tensors, size_t layer, size_t hidden, size_t wide)
+{
     const struct {
         const char *name;
         size_t n_out, n_in; /* n_in 0: LayerNorm */
@@ -131,7 +140,8 @@ static inline void model_add_layer(model_tensors *tensors, size_t layer, size_t 
 }
 
 /* What a BERT encoder of this config.json reads. tensors: the caller's, filled. */
-static inline void model_list_tensors(const json_t *config, model_tensors *tensors) {
+static inline void model_list_tensors(const json_t *config, model_tensors *tensors)
+{
     size_t hidden = model_number(config, "hidden_size");
     tensors->n = 0;
     model_add(tensors, model_number(config, "vocab_size"), hidden, "embeddings.word_embeddings.weight");
@@ -146,7 +156,8 @@ static inline void model_list_tensors(const json_t *config, model_tensors *tenso
 
 /* ---- files ---- */
 
-static inline FILE *model_create(const char *folder, const char *name) {
+static inline FILE *model_create(const char *folder, const char *name)
+{
     char path[1200];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     char *slash = strrchr(path, '/');
@@ -159,7 +170,8 @@ static inline FILE *model_create(const char *folder, const char *name) {
 }
 
 static inline void model_write_values(FILE *file, const model_tensor *tensor, const char *type,
-                                      const model_fault *fault) {
+                                      const model_fault *fault)
+{
     size_t n = tensor->rows * (tensor->columns ? tensor->columns : 1);
     if (n == 0) return;
     float *values = malloc(n * sizeof *values);
@@ -179,7 +191,8 @@ static inline void model_write_values(FILE *file, const model_tensor *tensor, co
 }
 
 /* The header's entry of one tensor; *offset moves on by its size in bytes. */
-static inline json_t *model_describe(const model_tensor *tensor, const char *type, size_t *offset) {
+static inline json_t *model_describe(const model_tensor *tensor, const char *type, size_t *offset)
+{
     size_t width = strcmp(type, "F32") == 0 || strcmp(type, "I32") == 0 ? 4 : 2;
     size_t start = *offset;
     *offset += tensor->rows * (tensor->columns ? tensor->columns : 1) * width;
@@ -190,7 +203,8 @@ static inline json_t *model_describe(const model_tensor *tensor, const char *typ
 }
 
 static inline void model_write_weights(const char *folder, const json_t *shape, const json_t *config,
-                                       const model_fault *fault) {
+                                       const model_fault *fault)
+{
     static model_tensors tensors;
     model_list_tensors(config, &tensors);
     const char *type = json_string_value(json_object_get(shape, "dtype"));
@@ -221,10 +235,12 @@ static inline void model_write_weights(const char *folder, const json_t *shape, 
 
 /* Write the model of `shape` (a line of expected.jsonl) into an existing folder; what was there is overwritten. The
  * tensors follow `config`, which may differ from what the folder's config.json says; NULL: the same. */
-static inline void model_write(const char *folder, const json_t *shape, const json_t *config, model_fault fault) {
+static inline void model_write(const char *folder, const json_t *shape, const json_t *config, model_fault fault)
+{
     const char *name;
     json_t *content, *files = json_object_get(shape, "files");
-    json_object_foreach(files, name, content) {
+    json_object_foreach(files, name, content)
+    {
         FILE *file = model_create(folder, name);
         assert_int_equal(json_dumpf(content, file, JSON_INDENT(2)), 0);
         fclose(file);

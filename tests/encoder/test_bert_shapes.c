@@ -14,25 +14,29 @@ static const double TOLERANCE = 0.99999; /* cosine; f32 against f32, sums in ano
 static char *g_dir;
 static json_t *g_lines; /* of expected.jsonl: texts, then one model each */
 
-static json_t *shape_at(size_t i) {
+static json_t *shape_at(size_t i)
+{
     return json_array_get(g_lines, i + 1);
 }
 
-static json_t *shape_called(const char *name) {
+static json_t *shape_called(const char *name)
+{
     for (size_t i = 0; i + 1 < json_array_size(g_lines); i++)
         if (strcmp(json_string_value(json_object_get(shape_at(i), "name")), name) == 0) return shape_at(i);
     fail_msg("no shape %s", name);
     return NULL;
 }
 
-static mn_encoder *open_model(const char *kernels, unsigned threads) {
+static mn_encoder *open_model(const char *kernels, unsigned threads)
+{
     const mn_encoder_options options = {.folder = g_dir, .precision = "f32", .kernels = kernels, .threads = threads};
     mn_encoder *encoder = NULL;
     assert_ok(mn_encoder_open(&options, &encoder, test_error()));
     return encoder;
 }
 
-static double cosine(const float *ours, const json_t *theirs, size_t n) {
+static double cosine(const float *ours, const json_t *theirs, size_t n)
+{
     double dot = 0, aa = 0, bb = 0;
     assert_int_equal(json_array_size(theirs), n);
     for (size_t i = 0; i < n; i++) {
@@ -46,7 +50,8 @@ static double cosine(const float *ours, const json_t *theirs, size_t n) {
 }
 
 /* The least cosine between what the encoder gives for all texts as `kind` and the vectors of `expected`. */
-static double least_cosine(mn_encoder *encoder, const json_t *expected, mneme_text_kind kind) {
+static double least_cosine(mn_encoder *encoder, const json_t *expected, mneme_text_kind kind)
+{
     const json_t *list = json_object_get(json_array_get(g_lines, 0), "texts");
     const char *texts[TEXTS_MAX];
     size_t sizes[TEXTS_MAX], n = json_array_size(list), dimension = mn_encoder_info(encoder)->dimension;
@@ -67,7 +72,8 @@ static double least_cosine(mn_encoder *encoder, const json_t *expected, mneme_te
 
 /* ---- the same vectors as sentence-transformers ---- */
 
-static void check_shape(const json_t *shape, const char *kernels, unsigned threads) {
+static void check_shape(const json_t *shape, const char *kernels, unsigned threads)
+{
     const json_t *passage = json_object_get(shape, "passage"), *query = json_object_get(shape, "query");
     mn_encoder *encoder = open_model(kernels, threads);
     double as_passage = least_cosine(encoder, passage, MNEME_TEXT_PASSAGE);
@@ -79,13 +85,15 @@ static void check_shape(const json_t *shape, const char *kernels, unsigned threa
     mn_encoder_close(encoder);
 }
 
-static void remove_files(void) {
+static void remove_files(void)
+{
     char command[1200];
     snprintf(command, sizeof command, "rm -rf '%s'/*", g_dir);
     assert_int_equal(system(command), 0);
 }
 
-static void check_all_shapes(const char *kernels, unsigned threads) {
+static void check_all_shapes(const char *kernels, unsigned threads)
+{
     assert_true(json_array_size(g_lines) >= 8);
     for (size_t i = 0; i + 1 < json_array_size(g_lines); i++) {
         remove_files();
@@ -94,17 +102,20 @@ static void check_all_shapes(const char *kernels, unsigned threads) {
     }
 }
 
-static void shapes_with_the_default_kernels_equal_the_official_vectors(void **state) {
+static void shapes_with_the_default_kernels_equal_the_official_vectors(void **state)
+{
     (void)state;
     check_all_shapes("auto", 2);
 }
 
-static void shapes_with_avx2_kernels_equal_the_official_vectors(void **state) {
+static void shapes_with_avx2_kernels_equal_the_official_vectors(void **state)
+{
     (void)state;
     check_all_shapes("avx2", 1);
 }
 
-static void shapes_with_reference_kernels_equal_the_official_vectors(void **state) {
+static void shapes_with_reference_kernels_equal_the_official_vectors(void **state)
+{
     (void)state;
     check_all_shapes("reference", 2);
 }
@@ -112,7 +123,8 @@ static void shapes_with_reference_kernels_equal_the_official_vectors(void **stat
 /* ---- the expected vectors can tell models apart ---- */
 
 /* Write `name` with one value of one of its files changed; give the least cosine as passages and as queries. */
-static double cosine_with(const char *name, const char *file, const char *key, json_t *value) {
+static double cosine_with(const char *name, const char *file, const char *key, json_t *value)
+{
     json_t *shape = json_deep_copy(shape_called(name));
     json_object_set_new(json_object_get(json_object_get(shape, "files"), file), key, value);
     remove_files();
@@ -126,7 +138,8 @@ static double cosine_with(const char *name, const char *file, const char *key, j
     return least;
 }
 
-static void shape_with_one_setting_changed_gives_other_vectors(void **state) {
+static void shape_with_one_setting_changed_gives_other_vectors(void **state)
+{
     (void)state;
     json_t *prompts = json_pack("{s:s, s:s}", "query", "query: ", "passage", "query: ");
     const struct {
@@ -149,7 +162,8 @@ static void shape_with_one_setting_changed_gives_other_vectors(void **state) {
 
 /* ---- broken models ---- */
 
-static mneme_status open_broken(mneme_error *error) {
+static mneme_status open_broken(mneme_error *error)
+{
     const mn_encoder_options options = {.folder = g_dir, .precision = "f32", .kernels = "auto", .threads = 1};
     mn_encoder *encoder = NULL;
     mneme_status status = mn_encoder_open(&options, &encoder, error);
@@ -164,12 +178,14 @@ static mneme_status open_broken(mneme_error *error) {
     return status;
 }
 
-static void expect_word(const mneme_error *error, const char *word) {
+static void expect_word(const mneme_error *error, const char *word)
+{
     if (!strstr(error->message, word)) fail_msg("\"%s\" does not say \"%s\"", error->message, word);
 }
 
 /* Every tensor in turn; each model has one layer, so these are all kinds that there are. */
-static void check_every_tensor(const char *shape_name, model_fault fault, const char *word) {
+static void check_every_tensor(const char *shape_name, model_fault fault, const char *word)
+{
     static model_tensors tensors;
     const json_t *shape = shape_called(shape_name);
     model_list_tensors(json_object_get(json_object_get(shape, "files"), "config.json"), &tensors);
@@ -184,25 +200,29 @@ static void check_every_tensor(const char *shape_name, model_fault fault, const 
     }
 }
 
-static void model_with_any_tensor_missing_is_refused_by_name(void **state) {
+static void model_with_any_tensor_missing_is_refused_by_name(void **state)
+{
     (void)state;
     remove_files();
     check_every_tensor("relu-without-pooling-folder", (model_fault){.kind = MODEL_TENSOR_MISSING}, "missing");
 }
 
-static void model_with_any_tensor_of_another_type_is_refused_by_name(void **state) {
+static void model_with_any_tensor_of_another_type_is_refused_by_name(void **state)
+{
     (void)state;
     remove_files();
     check_every_tensor("relu-without-pooling-folder", (model_fault){.kind = MODEL_TENSOR_INTEGER}, "tensor");
 }
 
-static void model_with_any_tensor_of_another_shape_is_refused_by_name(void **state) {
+static void model_with_any_tensor_of_another_shape_is_refused_by_name(void **state)
+{
     (void)state;
     remove_files();
     check_every_tensor("relu-without-pooling-folder", (model_fault){.kind = MODEL_TENSOR_SHORT}, "tensor");
 }
 
-static void expect_not_finite(model_fault fault, const char *word) {
+static void expect_not_finite(model_fault fault, const char *word)
+{
     model_write(g_dir, shape_called("relu-without-pooling-folder"), NULL, fault);
     mneme_error error = {0};
     if (open_broken(&error) != MNEME_ERR_MODEL) fail_msg("a model with NaN in %s was not refused", fault.tensor);
@@ -210,7 +230,8 @@ static void expect_not_finite(model_fault fault, const char *word) {
     expect_word(&error, "NaN");
 }
 
-static void model_with_nan_or_infinity_in_a_layer_is_refused_by_name(void **state) {
+static void model_with_nan_or_infinity_in_a_layer_is_refused_by_name(void **state)
+{
     (void)state;
     static model_tensors tensors;
     const json_t *files = json_object_get(shape_called("relu-without-pooling-folder"), "files");
@@ -225,7 +246,8 @@ static void model_with_nan_or_infinity_in_a_layer_is_refused_by_name(void **stat
 }
 
 /* The tables are read in place, a row when its token is met: at the latest, their damage shows then. */
-static void model_with_nan_in_an_embedding_table_gives_no_vectors(void **state) {
+static void model_with_nan_in_an_embedding_table_gives_no_vectors(void **state)
+{
     (void)state;
     remove_files();
     expect_not_finite((model_fault){MODEL_TENSOR_NAN, "embeddings.word_embeddings.weight"}, "model.safetensors");
@@ -234,7 +256,8 @@ static void model_with_nan_in_an_embedding_table_gives_no_vectors(void **state) 
 }
 
 /* config.json and the weights each with a number of their own for one key. */
-static void expect_sizes_refused(const char *key, json_int_t in_config, json_int_t in_weights, const char *word) {
+static void expect_sizes_refused(const char *key, json_int_t in_config, json_int_t in_weights, const char *word)
+{
     json_t *shape = json_deep_copy(shape_called("relu-without-pooling-folder"));
     json_t *config = json_object_get(json_object_get(shape, "files"), "config.json"), *weights = json_deep_copy(config);
     json_object_set_new(config, key, json_integer(in_config));
@@ -248,7 +271,8 @@ static void expect_sizes_refused(const char *key, json_int_t in_config, json_int
     json_decref(shape);
 }
 
-static void model_with_sizes_that_disagree_is_refused_by_name(void **state) {
+static void model_with_sizes_that_disagree_is_refused_by_name(void **state)
+{
     (void)state;
     expect_sizes_refused("vocab_size", 100, 100, "the embedding table 100");
     expect_sizes_refused("vocab_size", 208, 207, "word_embeddings");
@@ -258,7 +282,8 @@ static void model_with_sizes_that_disagree_is_refused_by_name(void **state) {
     expect_sizes_refused("hidden_size", 42, 48, "word_embeddings");
 }
 
-static int read_lines(void **state) {
+static int read_lines(void **state)
+{
     (void)state;
     char path[1100], *line = NULL;
     size_t capacity = 0;
@@ -273,14 +298,16 @@ static int read_lines(void **state) {
     return 0;
 }
 
-static int clean_up(void **state) {
+static int clean_up(void **state)
+{
     (void)state;
     json_decref(g_lines);
     test_remove_dir(g_dir);
     return 0;
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shapes_with_the_default_kernels_equal_the_official_vectors),
         cmocka_unit_test(shapes_with_avx2_kernels_equal_the_official_vectors),
