@@ -1,111 +1,25 @@
 /* encoder.c -- opening a model folder, and encoding texts: tokenize, lay sequences end to end in packs, share the packs
  * out over threads.
  *
- * A pack is filled up to a number of tokens or one sequence, whichever is more; sequences keep their order, so a result never
- * depends on what else is in the call. */
+ * A pack is filled up to a number of tokens or one sequence, whichever is more; sequences keep their order, so a result
+ * never depends on what else is in the call. */
 #include "encoder/encoder.h"
 
 #include "common/file.h"
 #include "common/memory.h"
 #include "common/threads.h"
-#include "encoder/bert.h"
+#include "encoder/encoder_internal.h"
+#include "encoder/static_table.h"
 
 #include <pthread.h>
 #include <string.h>
 #include <xxhash.h>
 
-/* Tokens of one pack: enough rows for the products to run at full speed, and several packs for each thread, so that none
- * waits long at the end. */
+/* Tokens of one pack: enough rows for the products to run at full speed, and several packs for each thread, so that
+ * none waits long at the end. */
 enum { PACK_TOKENS_LEAST = 256, PACK_TOKENS_MOST = 1024, PACKS_PER_THREAD = 8 };
 
-struct mn_encoder {
-    const mn_encoder_operations *operations;
-    mneme_encoder_info info;
-    char *folder, *name;
-    mn_tokenizer *tokenizer;
-    mn_model_config config;
-    mn_arithmetic arithmetic;
-    mn_threads *threads;
-    pthread_mutex_t lock; /* one call encodes at a time: workers own their buffers */
-    mn_bert *bert;
-};
-
-static mneme_status transformer_encode(mn_encoder *encoder, const mn_token_batch *batch, unsigned worker, float *vectors,
-                                       mneme_error *error)
-{
-    return mn_bert_encode(encoder->bert, batch, worker, vectors, error);
-}
-
-static void transformer_destroy(mn_encoder *encoder)
-{
-    mn_bert_close(encoder->bert);
-}
-
-static const mn_encoder_operations transformer_operations = {transformer_encode, transformer_destroy};
-
-static const char *pooling_name(mn_pooling pooling)
-{
-    return pooling == MN_POOLING_CLS ? "cls" : pooling == MN_POOLING_MAX ? "max" : "mean";
-}
-
-static void describe_transformer(mn_encoder *encoder, const char *reason)
-{
-    const mn_model_config *config = &encoder->config;
-    uint64_t parts[] = {mn_bert_fingerprint(encoder->bert), mn_tokenizer_fingerprint(encoder->tokenizer),
-                        (uint64_t)config->pooling, config->max_tokens};
-    encoder->info = (mneme_encoder_info){.name = encoder->name,
-                                         .path = encoder->folder,
-                                         .kind = "transformer",
-                                         .precision = mn_precision_name(encoder->arithmetic.precision),
-                                         .kernels = encoder->arithmetic.product->name,
-                                         .reason = reason,
-                                         .pooling = pooling_name(config->pooling),
-                                         .dimension = config->hidden,
-                                         .max_tokens = config->max_tokens,
-                                         .n_layers = config->n_layers,
-                                         .n_heads = config->n_heads,
-                                         .vocabulary = config->vocabulary,
-                                         .n_parameters = mn_bert_parameters(encoder->bert),
-                                         .fingerprint = XXH3_64bits(parts, sizeof parts)};
-}
-
-static mneme_status choose_arithmetic(const mn_encoder_options *options, mn_arithmetic *out, const char **reason,
-                                      mneme_error *error)
-{
-    static const char *const levels[] = {"reference", "avx2", "avx512", "amx"};
-    bool reference = strcmp(options->kernels, levels[0]) == 0;
-    mn_cpu_level level = MN_CPU_AMX; /* "auto" */
-    for (size_t i = 1; i < sizeof levels / sizeof levels[0]; i++)
-        if (strcmp(options->kernels, levels[i]) == 0) level = (mn_cpu_level)i;
-    mn_precision precision;
-    if (strcmp(options->precision, "auto") == 0) precision = mn_fastest_precision(level, reference, reason);
-    else if (mn_precision_parse(options->precision, &precision)) *reason = "set by encoder.precision";
-    else return mn_fail(error, MNEME_ERR_SETTING, "encoder.precision: \"%s\" is not known", options->precision);
-    *out = mn_arithmetic_for(precision, level, reference);
-    return MNEME_OK;
-}
-
-static mneme_status open_transformer(mn_encoder *encoder, const mn_encoder_options *options, mneme_error *error)
-{
-    encoder->operations = &transformer_operations;
-    mneme_status status = mn_model_config_read(encoder->folder, &encoder->config, error);
-    if (status == MNEME_OK) status = mn_tokenizer_open(encoder->folder, &encoder->tokenizer, error);
-    if (status != MNEME_OK) return status;
-    uint32_t vocabulary = mn_tokenizer_vocabulary(encoder->tokenizer);
-    if (vocabulary > encoder->config.vocabulary)
-        return mn_fail(error, MNEME_ERR_MODEL, "model %s: the vocabulary has %u tokens, the embedding table %u rows",
-                       encoder->folder, vocabulary, encoder->config.vocabulary);
-    const char *reason = NULL;
-    status = choose_arithmetic(options, &encoder->arithmetic, &reason, error);
-    if (status == MNEME_OK)
-        status = mn_bert_open(encoder->folder, &encoder->config, &encoder->arithmetic, NULL, 0,
-                              mn_threads_count(encoder->threads), &encoder->bert, error);
-    if (status == MNEME_OK) describe_transformer(encoder, reason);
-    return status;
-}
-
-mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out, mneme_error *error)
-{
+mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out, mneme_error *error) {
     *out = NULL;
     mn_encoder *encoder = mn_alloc_zeroed(1, sizeof *encoder);
     if (!encoder) return mn_fail_memory(error, "encoder");
@@ -114,46 +28,47 @@ mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out
     encoder->name = encoder->folder ? mn_strdup(mn_path_base(encoder->folder)) : NULL;
     mneme_status status = encoder->name ? MNEME_OK : mn_fail_memory(error, "encoder");
     if (status == MNEME_OK) status = mn_threads_new(options->threads, &encoder->threads, error);
-    if (status == MNEME_OK) status = open_transformer(encoder, options, error);
-    if (status != MNEME_OK) mn_encoder_close(encoder);
-    else *out = encoder;
+    if (status == MNEME_OK)
+        status = mn_static_is(encoder->folder) ? mn_encoder_open_static(encoder, options, error)
+                                               : mn_encoder_open_transformer(encoder, options, error);
+    if (status != MNEME_OK)
+        mn_encoder_close(encoder);
+    else
+        *out = encoder;
     return status;
 }
 
-void mn_encoder_close(mn_encoder *encoder)
-{
+void mn_encoder_close(mn_encoder *encoder) {
     if (!encoder) return;
     if (encoder->operations) encoder->operations->destroy(encoder);
     mn_threads_free(encoder->threads);
     mn_tokenizer_close(encoder->tokenizer);
+    mn_packed_close(&encoder->packed);
     mn_model_config_free(&encoder->config);
     pthread_mutex_destroy(&encoder->lock);
+    mn_free(encoder->packed_path);
     mn_free(encoder->name);
     mn_free(encoder->folder);
     mn_free(encoder);
 }
 
-const mneme_encoder_info *mn_encoder_info(const mn_encoder *encoder)
-{
+const mneme_encoder_info *mn_encoder_info(const mn_encoder *encoder) {
     return &encoder->info;
 }
 
-const mn_tokenizer *mn_encoder_tokenizer(const mn_encoder *encoder)
-{
+const mn_tokenizer *mn_encoder_tokenizer(const mn_encoder *encoder) {
     return encoder->tokenizer;
 }
 
-static const char *prompt_of(const mn_encoder *encoder, mneme_text_kind kind)
-{
+static const char *prompt_of(const mn_encoder *encoder, mneme_text_kind kind) {
     const char *prompt = kind == MNEME_TEXT_QUERY ? encoder->config.query_prompt : encoder->config.passage_prompt;
     return prompt ? prompt : "";
 }
 
-uint32_t mn_encoder_overhead(const mn_encoder *encoder, mneme_text_kind kind)
-{
+uint32_t mn_encoder_overhead(const mn_encoder *encoder, mneme_text_kind kind) {
     const char *prompt = prompt_of(encoder, kind);
     mn_tokens tokens = {0};
-    uint32_t n = 2; /* [CLS] and [SEP] */
+    uint32_t n = encoder->operations->n_special;
     if (mn_tokenizer_encode(encoder->tokenizer, prompt, strlen(prompt), encoder->info.max_tokens, &tokens, NULL) ==
         MNEME_OK)
         n += (uint32_t)tokens.n;
@@ -177,14 +92,14 @@ typedef struct encode_job {
     float *vectors;
     mneme_progress progress;
     void *context;
+    const char *unit;
     size_t n_texts, n_done;
     pthread_mutex_t lock; /* guards what follows, n_done and the progress callback */
     mneme_status status;
     mneme_error error;
 } encode_job;
 
-static mneme_status append_id(mn_tokens *tokens, uint32_t id, mneme_error *error)
-{
+static mneme_status append_id(mn_tokens *tokens, uint32_t id, mneme_error *error) {
     if (tokens->n == tokens->capacity) {
         size_t capacity = tokens->capacity ? tokens->capacity * 2 : 256;
         uint32_t *ids = mn_realloc_array(tokens->ids, capacity, sizeof *ids);
@@ -196,23 +111,24 @@ static mneme_status append_id(mn_tokens *tokens, uint32_t id, mneme_error *error
     return MNEME_OK;
 }
 
-/* [CLS] prompt text [SEP], cut at the window. */
-static mneme_status append_text(encode_job *job, const char *prompt, const char *text, size_t size, mneme_error *error)
-{
+/* [CLS] prompt text [SEP], cut at the window; without [CLS] and [SEP] where the kind has no special tokens. */
+static mneme_status append_text(encode_job *job, const char *prompt, const char *text, size_t size,
+                                mneme_error *error) {
     const mn_tokenizer *tokenizer = job->encoder->tokenizer;
-    size_t start = job->tokens.n, room = job->encoder->info.max_tokens - 2;
-    mneme_status status = append_id(&job->tokens, mn_tokenizer_cls(tokenizer), error);
+    uint32_t n_special = job->encoder->operations->n_special;
+    size_t room = job->encoder->info.max_tokens - n_special;
+    mneme_status status = n_special ? append_id(&job->tokens, mn_tokenizer_cls(tokenizer), error) : MNEME_OK;
+    size_t start = job->tokens.n;
     if (status == MNEME_OK && *prompt)
         status = mn_tokenizer_encode(tokenizer, prompt, strlen(prompt), room, &job->tokens, error);
-    room -= job->tokens.n - start - 1;
+    room -= job->tokens.n - start;
     if (status == MNEME_OK) status = mn_tokenizer_encode(tokenizer, text, size, room, &job->tokens, error);
-    if (status == MNEME_OK) status = append_id(&job->tokens, mn_tokenizer_sep(tokenizer), error);
+    if (status == MNEME_OK && n_special) status = append_id(&job->tokens, mn_tokenizer_sep(tokenizer), error);
     return status;
 }
 
 static mneme_status tokenize(encode_job *job, const char *const *texts, const size_t *sizes, size_t n,
-                             mneme_text_kind kind, mneme_error *error)
-{
+                             mneme_text_kind kind, mneme_error *error) {
     const char *prompt = prompt_of(job->encoder, kind);
     for (size_t i = 0; i < n; i++) {
         size_t size = sizes ? sizes[i] : strlen(texts[i]);
@@ -225,10 +141,11 @@ static mneme_status tokenize(encode_job *job, const char *const *texts, const si
     return MNEME_OK;
 }
 
-static void fill_packs(encode_job *job, size_t n)
-{
+static void fill_packs(encode_job *job, size_t n) {
     uint32_t share = job->offsets[n] / (mn_threads_count(job->encoder->threads) * PACKS_PER_THREAD);
-    uint32_t tokens = share < PACK_TOKENS_LEAST ? PACK_TOKENS_LEAST : share > PACK_TOKENS_MOST ? PACK_TOKENS_MOST : share;
+    uint32_t tokens = share < PACK_TOKENS_LEAST  ? PACK_TOKENS_LEAST
+                      : share > PACK_TOKENS_MOST ? PACK_TOKENS_MOST
+                                                 : share;
     for (size_t i = 0; i < n;) {
         pack *next = &job->packs[job->n_packs++];
         *next = (pack){.first = i, .last = i + 1};
@@ -238,21 +155,19 @@ static void fill_packs(encode_job *job, size_t n)
 }
 
 /* Count a finished pack; the callback may cancel what has not begun. */
-static void report(encode_job *job, mneme_status status, const mneme_error *error, size_t n_texts)
-{
+static void report(encode_job *job, mneme_status status, const mneme_error *error, size_t n_texts) {
     pthread_mutex_lock(&job->lock);
     if (status != MNEME_OK && job->status == MNEME_OK) {
         job->status = status;
         job->error = *error;
     }
     job->n_done += n_texts;
-    if (job->status == MNEME_OK && job->progress && !job->progress(job->context, job->n_done, job->n_texts, "chunks"))
+    if (job->status == MNEME_OK && job->progress && !job->progress(job->context, job->n_done, job->n_texts, job->unit))
         job->status = mn_fail(&job->error, MNEME_ERR_CANCELLED, "cancelled while encoding");
     pthread_mutex_unlock(&job->lock);
 }
 
-static void encode_pack(void *context, size_t item, unsigned worker)
-{
+static void encode_pack(void *context, size_t item, unsigned worker) {
     encode_job *job = context;
     const pack *p = &job->packs[item];
     pthread_mutex_lock(&job->lock);
@@ -274,28 +189,50 @@ static void encode_pack(void *context, size_t item, unsigned worker)
     report(job, status, &error, n);
 }
 
+/* Encode what the job's tokens and offsets hold. */
+static mneme_status run_job(encode_job *job, mneme_error *error) {
+    job->packs = mn_alloc_array(job->n_texts, sizeof *job->packs);
+    if (!job->packs) return mn_fail_memory(error, "encoding");
+    fill_packs(job, job->n_texts);
+    pthread_mutex_init(&job->lock, NULL);
+    pthread_mutex_lock(&job->encoder->lock);
+    mn_threads_run(job->encoder->threads, job->n_packs, encode_pack, job);
+    pthread_mutex_unlock(&job->encoder->lock);
+    pthread_mutex_destroy(&job->lock);
+    if (job->status != MNEME_OK && error) *error = job->error;
+    mn_free(job->packs);
+    return job->status;
+}
+
 mneme_status mn_encoder_encode(mn_encoder *encoder, const char *const *texts, const size_t *sizes, size_t n,
                                mneme_text_kind kind, float *vectors, mneme_progress progress, void *context,
-                               mneme_error *error)
-{
+                               mneme_error *error) {
     if (n == 0) return MNEME_OK;
-    encode_job job = {.encoder = encoder, .vectors = vectors, .progress = progress, .context = context, .n_texts = n};
-    pthread_mutex_init(&job.lock, NULL);
+    encode_job job = {.encoder = encoder,
+                      .vectors = vectors,
+                      .progress = progress,
+                      .context = context,
+                      .n_texts = n,
+                      .unit = "chunks"};
     job.offsets = mn_alloc_zeroed(n + 1, sizeof *job.offsets);
-    job.packs = mn_alloc_array(n, sizeof *job.packs);
-    mneme_status status = job.offsets && job.packs ? MNEME_OK : mn_fail_memory(error, "encoding");
+    mneme_status status = job.offsets ? MNEME_OK : mn_fail_memory(error, "encoding");
     if (status == MNEME_OK) status = tokenize(&job, texts, sizes, n, kind, error);
-    if (status == MNEME_OK) {
-        fill_packs(&job, n);
-        pthread_mutex_lock(&encoder->lock);
-        mn_threads_run(encoder->threads, job.n_packs, encode_pack, &job);
-        pthread_mutex_unlock(&encoder->lock);
-        status = job.status;
-        if (status != MNEME_OK && error) *error = job.error;
-    }
+    if (status == MNEME_OK) status = run_job(&job, error);
     mn_tokens_free(&job.tokens);
-    mn_free(job.packs);
     mn_free(job.offsets);
-    pthread_mutex_destroy(&job.lock);
     return status;
+}
+
+mneme_status mn_encoder_encode_ids(mn_encoder *encoder, const mn_token_batch *batch, float *vectors,
+                                   mneme_progress progress, void *context, mneme_error *error) {
+    if (batch->n == 0) return MNEME_OK;
+    encode_job job = {.encoder = encoder,
+                      .vectors = vectors,
+                      .progress = progress,
+                      .context = context,
+                      .n_texts = batch->n,
+                      .unit = "tokens"};
+    job.tokens.ids = (uint32_t *)(uintptr_t)batch->ids; /* read only */
+    job.offsets = (uint32_t *)(uintptr_t)batch->offsets;
+    return run_job(&job, error);
 }

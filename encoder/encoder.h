@@ -14,10 +14,11 @@ typedef struct mn_encoder_options {
     const char *precision; /* "auto", "f32", "bf16", "int16", "int8" */
     const char *kernels;   /* "auto"; "amx", "avx512", "avx2": at most these instructions; "reference": plain C */
     unsigned threads;      /* 0 = one per core */
+    const char *cache;     /* folder for packed files (packed_file.h); NULL or "" = none */
 } mn_encoder_options;
 
 /* Sequences of token ids laid end to end, without padding: sequence i is ids[offsets[i] .. offsets[i+1]). Special tokens
- * are already there; each length is 1..info.max_tokens. */
+ * are already there; each length is operations.n_special..info.max_tokens. */
 typedef struct mn_token_batch {
     const uint32_t *ids;
     const uint32_t *offsets; /* n + 1 */
@@ -31,6 +32,7 @@ typedef struct mn_encoder_operations {
     mneme_status (*encode)(mn_encoder *encoder, const mn_token_batch *batch, unsigned worker, float *vectors,
                            mneme_error *error);
     void (*destroy)(mn_encoder *encoder); /* copes with every stage of a half-built one */
+    uint32_t n_special;                   /* 2: texts go in as [CLS] text [SEP]; 0: as they are */
 } mn_encoder_operations;
 
 mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out, mneme_error *error);
@@ -46,5 +48,10 @@ uint32_t mn_encoder_overhead(const mn_encoder *encoder, mneme_text_kind kind);
 mneme_status mn_encoder_encode(mn_encoder *encoder, const char *const *texts, const size_t *sizes, size_t n,
                                mneme_text_kind kind, float *vectors, mneme_progress progress, void *context,
                                mneme_error *error);
+
+/* The same for sequences of ids that are ready: special tokens included, no prompt. progress counts sequences
+ * ("tokens" is its unit, as one token each is what distillation sends). */
+mneme_status mn_encoder_encode_ids(mn_encoder *encoder, const mn_token_batch *batch, float *vectors,
+                                   mneme_progress progress, void *context, mneme_error *error);
 
 #endif

@@ -79,6 +79,7 @@ static mneme_status read_tensor(const mn_safetensors *file, const json_t *entry,
     if (width == 0)
         return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s has an unknown type %s", file->path, tensor->name,
                        type ? type : "(none)");
+    tensor->dtype = type;
     mneme_status status = read_shape(file->path, json_object_get(entry, "shape"), tensor, error);
     if (status != MNEME_OK) return status;
     const json_t *offsets = json_object_get(entry, "data_offsets");

@@ -14,6 +14,7 @@ enum { MN_TENSOR_RANK_MAX = 8 };
 typedef struct mn_tensor {
     const char *name; /* borrowed until close */
     mn_tensor_type type;
+    const char *dtype; /* as the file calls it: "F32", "I8", ...; borrowed until close */
     size_t rank;
     uint64_t shape[MN_TENSOR_RANK_MAX];
     uint64_t n_elements;

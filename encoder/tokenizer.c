@@ -76,6 +76,11 @@ uint32_t mn_tokenizer_sep(const mn_tokenizer *tokenizer)
     return tokenizer->image->sep;
 }
 
+uint32_t mn_tokenizer_unk(const mn_tokenizer *tokenizer)
+{
+    return tokenizer->image->unk;
+}
+
 uint64_t mn_tokenizer_fingerprint(const mn_tokenizer *tokenizer)
 {
     return tokenizer->image->fingerprint;

@@ -25,6 +25,7 @@ mneme_status mn_tokenizer_thaw(const void *data, size_t size, mn_tokenizer **out
 uint32_t mn_tokenizer_vocabulary(const mn_tokenizer *tokenizer); /* number of ids: largest id + 1 */
 uint32_t mn_tokenizer_cls(const mn_tokenizer *tokenizer);
 uint32_t mn_tokenizer_sep(const mn_tokenizer *tokenizer);
+uint32_t mn_tokenizer_unk(const mn_tokenizer *tokenizer);
 /* Hash of everything that decides ids; part of the encoder's fingerprint. */
 uint64_t mn_tokenizer_fingerprint(const mn_tokenizer *tokenizer);
 

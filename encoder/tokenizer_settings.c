@@ -233,6 +233,17 @@ static mneme_status add_named_tokens(settings_reader *r, mneme_error *error)
 
 /* ---- all ---- */
 
+/* A tokenizer.json without a post_processor (model2vec's) puts nothing around a text, and its vocabulary need not have
+ * [CLS] and [SEP]: the unknown token's name stands in for theirs. */
+static mneme_status keep_special(const settings_reader *r, const char *key, const char *fallback, char **out,
+                                 mneme_error *error)
+{
+    const char *content = token_text(r->config, key, fallback);
+    bool unused = r->json && !json_is_object(json_object_get(r->json, "post_processor"));
+    if (unused && mn_vocabulary_find_token(r->out->vocabulary, content) == MN_NO_TOKEN) content = r->out->unk_token;
+    return keep_text(content, out, error);
+}
+
 static mneme_status read_texts(settings_reader *r, const mn_tokenizer_file files[MN_TOKENIZER_FILES], mneme_error *error)
 {
     const mn_tokenizer_file *vocab = &files[MN_VOCAB_TXT];
@@ -250,8 +261,8 @@ static mneme_status read_texts(settings_reader *r, const mn_tokenizer_file files
                                                    &r->out->vocabulary, error)
                              : read_json_vocabulary(r, error);
     if (status == MNEME_OK) status = r->json ? read_added_tokens(r, error) : add_named_tokens(r, error);
-    if (status == MNEME_OK) status = keep_text(token_text(r->config, "cls_token", "[CLS]"), &r->out->cls_token, error);
-    if (status == MNEME_OK) status = keep_text(token_text(r->config, "sep_token", "[SEP]"), &r->out->sep_token, error);
+    if (status == MNEME_OK) status = keep_special(r, "cls_token", "[CLS]", &r->out->cls_token, error);
+    if (status == MNEME_OK) status = keep_special(r, "sep_token", "[SEP]", &r->out->sep_token, error);
     return status;
 }
 

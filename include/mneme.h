@@ -344,7 +344,7 @@ typedef enum mneme_text_kind { MNEME_TEXT_PASSAGE = 0, MNEME_TEXT_QUERY = 1 } mn
 typedef struct mneme_encoder_info {
     const char *name;      /* folder name of the model */
     const char *path;      /* folder */
-    const char *kind;      /* "transformer" */
+    const char *kind;      /* "transformer", or "static": a table of token vectors */
     const char *precision; /* "f32", "bf16", "int16", "int8" */
     const char *kernels;   /* what its products run on: "amx", "avx512-bf16", "avx512-vnni", "avx512", "avx2", "reference" */
     const char *reason;    /* why this precision, in a few words */
@@ -353,6 +353,9 @@ typedef struct mneme_encoder_info {
     uint32_t max_tokens;   /* the window, special tokens included */
     uint32_t n_layers, n_heads, vocabulary;
     uint64_t n_parameters;
+    const char *query_prompt, *passage_prompt; /* put before questions, texts; NULL = none */
+    const char *packed_file; /* what this processor's packed weights are mapped from or were kept in; NULL = nothing */
+    const char *distilled_from; /* the teacher and the settings in one line; NULL = not distilled, or not known */
     uint64_t fingerprint; /* equal for equal weights, tokenizer and pooling */
 } mneme_encoder_info;
 

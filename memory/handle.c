@@ -121,7 +121,8 @@ static mneme_status open_encoder(const mn_settings_values *values, mneme_encoder
     const mn_encoder_options options = {.folder = folder,
                                         .precision = values->encoder_precision,
                                         .kernels = values->encoder_kernels,
-                                        .threads = (unsigned)values->encoder_threads};
+                                        .threads = (unsigned)values->encoder_threads,
+                                        .cache = values->encoder_cache};
     if (status == MNEME_OK) status = mn_encoder_open(&options, &encoder->encoder, error);
     mn_free(folder);
     if (status != MNEME_OK) mneme_encoder_close(encoder);

@@ -30,6 +30,8 @@ static const mn_setting_spec table[] = {
      FIELD(encoder_precision), .summary = "number format of the encoder's products"},
     {.name = "encoder.kernels", .fallback = "auto", CHOICE("auto|amx|avx512|avx2|reference"),
      FIELD(encoder_kernels), .summary = "instructions to use at most; reference is plain C, for proof"},
+    {.name = "encoder.cache", .fallback = "", TEXT(0),
+     FIELD(encoder_cache), .summary = "folder where packed weights are kept for the next process; empty = nowhere"},
     {.name = "encoder.threads", .fallback = "0", INTEGER(0, 1024),
      FIELD(encoder_threads), .summary = "threads that encode; 0 = one per core"},
     {.name = "chunk.max_tokens", .fallback = "0", ZERO_OR_INTEGER(16, 8192),
@@ -272,19 +274,22 @@ static void variable_name(const char *setting, char *out, size_t size)
     }
 }
 
-/* $XDG_DATA_HOME/mneme/models:$XDG_CACHE_HOME/mneme/models, with the defaults that the XDG specification gives. */
+/* Append $variable/mneme/name, behind a colon where something is there already; without the variable, under $HOME as the
+ * XDG specification has it; with neither, nothing. */
+static mneme_status xdg_folder(mn_buffer *out, const char *variable, const char *under_home, const char *name,
+                               mneme_error *error)
+{
+    const char *home = getenv("HOME"), *base = getenv(variable);
+    bool given = base && base[0] == '/'; /* the specification: relative paths are to be ignored */
+    if (!given && !home) return MNEME_OK;
+    mn_buffer_format(out, "%s%s%s/mneme/%s", out->size ? ":" : "", given ? base : home, given ? "" : under_home, name);
+    return out->failed ? mn_fail_memory(error, "settings") : MNEME_OK;
+}
+
 static mneme_status model_path(mn_buffer *out, mneme_error *error)
 {
-    static const char *const places[2][2] = {{"XDG_DATA_HOME", "/.local/share"}, {"XDG_CACHE_HOME", "/.cache"}};
-    const char *home = getenv("HOME");
-    for (size_t i = 0; i < 2; i++) {
-        const char *base = getenv(places[i][0]);
-        bool given = base && base[0] == '/'; /* the specification: relative paths are to be ignored */
-        if (!given && !home) continue;
-        if (out->size) mn_buffer_byte(out, ':');
-        mn_buffer_format(out, "%s%s/mneme/models", given ? base : home, given ? "" : places[i][1]);
-    }
-    return out->failed ? mn_fail_memory(error, "settings") : MNEME_OK;
+    mneme_status status = xdg_folder(out, "XDG_DATA_HOME", "/.local/share", "models", error);
+    return status == MNEME_OK ? xdg_folder(out, "XDG_CACHE_HOME", "/.cache", "models", error) : status;
 }
 
 mneme_status mneme_settings_load_environment(mneme_settings *settings, mneme_error *error)
@@ -303,6 +308,10 @@ mneme_status mneme_settings_load_environment(mneme_settings *settings, mneme_err
     /* Only a default: a file's value replaces it. */
     if (status == MNEME_OK && path.size)
         status = mn_settings_assign(settings, "encoder.path", path.data, "default", MN_RANK_DEFAULT, error);
+    mn_buffer_clear(&path);
+    if (status == MNEME_OK) status = xdg_folder(&path, "XDG_CACHE_HOME", "/.cache", "packed", error);
+    if (status == MNEME_OK && path.size)
+        status = mn_settings_assign(settings, "encoder.cache", path.data, "default", MN_RANK_DEFAULT, error);
     mn_buffer_free(&path);
     return status;
 }

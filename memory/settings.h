@@ -7,7 +7,7 @@
 /* One field for each setting of the table in settings.c, dots as underscores. Texts are borrowed from the settings until
  * they change. */
 typedef struct mn_settings_values {
-    const char *encoder_model, *encoder_path, *encoder_precision, *encoder_kernels;
+    const char *encoder_model, *encoder_path, *encoder_precision, *encoder_kernels, *encoder_cache;
     int64_t encoder_threads;
     int64_t chunk_max_tokens, chunk_overlap_tokens;
     const char *lexical_language;
