@@ -1,5 +1,6 @@
 /* cmd_model.c -- mneme model: finds the verb; each is in a file of its own (model_verbs.h). */
 #include "cli/commands.h"
+#include "cli/model_distill.h"
 #include "cli/model_verbs.h"
 #include "cli/output.h"
 #include "cli/store_option.h"
@@ -19,14 +20,16 @@ static const struct {
     [PULL] = {"pull", 1, 1, "one model, as in org/name"},
 };
 
-static int find_verb(const char *name) {
+static int find_verb(const char *name)
+{
     for (int i = 0; i < N_VERBS; i++)
         if (strcmp(verbs[i].name, name) == 0) return i;
     return N_VERBS;
 }
 
 /* An option that the verb has no use for is a mistake that should not pass unseen. */
-static int check_options(int verb, const cli_model_options *options) {
+static int check_options(int verb, const cli_model_options *options)
+{
     const char *wrong = NULL, *where = "add or pull";
     if (options->name && verb != ADD && verb != PULL) wrong = "--name";
     if (options->force && verb != ADD && verb != PULL) wrong = "--force";
@@ -36,11 +39,13 @@ static int check_options(int verb, const cli_model_options *options) {
                  : CLI_GO_ON;
 }
 
-static int check_words(const cli_words *words, int *verb) {
-    if (words->n == 0) return cli_usage_error(&cli_command_model, "expected list, info, add or pull");
+static int check_words(const cli_words *words, int *verb)
+{
+    if (words->n == 0) return cli_usage_error(&cli_command_model, "expected list, info, add, pull or distill");
     *verb = find_verb(words->items[0]);
     if (*verb == N_VERBS)
-        return cli_usage_error(&cli_command_model, "unknown '%s': expected list, info, add or pull", words->items[0]);
+        return cli_usage_error(&cli_command_model, "unknown '%s': expected list, info, add, pull or distill",
+                               words->items[0]);
     size_t n = words->n - 1;
     return n >= verbs[*verb].words_min && n <= verbs[*verb].words_max
                ? CLI_GO_ON
@@ -48,20 +53,19 @@ static int check_words(const cli_words *words, int *verb) {
 }
 
 static int run_verb(const cli_global *global, mneme_settings *settings, int verb, const char *word,
-                    const cli_model_options *options) {
+                    const cli_model_options *options)
+{
     switch (verb) {
-    case LIST:
-        return cli_model_list(global, settings);
-    case INFO:
-        return cli_model_info(global, settings, word);
-    case ADD:
-        return cli_model_add(global, settings, word, options);
-    default:
-        return cli_model_pull(global, settings, word, options);
+    case LIST: return cli_model_list(global, settings);
+    case INFO: return cli_model_info(global, settings, word);
+    case ADD: return cli_model_add(global, settings, word, options);
+    default: return cli_model_pull(global, settings, word, options);
     }
 }
 
-static int run(cli_global *global, int argc, char **argv) {
+static int run(cli_global *global, int argc, char **argv)
+{
+    if (argc > 0 && strcmp(argv[0], "distill") == 0) return cli_model_distill(global, argc - 1, argv + 1);
     cli_model_options chosen = {0};
     const cli_option options[] = {
         {0, "name", CLI_TEXT, &chosen.name, "NAME",
@@ -86,7 +90,7 @@ static int run(cli_global *global, int argc, char **argv) {
 
 const cli_command cli_command_model = {
     .name = "model",
-    .usage = "list | info [NAME|DIR] | add DIR | pull ORG/NAME [OPTIONS]",
+    .usage = "list | info [NAME|DIR] | add DIR | pull ORG/NAME | distill --static NAME [OPTIONS]",
     .summary = "the encoders: which there are, what the one in use is, getting others",
     .details =
         "list   models in the folders of encoder.path; * marks the one in use\n"
@@ -95,7 +99,8 @@ const cli_command cli_command_model = {
         "       folder of encoder.path, after trying it\n"
         "pull   fetch a model from a hub, check it, try it, and put it there; broken off, it goes on where it was.\n"
         "       $HF_ENDPOINT names another hub, $HF_TOKEN lets private and gated models in. No other command opens a\n"
-        "       connection.",
+        "       connection.\n"
+        "distill  make a fast static encoder out of a Transformer: see mneme model distill --help",
     .example =
         "mneme model info\nmneme model add ~/downloads/bge-small-en-v1.5\nmneme model pull BAAI/bge-small-en-v1.5",
     .run = run,

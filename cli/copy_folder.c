@@ -21,12 +21,14 @@ typedef struct copy_run {
     size_t reason_size;
 } copy_run;
 
-static bool fail(const copy_run *run, const char *what, const char *path) {
+static bool fail(const copy_run *run, const char *what, const char *path)
+{
     snprintf(run->reason, run->reason_size, "cannot %s %s: %s", what, path, strerror(errno));
     return false;
 }
 
-static bool copy_bytes(const copy_run *run, int in, int out, const char *from, const char *to) {
+static bool copy_bytes(const copy_run *run, int in, int out, const char *from, const char *to)
+{
     char piece[1 << 16];
     ssize_t size;
     while ((size = read(in, piece, sizeof piece)) > 0)
@@ -35,7 +37,8 @@ static bool copy_bytes(const copy_run *run, int in, int out, const char *from, c
     return size == 0 || fail(run, "read", from);
 }
 
-static bool copy_file(const copy_run *run, const char *from, const char *to) {
+static bool copy_file(const copy_run *run, const char *from, const char *to)
+{
     int in = open(from, O_RDONLY | O_CLOEXEC);
     if (in < 0) return fail(run, "read", from);
     int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
@@ -47,14 +50,16 @@ static bool copy_file(const copy_run *run, const char *from, const char *to) {
 
 static bool copy_into(const copy_run *run, const char *from, const char *to, unsigned depth);
 
-static bool copy_entry(const copy_run *run, const char *from, const char *to, unsigned depth) {
+static bool copy_entry(const copy_run *run, const char *from, const char *to, unsigned depth)
+{
     struct stat info;
     if (stat(from, &info) != 0) return fail(run, "read", from);
     if (S_ISREG(info.st_mode)) return copy_file(run, from, to);
     return !S_ISDIR(info.st_mode) || copy_into(run, from, to, depth + 1);
 }
 
-static bool copy_into(const copy_run *run, const char *from, const char *to, unsigned depth) {
+static bool copy_into(const copy_run *run, const char *from, const char *to, unsigned depth)
+{
     errno = ELOOP;
     if (depth > DEPTH_MAX) return fail(run, "copy", from);
     DIR *folder = opendir(from);
@@ -71,7 +76,8 @@ static bool copy_into(const copy_run *run, const char *from, const char *to, uns
     return fine;
 }
 
-bool cli_make_parents(const char *path, char *reason, size_t reason_size) {
+bool cli_make_parents(const char *path, char *reason, size_t reason_size)
+{
     const copy_run run = {reason, reason_size};
     char *folder = cli_strdup(path);
     bool fine = true;
@@ -84,19 +90,22 @@ bool cli_make_parents(const char *path, char *reason, size_t reason_size) {
     return fine;
 }
 
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *place) {
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *place)
+{
     (void)info, (void)kind, (void)place;
     return remove(path);
 }
 
-void cli_remove_tree(const char *path) {
+void cli_remove_tree(const char *path)
+{
     nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 /* ---- putting in place ---- */
 
 /* For file systems without an exchange: the old one steps aside first. */
-static bool replace_in_two_steps(const char *from, const char *to) {
+static bool replace_in_two_steps(const char *from, const char *to)
+{
     char *aside = cli_format("%s.old-%ld", to, (long)getpid());
     bool fine = rename(to, aside) == 0;
     if (fine && rename(from, to) != 0) {
@@ -110,7 +119,8 @@ static bool replace_in_two_steps(const char *from, const char *to) {
     return fine;
 }
 
-bool cli_place_folder(const char *from, const char *to, bool replace, char *reason, size_t reason_size) {
+bool cli_place_folder(const char *from, const char *to, bool replace, char *reason, size_t reason_size)
+{
     const copy_run run = {reason, reason_size};
     struct stat info;
     if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return true;
@@ -124,7 +134,8 @@ bool cli_place_folder(const char *from, const char *to, bool replace, char *reas
     return replace_in_two_steps(from, to) || fail(&run, "replace", to);
 }
 
-bool cli_copy_folder(const char *from, const char *to, bool replace, char *reason, size_t reason_size) {
+bool cli_copy_folder(const char *from, const char *to, bool replace, char *reason, size_t reason_size)
+{
     const copy_run run = {reason, reason_size};
     char *part = cli_format("%s.part-%ld", to, (long)getpid());
     bool fine = cli_make_parents(part, reason, reason_size) && copy_into(&run, from, part, 0) &&
@@ -134,7 +145,8 @@ bool cli_copy_folder(const char *from, const char *to, bool replace, char *reaso
     return fine;
 }
 
-bool cli_link_folder(const char *from, const char *to, bool replace, char *reason, size_t reason_size) {
+bool cli_link_folder(const char *from, const char *to, bool replace, char *reason, size_t reason_size)
+{
     const copy_run run = {reason, reason_size};
     char *part = cli_format("%s.part-%ld", to, (long)getpid());
     bool fine = cli_make_parents(part, reason, reason_size) && (symlink(from, part) == 0 || fail(&run, "make", part)) &&

@@ -24,7 +24,8 @@ static struct crypto {
     const EVP_MD *(*sha256)(void);
 } crypto;
 
-static bool load_crypto(char *reason, size_t reason_size) {
+static bool load_crypto(char *reason, size_t reason_size)
+{
     static const char *const names[] = {"libcrypto.so.3", "libcrypto.so.1.1", NULL};
     const cli_lazy_symbol symbols[] = {
         {"EVP_MD_CTX_new", &crypto.new},       {"EVP_MD_CTX_free", &crypto.free},
@@ -37,18 +38,21 @@ static bool load_crypto(char *reason, size_t reason_size) {
     return crypto.loaded;
 }
 
-cli_digest cli_digest_kind(const char *text) {
+cli_digest cli_digest_kind(const char *text)
+{
     size_t size = strspn(text, "0123456789abcdef");
     if (text[size]) return CLI_DIGEST_NONE;
     return size == 64 ? CLI_DIGEST_SHA256 : size == 40 ? CLI_DIGEST_GIT_BLOB : CLI_DIGEST_NONE;
 }
 
-const char *cli_digest_name(cli_digest kind) {
+const char *cli_digest_name(cli_digest kind)
+{
     return kind == CLI_DIGEST_SHA256 ? "sha256" : kind == CLI_DIGEST_GIT_BLOB ? "git sha1" : "size";
 }
 
 /* Feed the rest of `fd`; false with errno when it cannot be read. */
-static bool feed_file(EVP_MD_CTX *context, int fd) {
+static bool feed_file(EVP_MD_CTX *context, int fd)
+{
     unsigned char piece[1 << 16];
     ssize_t size;
     while ((size = read(fd, piece, sizeof piece)) > 0)
@@ -56,7 +60,8 @@ static bool feed_file(EVP_MD_CTX *context, int fd) {
     return size == 0;
 }
 
-static bool digest_fd(EVP_MD_CTX *context, int fd, cli_digest kind, unsigned char *bytes, unsigned *n_bytes) {
+static bool digest_fd(EVP_MD_CTX *context, int fd, cli_digest kind, unsigned char *bytes, unsigned *n_bytes)
+{
     struct stat info;
     errno = ENOMEM;
     if (!context || !crypto.init(context, kind == CLI_DIGEST_SHA256 ? crypto.sha256() : crypto.sha1(), NULL))
@@ -68,7 +73,8 @@ static bool digest_fd(EVP_MD_CTX *context, int fd, cli_digest kind, unsigned cha
     return feed_file(context, fd) && crypto.final(context, bytes, n_bytes);
 }
 
-bool cli_digest_file(const char *path, cli_digest kind, char out[CLI_DIGEST_TEXT], char *reason, size_t reason_size) {
+bool cli_digest_file(const char *path, cli_digest kind, char out[CLI_DIGEST_TEXT], char *reason, size_t reason_size)
+{
     unsigned char bytes[EVP_MAX_MD_SIZE];
     unsigned n_bytes = 0;
     out[0] = '\0';

@@ -36,7 +36,8 @@ static struct curl_functions {
     void (*list_free)(struct curl_slist *);
 } curl;
 
-static bool load_curl(char *reason, size_t reason_size) {
+static bool load_curl(char *reason, size_t reason_size)
+{
     static const char *const names[] = {"libcurl.so.4", "libcurl-gnutls.so.4", NULL};
     const cli_lazy_symbol symbols[] = {
         {"curl_global_init", &curl.global_init},  {"curl_easy_init", &curl.init},
@@ -65,7 +66,8 @@ typedef struct transfer {
 } transfer;
 
 /* Copy a header's value, without the blanks around it, when `line` is that header. Too long a value counts as none. */
-static bool header_value(const char *line, size_t size, const char *name, char *out, size_t out_size) {
+static bool header_value(const char *line, size_t size, const char *name, char *out, size_t out_size)
+{
     size_t name_size = strlen(name);
     if (size <= name_size || line[name_size] != ':' || strncasecmp(line, name, name_size) != 0) return false;
     const char *start = line + name_size + 1, *end = line + size;
@@ -78,13 +80,15 @@ static bool header_value(const char *line, size_t size, const char *name, char *
     return true;
 }
 
-static void first_header(const char *line, size_t size, const char *name, char *out, size_t out_size) {
+static void first_header(const char *line, size_t size, const char *name, char *out, size_t out_size)
+{
     char value[200];
     if (!out[0] && header_value(line, size, name, value, sizeof value) && strlen(value) < out_size)
         memcpy(out, value, strlen(value) + 1);
 }
 
-static size_t on_header(char *line, size_t one, size_t size, void *context) {
+static size_t on_header(char *line, size_t one, size_t size, void *context)
+{
     transfer *t = context;
     cli_http_answer *answer = t->answer;
     char value[80];
@@ -108,7 +112,8 @@ static size_t on_header(char *line, size_t one, size_t size, void *context) {
     return size;
 }
 
-static size_t on_body(char *data, size_t one, size_t size, void *context) {
+static size_t on_body(char *data, size_t one, size_t size, void *context)
+{
     transfer *t = context;
     const cli_http_request *request = t->request;
     (void)one;
@@ -128,12 +133,14 @@ static size_t on_body(char *data, size_t one, size_t size, void *context) {
     return t->refused ? 0 : size;
 }
 
-static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up_now) {
+static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up_now)
+{
     (void)context, (void)total, (void)now, (void)up_total, (void)up_now;
     return cli_stop_asked();
 }
 
-static void set_options(transfer *t, struct curl_slist *headers, char *curl_words) {
+static void set_options(transfer *t, struct curl_slist *headers, char *curl_words)
+{
     const cli_http_request *request = t->request;
     CURL *easy = t->easy;
     const char *protocols = strncasecmp(request->url, "https:", 6) == 0 ? "https" : "http,https";
@@ -161,7 +168,8 @@ static void set_options(transfer *t, struct curl_slist *headers, char *curl_word
     }
 }
 
-static struct curl_slist *range_headers(const cli_http_request *request) {
+static struct curl_slist *range_headers(const cli_http_request *request)
+{
     if (request->from == 0) return NULL;
     char *range = cli_format("Range: bytes=%llu-", (unsigned long long)request->from);
     struct curl_slist *headers = curl.list_append(NULL, range);
@@ -174,7 +182,8 @@ static struct curl_slist *range_headers(const cli_http_request *request) {
     return headers;
 }
 
-static cli_http_result judge(const transfer *t, CURLcode code, const char *words, char *reason, size_t reason_size) {
+static cli_http_result judge(const transfer *t, CURLcode code, const char *words, char *reason, size_t reason_size)
+{
     if (code == CURLE_OK) return CLI_HTTP_DONE;
     if (t->refused) return CLI_HTTP_TAKER;
     if (code == CURLE_ABORTED_BY_CALLBACK && cli_stop_asked()) return CLI_HTTP_STOPPED;
@@ -194,15 +203,13 @@ static cli_http_result judge(const transfer *t, CURLcode code, const char *words
     case CURLE_RECV_ERROR:
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_HTTP2:
-    case CURLE_HTTP2_STREAM:
-        return CLI_HTTP_BROKEN;
-    default:
-        return CLI_HTTP_REFUSED;
+    case CURLE_HTTP2_STREAM: return CLI_HTTP_BROKEN;
+    default: return CLI_HTTP_REFUSED;
     }
 }
 
-cli_http_result cli_http_get(const cli_http_request *request, cli_http_answer *answer, char *reason,
-                             size_t reason_size) {
+cli_http_result cli_http_get(const cli_http_request *request, cli_http_answer *answer, char *reason, size_t reason_size)
+{
     *answer = (cli_http_answer){0};
     reason[0] = '\0';
     if (!load_curl(reason, reason_size)) return CLI_HTTP_UNAVAILABLE;
@@ -228,7 +235,8 @@ cli_http_result cli_http_get(const cli_http_request *request, cli_http_answer *a
 
 /* ---- around it ---- */
 
-char *cli_url_part(const char *text) {
+char *cli_url_part(const char *text)
+{
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
     cli_text out = {0};
     for (; *text; text++) {
@@ -240,7 +248,8 @@ char *cli_url_part(const char *text) {
     return cli_text_take(&out);
 }
 
-bool cli_http_wait(unsigned attempt, long retry_after) {
+bool cli_http_wait(unsigned attempt, long retry_after)
+{
     long tenths = 5L << (attempt - 1 < 6 ? attempt - 1 : 6);
     if (retry_after > 0) tenths = retry_after < 30 ? retry_after * 10 : 300;
     if (tenths > 300) tenths = 300;

@@ -42,7 +42,8 @@ _Static_assert(N_FILES_READ <= CLI_HUB_FILES_MAX, "a hub's files have room for t
 /* ---- opening ---- */
 
 /* "name" or "org/name" of letters, digits, '.', '_' and '-', no part beginning with '.' or '-'. */
-static bool plausible_name(const char *name) {
+static bool plausible_name(const char *name)
+{
     size_t parts = 0;
     for (const char *at = name;; at++) {
         size_t size = strspn(at, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
@@ -54,13 +55,15 @@ static bool plausible_name(const char *name) {
 }
 
 /* The token goes into a header: printable and without blanks, so that it cannot add lines of its own. */
-static bool plausible_token(const char *token) {
+static bool plausible_token(const char *token)
+{
     for (; *token; token++)
         if (*token <= ' ' || *token > '~') return false;
     return true;
 }
 
-int cli_hub_open(cli_hub *hub, const char *model, const char *revision) {
+int cli_hub_open(cli_hub *hub, const char *model, const char *revision)
+{
     *hub = (cli_hub){.model = model, .revision = revision};
     const char *endpoint = getenv("HF_ENDPOINT"), *token = getenv("HF_TOKEN");
     if (!endpoint || !*endpoint) endpoint = HUB_DEFAULT_ENDPOINT;
@@ -82,20 +85,23 @@ int cli_hub_open(cli_hub *hub, const char *model, const char *revision) {
     return CLI_GO_ON;
 }
 
-void cli_hub_close(cli_hub *hub) {
+void cli_hub_close(cli_hub *hub)
+{
     free(hub->endpoint);
     *hub = (cli_hub){0};
 }
 
 /* ---- requests ---- */
 
-static bool worth_repeating(cli_http_result result, const cli_http_answer *answer) {
+static bool worth_repeating(cli_http_result result, const cli_http_answer *answer)
+{
     if (result == CLI_HTTP_BROKEN) return true;
     long status = answer->status;
     return result == CLI_HTTP_DONE && (status >= 500 || status == 429 || status == 408 || status == 416);
 }
 
-static int say_denied(const cli_hub *hub, const cli_http_answer *answer) {
+static int say_denied(const cli_hub *hub, const cli_http_answer *answer)
+{
     if (strcmp(answer->error_code, "GatedRepo") == 0)
         cli_complain("%s is gated: accept its terms at %s/%s, then set HF_TOKEN to a token of that account%s",
                      hub->model, hub->endpoint, hub->model, hub->token ? " (the one that is set has no access)" : "");
@@ -108,7 +114,8 @@ static int say_denied(const cli_hub *hub, const cli_http_answer *answer) {
     return CLI_EXIT_USAGE;
 }
 
-static int say_missing(const cli_hub *hub, const char *file, const cli_http_answer *answer) {
+static int say_missing(const cli_hub *hub, const char *file, const cli_http_answer *answer)
+{
     if (strcmp(answer->error_code, "RevisionNotFound") == 0)
         cli_complain("%s has no revision %s at %s", hub->model, hub->revision, hub->endpoint);
     else if (file)
@@ -118,7 +125,8 @@ static int say_missing(const cli_hub *hub, const char *file, const cli_http_answ
     return file ? CLI_EXIT_FAILURE : CLI_EXIT_NO;
 }
 
-static int say_status(const cli_hub *hub, const char *file, const cli_http_answer *answer, unsigned attempts) {
+static int say_status(const cli_hub *hub, const char *file, const cli_http_answer *answer, unsigned attempts)
+{
     if (answer->status == 401 || answer->status == 403) return say_denied(hub, answer);
     if (answer->status == 404) return say_missing(hub, file, answer);
     if (attempts > 1)
@@ -130,26 +138,24 @@ static int say_status(const cli_hub *hub, const char *file, const cli_http_answe
 }
 
 static int conclude(const cli_hub *hub, const char *file, cli_http_result result, const cli_http_answer *answer,
-                    const char *reason, unsigned attempts) {
+                    const char *reason, unsigned attempts)
+{
     switch (result) {
     case CLI_HTTP_DONE:
         return answer->status == 200 || answer->status == 206 ? CLI_GO_ON : say_status(hub, file, answer, attempts);
-    case CLI_HTTP_TAKER:
-        return CLI_HUB_TAKER;
-    case CLI_HTTP_STOPPED:
-        return cli_stop_code();
+    case CLI_HTTP_TAKER: return CLI_HUB_TAKER;
+    case CLI_HTTP_STOPPED: return cli_stop_code();
     case CLI_HTTP_BROKEN:
         cli_complain("%s (tried %u times)%s", reason, attempts,
                      file ? "; what has come is kept, the same command goes on from there" : "");
         return CLI_EXIT_FAILURE;
-    default:
-        cli_complain("%s", reason);
-        return CLI_EXIT_FAILURE;
+    default: cli_complain("%s", reason); return CLI_EXIT_FAILURE;
     }
 }
 
 int cli_hub_get(const cli_hub *hub, const char *file, cli_http_request *request, cli_hub_prepare prepare,
-                cli_http_answer *answer) {
+                cli_http_answer *answer)
+{
     char reason[600];
     char *revision = cli_url_part(hub->revision);
     char *url = file ? cli_format("%s/%s/resolve/%s/%s", hub->endpoint, hub->model, hub->commit, file)
@@ -175,19 +181,22 @@ int cli_hub_get(const cli_hub *hub, const char *file, cli_http_request *request,
 
 /* ---- the listing ---- */
 
-static bool clear_listing(void *context, const cli_http_answer *answer) {
+static bool clear_listing(void *context, const cli_http_answer *answer)
+{
     (void)answer;
     cli_text_clear(context);
     return true;
 }
 
-static bool take_listing(void *context, const void *data, size_t size) {
+static bool take_listing(void *context, const void *data, size_t size)
+{
     cli_text_append(context, data, size);
     return true;
 }
 
 /* What the hub says about one file; a size or a digest that is not one counts as not said. */
-static void describe_file(cli_hub_file *file, const json_t *entry) {
+static void describe_file(cli_hub_file *file, const json_t *entry)
+{
     const json_t *lfs = json_object_get(entry, "lfs");
     const json_t *size = json_object_get(json_is_object(lfs) ? lfs : entry, "size");
     if (!json_is_integer(size)) size = json_object_get(entry, "size");
@@ -200,7 +209,8 @@ static void describe_file(cli_hub_file *file, const json_t *entry) {
     if (file->kind != CLI_DIGEST_NONE) memcpy(file->digest, digest, strlen(digest) + 1);
 }
 
-static const json_t *find_entry(const json_t *siblings, const char *name) {
+static const json_t *find_entry(const json_t *siblings, const char *name)
+{
     for (size_t i = 0; i < json_array_size(siblings); i++) {
         const json_t *entry = json_array_get(siblings, i);
         const char *file = json_string_value(json_object_get(entry, "rfilename"));
@@ -209,13 +219,15 @@ static const json_t *find_entry(const json_t *siblings, const char *name) {
     return NULL;
 }
 
-static bool ends_with(const char *text, const char *end) {
+static bool ends_with(const char *text, const char *end)
+{
     size_t size = strlen(text), end_size = strlen(end);
     return size >= end_size && strcmp(text + size - end_size, end) == 0;
 }
 
 /* The first file whose name, without its folder, begins and ends so; "" when there is none. Shown, never opened. */
-static const char *find_like(const json_t *siblings, const char *start, const char *end) {
+static const char *find_like(const json_t *siblings, const char *start, const char *end)
+{
     for (size_t i = 0; i < json_array_size(siblings); i++) {
         const char *file = json_string_value(json_object_get(json_array_get(siblings, i), "rfilename"));
         if (!file) continue;
@@ -226,7 +238,8 @@ static const char *find_like(const json_t *siblings, const char *start, const ch
 }
 
 /* Why there is no model.safetensors, in terms of what there is. */
-static int refuse_weights(const cli_hub *hub, const json_t *siblings) {
+static int refuse_weights(const cli_hub *hub, const json_t *siblings)
+{
     const char *shard = find_like(siblings, "model-", ".safetensors"), *other = find_like(siblings, "", ".bin");
     if (!*other) other = find_like(siblings, "", ".onnx");
     if (!*other) other = find_like(siblings, "", ".safetensors");
@@ -240,7 +253,8 @@ static int refuse_weights(const cli_hub *hub, const json_t *siblings) {
     return CLI_EXIT_USAGE;
 }
 
-static int choose_files(cli_hub *hub, const json_t *siblings) {
+static int choose_files(cli_hub *hub, const json_t *siblings)
+{
     for (size_t i = 0; i < N_FILES_READ; i++) {
         const json_t *entry = find_entry(siblings, files_read[i].name);
         if (!entry) continue;
@@ -261,7 +275,8 @@ static int choose_files(cli_hub *hub, const json_t *siblings) {
     return CLI_GO_ON;
 }
 
-static int read_listing(cli_hub *hub, const cli_text *text) {
+static int read_listing(cli_hub *hub, const cli_text *text)
+{
     json_error_t problem;
     json_t *listing = json_loadb(text->data ? text->data : "", text->size, 0, &problem);
     const char *commit = json_string_value(json_object_get(listing, "sha"));
@@ -281,7 +296,8 @@ static int read_listing(cli_hub *hub, const cli_text *text) {
     return code;
 }
 
-int cli_hub_list(cli_hub *hub) {
+int cli_hub_list(cli_hub *hub)
+{
     cli_text text = {0};
     cli_http_answer answer;
     cli_http_request request = {

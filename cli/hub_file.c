@@ -30,12 +30,14 @@ typedef struct download {
 
 /* ---- the part and its note ---- */
 
-static bool fail(download *d, const char *what, const char *path) {
+static bool fail(download *d, const char *what, const char *path)
+{
     snprintf(d->problem, sizeof d->problem, "cannot %s %s: %s", what, path, strerror(errno));
     return false;
 }
 
-static char *staged_path(const char *staging, const char *name, const char *end) {
+static char *staged_path(const char *staging, const char *name, const char *end)
+{
     char *base = cli_strdup(name);
     for (char *slash = strchr(base, '/'); slash; slash = strchr(slash, '/')) *slash = '-';
     char *path = cli_format("%s/%s%s", staging, base, end);
@@ -43,16 +45,19 @@ static char *staged_path(const char *staging, const char *name, const char *end)
     return path;
 }
 
-static char *whole_path(const char *staging, const char *name) {
+static char *whole_path(const char *staging, const char *name)
+{
     return cli_format("%s/" CLI_STAGING_FILES "/%s", staging, name);
 }
 
-static uint64_t file_size(const char *path) {
+static uint64_t file_size(const char *path)
+{
     struct stat info;
     return lstat(path, &info) == 0 && S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
 }
 
-uint64_t cli_hub_fetched(const char *staging, const cli_hub_file *file) {
+uint64_t cli_hub_fetched(const char *staging, const cli_hub_file *file)
+{
     char *whole = whole_path(staging, file->name), *part = staged_path(staging, file->name, ".part");
     uint64_t size = access(whole, F_OK) == 0 ? file_size(whole) : file_size(part);
     free(part);
@@ -60,13 +65,15 @@ uint64_t cli_hub_fetched(const char *staging, const cli_hub_file *file) {
     return size;
 }
 
-static void drop_part(const download *d) {
+static void drop_part(const download *d)
+{
     unlink(d->part);
     unlink(d->note);
 }
 
 /* Does the note say that the part belongs to the file as the hub has it now? Fills d->etag. */
-static bool note_agrees(download *d) {
+static bool note_agrees(download *d)
+{
     char digest[CLI_DIGEST_TEXT + 1] = "";
     FILE *file = fopen(d->note, "r");
     if (!file) return false;
@@ -76,19 +83,22 @@ static bool note_agrees(download *d) {
     return read && strcmp(digest, d->file->digest) == 0 && (digest[0] || d->etag[0]);
 }
 
-static bool write_note(download *d) {
+static bool write_note(download *d)
+{
     FILE *file = fopen(d->note, "w");
     if (!file) return fail(d, "write", d->note);
     bool fine = fprintf(file, "%s\n%s\n", d->file->digest, d->etag) > 0;
     return (fclose(file) == 0 && fine) || fail(d, "write", d->note);
 }
 
-static bool restart_part(download *d) {
+static bool restart_part(download *d)
+{
     d->have = d->received = 0;
     return ftruncate(d->fd, 0) == 0 || fail(d, "write", d->part);
 }
 
-static bool open_part(download *d) {
+static bool open_part(download *d)
+{
     if (!note_agrees(d)) {
         drop_part(d);
         d->etag[0] = '\0';
@@ -102,7 +112,8 @@ static bool open_part(download *d) {
 /* ---- taking the answer ---- */
 
 /* Where the listing names no digest, the answer may: X-Linked-ETag (files in LFS), else ETag. */
-static void adopt_digest(cli_hub_file *file, const cli_http_answer *answer) {
+static void adopt_digest(cli_hub_file *file, const cli_http_answer *answer)
+{
     if (file->kind != CLI_DIGEST_NONE) return;
     const char *etag = answer->linked_etag[0] ? answer->linked_etag : answer->etag;
     if (strncmp(etag, "W/", 2) == 0) etag += 2;
@@ -113,7 +124,8 @@ static void adopt_digest(cli_hub_file *file, const cli_http_answer *answer) {
     free(text);
 }
 
-static bool begin(void *context, const cli_http_answer *answer) {
+static bool begin(void *context, const cli_http_answer *answer)
+{
     download *d = context;
     const cli_hub *hub = d->fetch->hub;
     if (answer->commit[0] && strcmp(answer->commit, hub->commit) != 0) {
@@ -132,7 +144,8 @@ static bool begin(void *context, const cli_http_answer *answer) {
     return restart_part(d) && write_note(d);
 }
 
-static bool take(void *context, const void *data, size_t size) {
+static bool take(void *context, const void *data, size_t size)
+{
     download *d = context;
     const cli_hub_file *file = d->file;
     uint64_t most = file->has_size ? file->size : file->max_bytes;
@@ -154,7 +167,8 @@ static bool take(void *context, const void *data, size_t size) {
     return true;
 }
 
-static uint64_t prepare(void *context, const cli_http_answer *before) {
+static uint64_t prepare(void *context, const cli_http_answer *before)
+{
     download *d = context;
     /* 416: the server's file ends before what is here does. */
     if (before && before->status == 416) restart_part(d);
@@ -165,7 +179,8 @@ static uint64_t prepare(void *context, const cli_http_answer *before) {
 /* ---- checking ---- */
 
 /* Hold a file against what the hub says of it. False: *wrong is set when the content is, d->problem says why. */
-static bool check(download *d, const char *path, bool *wrong) {
+static bool check(download *d, const char *path, bool *wrong)
+{
     const cli_hub_file *file = d->file;
     char digest[CLI_DIGEST_TEXT];
     uint64_t size = file_size(path);
@@ -186,7 +201,8 @@ static bool check(download *d, const char *path, bool *wrong) {
 }
 
 /* From the part to the whole file, on the disk before it gets its name. */
-static bool finish(download *d) {
+static bool finish(download *d)
+{
     char *slash = strrchr(d->whole, '/');
     *slash = '\0';
     bool fine = mkdir(d->whole, 0777) == 0 || errno == EEXIST || fail(d, "make", d->whole);
@@ -197,7 +213,8 @@ static bool finish(download *d) {
     return fine;
 }
 
-static int receive(download *d) {
+static int receive(download *d)
+{
     cli_http_answer answer;
     int code = CLI_GO_ON;
     bool wrong = false;
@@ -210,7 +227,8 @@ static int receive(download *d) {
     return code == CLI_GO_ON || code == CLI_HUB_TAKER ? CLI_EXIT_FAILURE : code;
 }
 
-int cli_hub_fetch_file(const cli_hub_fetch *fetch, cli_hub_file *file, uint64_t *size, uint64_t *received) {
+int cli_hub_fetch_file(const cli_hub_fetch *fetch, cli_hub_file *file, uint64_t *size, uint64_t *received)
+{
     download d = {.fetch = fetch, .file = file, .fd = -1};
     d.part = staged_path(fetch->staging, file->name, ".part");
     d.note = staged_path(fetch->staging, file->name, ".note");

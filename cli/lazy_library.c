@@ -6,7 +6,8 @@
 #include <string.h>
 
 bool cli_lazy_load(const char *const *names, const cli_lazy_symbol *symbols, size_t n_symbols, const char *package,
-                   char *reason, size_t reason_size) {
+                   char *reason, size_t reason_size)
+{
     void *library = NULL;
     for (const char *const *name = names; *name && !library; name++) library = dlopen(*name, RTLD_NOW | RTLD_LOCAL);
     if (!library) {

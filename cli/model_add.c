@@ -10,7 +10,8 @@
 #include <string.h>
 
 /* Would `to` be the folder that it is made from? Then replacing it would lose it, or link it to itself. */
-static bool same_folder(const char *from, const char *to) {
+static bool same_folder(const char *from, const char *to)
+{
     char *real_from = realpath(from, NULL), *real_to = realpath(to, NULL);
     bool same = real_from && real_to && strcmp(real_from, real_to) == 0;
     free(real_from);
@@ -18,7 +19,8 @@ static bool same_folder(const char *from, const char *to) {
     return same;
 }
 
-static void report(const cli_global *global, const char *name, const char *folder, bool link) {
+static void report(const cli_global *global, const char *name, const char *folder, bool link)
+{
     if (global->json) {
         json_t *object = json_object();
         cli_json_put(object, "name", name);
@@ -31,7 +33,8 @@ static void report(const cli_global *global, const char *name, const char *folde
     cli_say("use it with --set encoder.model=%s, or write that into the settings file", name);
 }
 
-static int put(const cli_global *global, const char *from, const cli_model_place *place, const char *name, bool link) {
+static int put(const cli_global *global, const char *from, const cli_model_place *place, const char *name, bool link)
+{
     char reason[600];
     bool fine = link ? cli_link_folder(from, place->folder, place->replace, reason, sizeof reason)
                      : cli_copy_folder(from, place->folder, place->replace, reason, sizeof reason);
@@ -44,7 +47,8 @@ static int put(const cli_global *global, const char *from, const cli_model_place
 }
 
 int cli_model_add(const cli_global *global, const mneme_settings *settings, const char *folder,
-                  const cli_model_options *options) {
+                  const cli_model_options *options)
+{
     mneme_error error = {MNEME_OK, ""};
     cli_model_place place = {0};
     char *from = cli_path_absolute(folder);

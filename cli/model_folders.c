@@ -11,14 +11,16 @@
 
 enum { JSON_MAX_BYTES = 1 << 20 };
 
-const char *cli_setting_text(const mneme_settings *settings, const char *name, const char **origin) {
+const char *cli_setting_text(const mneme_settings *settings, const char *name, const char **origin)
+{
     mneme_setting setting;
     bool found = mneme_settings_find(settings, name, &setting);
     if (origin) *origin = found ? setting.origin : "default";
     return found ? setting.value : "";
 }
 
-char *cli_next_folder(const char **at) {
+char *cli_next_folder(const char **at)
+{
     while (**at == ':') ++*at;
     size_t size = strcspn(*at, ":");
     char *folder = size ? cli_strndup(*at, size) : NULL;
@@ -26,7 +28,8 @@ char *cli_next_folder(const char **at) {
     return folder;
 }
 
-static int check_name(const char *name) {
+static int check_name(const char *name)
+{
     if (strchr(name, '/') || !*name || name[0] == '.' || strlen(name) > 200)
         return cli_usage_error(&cli_command_model, "--name '%.40s': expected a plain name", name);
     for (const char *at = name; *at; at++)
@@ -36,7 +39,8 @@ static int check_name(const char *name) {
     return CLI_GO_ON;
 }
 
-int cli_model_place_find(const mneme_settings *settings, const char *name, bool replace, cli_model_place *place) {
+int cli_model_place_find(const mneme_settings *settings, const char *name, bool replace, cli_model_place *place)
+{
     struct stat info;
     *place = (cli_model_place){.replace = replace};
     int code = check_name(name);
@@ -57,14 +61,15 @@ int cli_model_place_find(const mneme_settings *settings, const char *name, bool 
     return CLI_GO_ON;
 }
 
-void cli_model_place_free(cli_model_place *place) {
+void cli_model_place_free(cli_model_place *place)
+{
     free(place->home);
     free(place->folder);
     *place = (cli_model_place){0};
 }
 
-mneme_status cli_model_try(const mneme_settings *settings, const char *folder, mneme_encoder **out,
-                           mneme_error *error) {
+mneme_status cli_model_try(const mneme_settings *settings, const char *folder, mneme_encoder **out, mneme_error *error)
+{
     mneme_settings *own = NULL;
     mneme_encoder *encoder = NULL;
     const char *path = cli_setting_text(settings, "encoder.path", NULL);
@@ -80,7 +85,8 @@ mneme_status cli_model_try(const mneme_settings *settings, const char *folder, m
     return status;
 }
 
-json_t *cli_model_json(const char *folder, const char *name) {
+json_t *cli_model_json(const char *folder, const char *name)
+{
     struct stat info;
     char *path = cli_path_join(folder, name);
     json_t *json = NULL;

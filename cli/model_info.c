@@ -14,7 +14,8 @@ typedef struct model_prompts {
     const char *query, *passage;
 } model_prompts;
 
-static model_prompts read_prompts(const char *folder) {
+static model_prompts read_prompts(const char *folder)
+{
     model_prompts prompts = {.config = cli_model_json(folder, "config_sentence_transformers.json")};
     const json_t *texts = json_object_get(prompts.config, "prompts");
     prompts.query = json_string_value(json_object_get(texts, "query"));
@@ -32,28 +33,32 @@ typedef struct decided {
 
 enum { N_DECIDED = 3 };
 
-static void list_decided(const mneme_encoder_info *info, decided out[N_DECIDED]) {
+static void list_decided(const mneme_encoder_info *info, decided out[N_DECIDED])
+{
     out[0] = (decided){"model", info->name, "encoder.model"};
     out[1] = (decided){"precision", info->precision, "encoder.precision"};
     out[2] = (decided){"kernels", info->kernels, "encoder.kernels"};
 }
 
 /* "encoder.precision = auto (default)"; owned. */
-static char *why(const mneme_settings *settings, const char *setting) {
+static char *why(const mneme_settings *settings, const char *setting)
+{
     const char *origin, *wanted = cli_setting_text(settings, setting, &origin);
     return cli_format("%s = %s (%s)", setting, wanted, origin);
 }
 
 /* ---- as JSON ---- */
 
-static void put_prompts(json_t *object, const model_prompts *prompts) {
+static void put_prompts(json_t *object, const model_prompts *prompts)
+{
     json_t *texts = json_object();
     json_object_set_new(texts, "query", cli_json_string(prompts->query));
     json_object_set_new(texts, "passage", cli_json_string(prompts->passage));
     json_object_set_new(object, "prompts", texts);
 }
 
-static void put_reasons(json_t *object, const mneme_encoder_info *info, const mneme_settings *settings) {
+static void put_reasons(json_t *object, const mneme_encoder_info *info, const mneme_settings *settings)
+{
     decided properties[N_DECIDED];
     json_t *reasons = json_object();
     list_decided(info, properties);
@@ -66,7 +71,8 @@ static void put_reasons(json_t *object, const mneme_encoder_info *info, const mn
     json_object_set_new(object, "why", reasons);
 }
 
-static void print_json(const mneme_encoder_info *info, const model_prompts *prompts, const mneme_settings *settings) {
+static void print_json(const mneme_encoder_info *info, const model_prompts *prompts, const mneme_settings *settings)
+{
     char fingerprint[20];
     snprintf(fingerprint, sizeof fingerprint, "%016llx", (unsigned long long)info->fingerprint);
     json_t *object = json_object();
@@ -90,7 +96,8 @@ static void print_json(const mneme_encoder_info *info, const model_prompts *prom
 
 /* ---- as lines ---- */
 
-static void print_line(const char *label, const char *value, const char *reason) {
+static void print_line(const char *label, const char *value, const char *reason)
+{
     if (reason)
         cli_print("%-13s %-24s %s%s%s\n", label, value, cli_style_on(CLI_DIM), reason, cli_style_off());
     else
@@ -98,7 +105,8 @@ static void print_line(const char *label, const char *value, const char *reason)
 }
 
 /* Prompts end in blanks as often as not: quoted. */
-static void print_prompt(const char *label, const char *prompt) {
+static void print_prompt(const char *label, const char *prompt)
+{
     if (!prompt || !*prompt) {
         print_line(label, "none", NULL);
         return;
@@ -108,11 +116,13 @@ static void print_prompt(const char *label, const char *prompt) {
     cli_print("\"\n");
 }
 
-static char *parameters_text(uint64_t n) {
+static char *parameters_text(uint64_t n)
+{
     return n < 100000 ? cli_format("%llu", (unsigned long long)n) : cli_format("%.1f million", (double)n / 1e6);
 }
 
-static void print_lines(const mneme_encoder_info *info, const model_prompts *prompts, const mneme_settings *settings) {
+static void print_lines(const mneme_encoder_info *info, const model_prompts *prompts, const mneme_settings *settings)
+{
     decided properties[N_DECIDED];
     list_decided(info, properties);
     char *reasons[N_DECIDED], *parameters = parameters_text(info->n_parameters);
@@ -131,7 +141,8 @@ static void print_lines(const mneme_encoder_info *info, const model_prompts *pro
     free(parameters);
 }
 
-int cli_model_info(const cli_global *global, mneme_settings *settings, const char *model) {
+int cli_model_info(const cli_global *global, mneme_settings *settings, const char *model)
+{
     mneme_error error = {MNEME_OK, ""};
     mneme_encoder *encoder = NULL;
     mneme_status status =

@@ -28,14 +28,16 @@ typedef struct model_rows {
 
 static uint64_t summed_bytes; /* nftw has no context */
 
-static int add_size(const char *path, const struct stat *info, int kind, struct FTW *place) {
+static int add_size(const char *path, const struct stat *info, int kind, struct FTW *place)
+{
     (void)path, (void)place;
     if (kind == FTW_F && S_ISREG(info->st_mode)) summed_bytes += (uint64_t)info->st_size;
     return 0;
 }
 
 /* Bytes of all files below the folder; symbolic links inside are followed, as the hub's own cache is made of them. */
-static uint64_t folder_bytes(const char *path) {
+static uint64_t folder_bytes(const char *path)
+{
     char *real = realpath(path, NULL);
     summed_bytes = 0;
     if (real) nftw(real, add_size, 16, 0);
@@ -43,7 +45,8 @@ static uint64_t folder_bytes(const char *path) {
     return summed_bytes;
 }
 
-static model_row describe(const char *name, const char *path) {
+static model_row describe(const char *name, const char *path)
+{
     struct stat info;
     json_t *config = cli_model_json(path, "config.json");
     const char *kind = json_string_value(json_object_get(config, "model_type"));
@@ -61,16 +64,19 @@ static model_row describe(const char *name, const char *path) {
     return row;
 }
 
-static int visible(const struct dirent *entry) {
+static int visible(const struct dirent *entry)
+{
     return entry->d_name[0] != '.';
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b) {
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
 /* A model is a folder with a config.json. */
-static void gather(model_rows *rows, const char *folder) {
+static void gather(model_rows *rows, const char *folder)
+{
     struct dirent **entries = NULL;
     int n = scandir(folder, &entries, visible, by_name);
     for (int i = 0; i < n; i++) {
@@ -90,7 +96,8 @@ static void gather(model_rows *rows, const char *folder) {
 }
 
 /* The first of the name in use is the one; encoder.model may also name a folder. */
-static void mark_used(model_rows *rows, const char *in_use) {
+static void mark_used(model_rows *rows, const char *in_use)
+{
     bool found = false;
     for (size_t i = 0; i < rows->n; i++) {
         model_row *row = &rows->items[i];
@@ -103,7 +110,8 @@ static void mark_used(model_rows *rows, const char *in_use) {
 
 /* ---- showing ---- */
 
-static int widest_name(const model_rows *rows) {
+static int widest_name(const model_rows *rows)
+{
     size_t width = 0;
     for (size_t i = 0; i < rows->n; i++) {
         size_t columns = cli_columns(rows->items[i].name, strlen(rows->items[i].name));
@@ -113,7 +121,8 @@ static int widest_name(const model_rows *rows) {
 }
 
 /* "* all-MiniLM-L6-v2  bert   384 floats    91 MB  /home/..." */
-static void print_row(const model_row *row, int width) {
+static void print_row(const model_row *row, int width)
+{
     int gap = width - (int)cli_columns(row->name, strlen(row->name));
     char dimension[32] = "?";
     if (row->dimension) snprintf(dimension, sizeof dimension, "%llu", (unsigned long long)row->dimension);
@@ -123,7 +132,8 @@ static void print_row(const model_row *row, int width) {
               row->path, row->link ? " (link)" : "");
 }
 
-static json_t *row_json(const model_row *row) {
+static json_t *row_json(const model_row *row)
+{
     json_t *object = json_object();
     cli_json_put(object, "name", row->name);
     cli_json_put(object, "path", row->path);
@@ -136,7 +146,8 @@ static json_t *row_json(const model_row *row) {
     return object;
 }
 
-static void show(const cli_global *global, const model_rows *rows, const char *in_use, const char *path) {
+static void show(const cli_global *global, const model_rows *rows, const char *in_use, const char *path)
+{
     if (global->json) {
         json_t *object = json_object(), *list = json_array();
         for (size_t i = 0; i < rows->n; i++) json_array_append_new(list, row_json(&rows->items[i]));
@@ -159,7 +170,8 @@ static void show(const cli_global *global, const model_rows *rows, const char *i
         cli_say("the one in use, encoder.model = %s, is not among them", in_use);
 }
 
-int cli_model_list(const cli_global *global, const mneme_settings *settings) {
+int cli_model_list(const cli_global *global, const mneme_settings *settings)
+{
     const char *path = cli_setting_text(settings, "encoder.path", NULL), *at = path;
     const char *in_use = cli_setting_text(settings, "encoder.model", NULL);
     model_rows rows = {0};

@@ -35,7 +35,8 @@ typedef struct pull {
 /* ---- does it load? ---- */
 
 /* The library names the staging folder, which nobody needs to know. */
-static void say_refused(const pull *p, const mneme_error *error) {
+static void say_refused(const pull *p, const mneme_error *error)
+{
     char *prefix = cli_format("model %s: ", p->staging.files), *inside = cli_format("%s/", p->staging.files);
     cli_text text = {0};
     for (const char *at = error->message; *at;) {
@@ -54,7 +55,8 @@ static void say_refused(const pull *p, const mneme_error *error) {
 }
 
 /* Without its weights a model fails to load: with ERR_MODEL naming them when all else is fine (mneme.h). */
-static int judge_without_weights(const pull *p) {
+static int judge_without_weights(const pull *p)
+{
     mneme_error error = {MNEME_OK, ""};
     mneme_status status = cli_model_try(p->settings, p->staging.files, NULL, &error);
     if (status == MNEME_OK || (status == MNEME_ERR_MODEL && strstr(error.message, WEIGHTS))) return CLI_GO_ON;
@@ -63,7 +65,8 @@ static int judge_without_weights(const pull *p) {
     return cli_exit_code(status);
 }
 
-static int judge_whole(pull *p) {
+static int judge_whole(pull *p)
+{
     mneme_error error = {MNEME_OK, ""};
     mneme_encoder *encoder = NULL;
     mneme_status status = cli_model_try(p->settings, p->staging.files, &encoder, &error);
@@ -81,13 +84,15 @@ static int judge_whole(pull *p) {
 
 /* ---- fetching ---- */
 
-static int check_room(const pull *p, uint64_t total) {
+static int check_room(const pull *p, uint64_t total)
+{
     uint64_t there = 0;
     for (size_t i = 0; i < p->hub.n_files; i++) there += cli_hub_fetched(p->staging.folder, &p->hub.files[i]);
     return there < total ? cli_staging_room(&p->staging, total - there) : CLI_GO_ON;
 }
 
-static int fetch_all(pull *p, uint64_t total) {
+static int fetch_all(pull *p, uint64_t total)
+{
     cli_hub_fetch fetch = {.hub = &p->hub, .staging = p->staging.folder, .progress = &p->progress};
     int code = CLI_GO_ON;
     char *label = cli_format("pulling %s", p->name);
@@ -103,7 +108,8 @@ static int fetch_all(pull *p, uint64_t total) {
     return code;
 }
 
-static int fetch_model(pull *p) {
+static int fetch_model(pull *p)
+{
     uint64_t total = 0;
     int code = cli_hub_list(&p->hub);
     if (code == CLI_GO_ON) code = cli_staging_open(&p->staging, p->place.home, p->hub.model);
@@ -118,7 +124,8 @@ static int fetch_model(pull *p) {
 
 /* ---- putting in place, and the report ---- */
 
-static int put_in_place(const pull *p) {
+static int put_in_place(const pull *p)
+{
     char reason[600];
     if (!cli_place_folder(p->staging.files, p->place.folder, p->place.replace, reason, sizeof reason)) {
         cli_complain("%s", reason);
@@ -133,13 +140,15 @@ static int put_in_place(const pull *p) {
     return CLI_GO_ON;
 }
 
-static uint64_t sum(const uint64_t *values, size_t n) {
+static uint64_t sum(const uint64_t *values, size_t n)
+{
     uint64_t total = 0;
     for (size_t i = 0; i < n; i++) total += values[i];
     return total;
 }
 
-static void report_json(const pull *p) {
+static void report_json(const pull *p)
+{
     json_t *object = json_object(), *files = json_array();
     for (size_t i = 0; i < p->hub.n_files; i++) {
         json_t *file = json_object();
@@ -164,13 +173,15 @@ static void report_json(const pull *p) {
 }
 
 /* Files of which the hub gave nothing but the size, or not even that. */
-static void say_unchecked(const pull *p) {
+static void say_unchecked(const pull *p)
+{
     for (size_t i = 0; i < p->hub.n_files; i++)
         if (p->hub.files[i].kind == CLI_DIGEST_NONE)
             cli_say("%s: %s names no checksum; only its size is checked", p->hub.files[i].name, p->hub.endpoint);
 }
 
-static void report(const pull *p) {
+static void report(const pull *p)
+{
     if (p->global->json)
         report_json(p);
     else
@@ -184,7 +195,8 @@ static void report(const pull *p) {
 }
 
 int cli_model_pull(const cli_global *global, const mneme_settings *settings, const char *model,
-                   const cli_model_options *options) {
+                   const cli_model_options *options)
+{
     pull p = {.global = global, .settings = settings, .staging = {.lock = -1}};
     const char *slash = strrchr(model, '/');
     p.name = options->name ? options->name : slash ? slash + 1 : model;

@@ -16,13 +16,15 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-static int failed(const char *what, const char *path) {
+static int failed(const char *what, const char *path)
+{
     cli_complain("cannot %s %s: %s", what, path, strerror(errno));
     return CLI_EXIT_FAILURE;
 }
 
 /* The lock ends with the process, however it ends. */
-static int lock_folder(cli_staging *staging, const char *model) {
+static int lock_folder(cli_staging *staging, const char *model)
+{
     staging->lock = open(staging->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (staging->lock < 0) return failed("open", staging->folder);
     if (flock(staging->lock, LOCK_EX | LOCK_NB) == 0) return CLI_GO_ON;
@@ -31,7 +33,8 @@ static int lock_folder(cli_staging *staging, const char *model) {
     return CLI_EXIT_FAILURE;
 }
 
-int cli_staging_open(cli_staging *staging, const char *home, const char *model) {
+int cli_staging_open(cli_staging *staging, const char *home, const char *model)
+{
     char reason[600];
     const char *slash = strchr(model, '/');
     *staging = (cli_staging){.lock = -1};
@@ -47,14 +50,16 @@ int cli_staging_open(cli_staging *staging, const char *home, const char *model) 
     return code;
 }
 
-static bool listed(const cli_hub *hub, const char *name) {
+static bool listed(const cli_hub *hub, const char *name)
+{
     for (size_t i = 0; i < hub->n_files; i++)
         if (strcmp(hub->files[i].name, name) == 0) return true;
     return false;
 }
 
 /* below: the folder in files/ that is gone through, with a '/' at its end; "" = files/ itself. */
-static void tidy_folder(const cli_staging *staging, const cli_hub *hub, const char *below) {
+static void tidy_folder(const cli_staging *staging, const cli_hub *hub, const char *below)
+{
     char *folder = cli_format("%s/%s", staging->files, below);
     DIR *entries = opendir(folder);
     for (const struct dirent *entry = entries ? readdir(entries) : NULL; entry; entry = readdir(entries)) {
@@ -77,11 +82,13 @@ static void tidy_folder(const cli_staging *staging, const cli_hub *hub, const ch
     free(folder);
 }
 
-void cli_staging_tidy(const cli_staging *staging, const cli_hub *hub) {
+void cli_staging_tidy(const cli_staging *staging, const cli_hub *hub)
+{
     tidy_folder(staging, hub, "");
 }
 
-int cli_staging_room(const cli_staging *staging, uint64_t bytes) {
+int cli_staging_room(const cli_staging *staging, uint64_t bytes)
+{
     struct statvfs info;
     if (statvfs(staging->folder, &info) != 0) return CLI_GO_ON; /* writing will say what is wrong */
     uint64_t room = (uint64_t)info.f_bavail * info.f_frsize;
@@ -90,7 +97,8 @@ int cli_staging_room(const cli_staging *staging, uint64_t bytes) {
     return CLI_EXIT_FAILURE;
 }
 
-void cli_staging_remove(const cli_staging *staging) {
+void cli_staging_remove(const cli_staging *staging)
+{
     cli_remove_tree(staging->folder);
     char *above = cli_strdup(staging->folder), *slash = strrchr(above, '/');
     *slash = '\0';
@@ -98,7 +106,8 @@ void cli_staging_remove(const cli_staging *staging) {
     free(above);
 }
 
-void cli_staging_close(cli_staging *staging) {
+void cli_staging_close(cli_staging *staging)
+{
     if (staging->lock >= 0) close(staging->lock);
     free(staging->folder);
     free(staging->files);

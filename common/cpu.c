@@ -11,8 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The system saves and restores the tiles (XCR0 bits 17 and 18), and lets this process use them: since Linux 5.16 it must
- * be asked (Documentation/arch/x86/xstate.rst: ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA). */
+/* The system saves and restores the tiles (XCR0 bits 17 and 18), and lets this process use them: since Linux 5.16 it
+ * must be asked (Documentation/arch/x86/xstate.rst: ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA). */
 static bool may_use_tiles(void)
 {
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };

@@ -1,4 +1,5 @@
-/* json.c -- following brackets and strings, and nothing else: whether the text is JSON at all is for a parser to say. */
+/* json.c -- following brackets and strings, and nothing else: whether the text is JSON at all is for a parser to say.
+ */
 #include "common/json.h"
 
 /* Where the bracket closes that opened first, NULL when none does; *deepest: the most that were open at once. */
@@ -10,8 +11,10 @@ static const char *follow(const char *json, size_t size, size_t limit, size_t *d
     for (size_t i = 0; i < size; i++) {
         char c = json[i];
         if (in_string) {
-            if (c == '\\') i++;
-            else if (c == '"') in_string = false;
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
         } else if (c == '"') {
             in_string = true;
         } else if (c == '{' || c == '[') {

@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Are arrays and objects nested deeper than `limit`? Parsers recurse: ask before one is given text from outside. Any bytes. */
+/* Are arrays and objects nested deeper than `limit`? Parsers recurse: ask before one is given text from outside. Any
+ * bytes. */
 bool mn_json_deeper_than(const char *json, size_t size, size_t limit);
 
 /* One past the bracket that closes the one at json[0]; NULL when there is none. Strings are skipped. */

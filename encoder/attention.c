@@ -20,23 +20,27 @@ typedef struct head_space {
     uint32_t head_groups, length_groups, padded_length;
 } head_space;
 
-static uint32_t round_up(uint32_t n, uint32_t multiple) {
+static uint32_t round_up(uint32_t n, uint32_t multiple)
+{
     return (n + multiple - 1) / multiple * multiple;
 }
 
-static bool in_place(const mn_row_format *format) {
+static bool in_place(const mn_row_format *format)
+{
     return format->element == MN_ELEMENT_F32 && !format->rounded;
 }
 
 /* Queries and keys of long heads get fewer bits, so that no sum can overflow: D * limit^2 <= 2^31 - 1. */
-static mn_row_format row_format(const mn_arithmetic *a, uint32_t head) {
+static mn_row_format row_format(const mn_arithmetic *a, uint32_t head)
+{
     mn_row_format format = a->attention_rows;
     int32_t fits = (int32_t)sqrt(2147483647.0 / head);
     if (format.limit > fits) format.limit = fits;
     return format;
 }
 
-static void place(head_space *space, const mn_arithmetic *a, uint32_t length, uint32_t head, mn_image *image) {
+static void place(head_space *space, const mn_arithmetic *a, uint32_t length, uint32_t head, mn_image *image)
+{
     const mn_product_kernel *kernel = a->attention;
     uint32_t panel = kernel->panel, rows = round_up(length, MN_ROW_MULTIPLE);
     space->head_groups = mn_product_groups(kernel, head);
@@ -56,7 +60,8 @@ static void place(head_space *space, const mn_arithmetic *a, uint32_t length, ui
     space->factors = mn_image_take(image, MN_TILE_ROWS_MAX, sizeof(float));
 }
 
-size_t mn_attention_scratch(const mn_arithmetic *arithmetic, uint32_t max_length, uint32_t head) {
+size_t mn_attention_scratch(const mn_arithmetic *arithmetic, uint32_t max_length, uint32_t head)
+{
     head_space space = {0};
     mn_image image = {0};
     place(&space, arithmetic, max_length, head, &image);
@@ -64,7 +69,8 @@ size_t mn_attention_scratch(const mn_arithmetic *arithmetic, uint32_t max_length
 }
 
 /* Keys, as rows of groups, become columns; those past the last key are zero. */
-static void pack_keys(const head_space *space, const uint32_t *keys, size_t stride, uint32_t length, uint32_t panel) {
+static void pack_keys(const head_space *space, const uint32_t *keys, size_t stride, uint32_t length, uint32_t panel)
+{
     uint32_t groups = space->head_groups;
     for (uint32_t k = 0; k < space->padded_length; k++) {
         uint32_t *column = space->key_panels + (size_t)(k / panel) * groups * panel + k % panel;
@@ -80,7 +86,8 @@ typedef struct head_operands {
 } head_operands;
 
 static head_operands prepare(const head_space *space, const mn_arithmetic *a, const float *q, size_t stride,
-                             uint32_t length, uint32_t n_heads, uint32_t head) {
+                             uint32_t length, uint32_t n_heads, uint32_t head)
+{
     const mn_row_format own = row_format(a, head), *format = &own;
     uint32_t width = n_heads * head, groups = space->head_groups, panel = a->attention->panel;
     const float *k = q + width, *v = q + 2 * (size_t)width;
@@ -105,7 +112,8 @@ static head_operands prepare(const head_space *space, const mn_arithmetic *a, co
 /* out (rows, n_columns) = rows (rows, n_groups) times the panels. scales: of rows, of columns; NULL = 1. */
 static void multiply_panels(const mn_arithmetic *a, const uint32_t *rows, size_t stride, uint32_t n_rows,
                             const uint32_t *panels, uint32_t n_groups, uint32_t n_columns, const float *row_scale,
-                            const float *column_scale, float *out, size_t out_stride) {
+                            const float *column_scale, float *out, size_t out_stride)
+{
     uint32_t panel = a->attention->panel;
     uint32_t tile[MN_TILE_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));
     mn_finish finish = {.integers = mn_is_integer(a->attention->element),
@@ -120,7 +128,8 @@ static void multiply_panels(const mn_arithmetic *a, const uint32_t *rows, size_t
 }
 
 static void attend_head(const head_space *space, const mn_arithmetic *a, const head_operands *operands, uint32_t length,
-                        uint32_t head, float *out, size_t out_stride) {
+                        uint32_t head, float *out, size_t out_stride)
+{
     const mn_row_format own = row_format(a, head), *format = &own;
     bool integers = mn_is_integer(format->element);
     float scale = 1.0f / sqrtf((float)head);
@@ -140,7 +149,8 @@ static void attend_head(const head_space *space, const mn_arithmetic *a, const h
 }
 
 void mn_attention_run(const mn_arithmetic *arithmetic, const float *qkv, uint32_t length, uint32_t n_heads,
-                      uint32_t head, void *scratch, float *out) {
+                      uint32_t head, void *scratch, float *out)
+{
     head_space space = {0};
     mn_image image = {.base = scratch};
     place(&space, arithmetic, length, head, &image);

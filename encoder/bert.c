@@ -67,7 +67,8 @@ struct mn_bert {
 /* ---- weights ------------------------------------------------------------------------------------------------ */
 
 static mneme_status find_tensor(const mn_bert *bert, const char *name, uint64_t rows, uint64_t columns,
-                                const mn_tensor **out, mneme_error *error) {
+                                const mn_tensor **out, mneme_error *error)
+{
     char full[256];
     snprintf(full, sizeof full, "%s%s", bert->prefix, name);
     const mn_tensor *tensor = mn_safetensors_find(bert->file, full);
@@ -85,19 +86,22 @@ static mneme_status find_tensor(const mn_bert *bert, const char *name, uint64_t 
     return MNEME_OK;
 }
 
-static bool all_finite(const float *values, size_t n) {
+static bool all_finite(const float *values, size_t n)
+{
     float poison = 0; /* stays 0 unless something is not finite: x * 0 is NaN then */
     for (size_t i = 0; i < n; i++) poison += values[i] * 0.0f;
     return poison == 0;
 }
 
-static mneme_status fail_not_finite(const mn_bert *bert, const mn_tensor *tensor, mneme_error *error) {
+static mneme_status fail_not_finite(const mn_bert *bert, const mn_tensor *tensor, mneme_error *error)
+{
     return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s holds NaN or infinity", bert->path, tensor->name);
 }
 
 /* Copy a tensor to `out` as f32 and refuse NaN and infinity. */
 static mneme_status copy_weights(const mn_bert *bert, const char *name, uint64_t rows, uint64_t columns, float *out,
-                                 mneme_error *error) {
+                                 mneme_error *error)
+{
     const mn_tensor *tensor = NULL;
     mneme_status status = find_tensor(bert, name, rows, columns, &tensor, error);
     if (status != MNEME_OK) return status;
@@ -106,8 +110,8 @@ static mneme_status copy_weights(const mn_bert *bert, const char *name, uint64_t
     return all_finite(out, n) ? MNEME_OK : fail_not_finite(bert, tensor, error);
 }
 
-static mneme_status fill_norm(const mn_bert *bert, const char *name, const layer_norm_weights *norm,
-                              mneme_error *error) {
+static mneme_status fill_norm(const mn_bert *bert, const char *name, const layer_norm_weights *norm, mneme_error *error)
+{
     char full[200];
     snprintf(full, sizeof full, "%s.weight", name);
     mneme_status status = copy_weights(bert, full, bert->config.hidden, 0, norm->gain, error);
@@ -118,7 +122,8 @@ static mneme_status fill_norm(const mn_bert *bert, const char *name, const layer
 
 /* The index-th (n_out, n_in) matrix of those that are stacked by rows into one product. */
 static mneme_status fill_linear(const mn_bert *bert, size_t layer, const char *name, uint32_t index, uint32_t n_out,
-                                mn_linear *linear, mneme_error *error) {
+                                mn_linear *linear, mneme_error *error)
+{
     size_t size = 0;
     char full[200];
     if (!mn_multiply(n_out, (size_t)linear->n_in + 1, &size)) return mn_fail_memory(error, "weights");
@@ -134,7 +139,8 @@ static mneme_status fill_linear(const mn_bert *bert, size_t layer, const char *n
     return status;
 }
 
-static mneme_status fill_layer(const mn_bert *bert, size_t i, bert_layer *layer, mneme_error *error) {
+static mneme_status fill_layer(const mn_bert *bert, size_t i, bert_layer *layer, mneme_error *error)
+{
     uint32_t hidden = bert->config.hidden;
     const struct {
         const char *name;
@@ -158,7 +164,8 @@ static mneme_status fill_layer(const mn_bert *bert, size_t i, bert_layer *layer,
 }
 
 /* The embedding tables are used as they lie in the file; they are looked through once, when the rest is packed. */
-static mneme_status check_embeddings(const mn_bert *bert, mneme_error *error) {
+static mneme_status check_embeddings(const mn_bert *bert, mneme_error *error)
+{
     const mn_tensor *tables[] = {bert->words, bert->positions, bert->types};
     size_t hidden = bert->config.hidden;
     float *row = mn_alloc_array(hidden, sizeof *row);
@@ -174,7 +181,8 @@ static mneme_status check_embeddings(const mn_bert *bert, mneme_error *error) {
     return status;
 }
 
-static mneme_status find_embeddings(mn_bert *bert, mneme_error *error) {
+static mneme_status find_embeddings(mn_bert *bert, mneme_error *error)
+{
     const mn_model_config *config = &bert->config;
     if (!mn_safetensors_find(bert->file, "embeddings.word_embeddings.weight")) bert->prefix = "bert.";
     mneme_status status =
@@ -192,13 +200,15 @@ static mneme_status find_embeddings(mn_bert *bert, mneme_error *error) {
     return MNEME_OK;
 }
 
-static void place_norm(layer_norm_weights *norm, uint32_t hidden, mn_image *image) {
+static void place_norm(layer_norm_weights *norm, uint32_t hidden, mn_image *image)
+{
     norm->gain = mn_image_take(image, hidden, sizeof(float));
     norm->shift = mn_image_take(image, hidden, sizeof(float));
 }
 
 /* Where each weight lies in the image; counts only when image->base is NULL. */
-static void place_weights(mn_bert *bert, mn_image *image) {
+static void place_weights(mn_bert *bert, mn_image *image)
+{
     uint32_t hidden = bert->config.hidden, wide = bert->config.intermediate;
     const mn_arithmetic *a = &bert->arithmetic;
     place_norm(&bert->embedding_norm, hidden, image);
@@ -214,7 +224,8 @@ static void place_weights(mn_bert *bert, mn_image *image) {
 }
 
 /* Pack the weights into a new image, and look for what no vector should be made of. */
-static mneme_status fill_image(mn_bert *bert, mneme_error *error) {
+static mneme_status fill_image(mn_bert *bert, mneme_error *error)
+{
     bert->owned_image = mn_alloc_aligned(64, bert->image.size);
     if (!bert->owned_image) return mn_fail_memory(error, "weights");
     memset(bert->owned_image, 0, bert->image.size); /* what rounds up is zero, so that a file of it repeats */
@@ -228,7 +239,8 @@ static mneme_status fill_image(mn_bert *bert, mneme_error *error) {
     return status;
 }
 
-static mneme_status set_image(mn_bert *bert, const void *packed, size_t packed_size, mneme_error *error) {
+static mneme_status set_image(mn_bert *bert, const void *packed, size_t packed_size, mneme_error *error)
+{
     place_weights(bert, &bert->image);
     if (bert->image.overflow) return mn_fail_memory(error, "weights");
     if (!packed) return fill_image(bert, error);
@@ -241,7 +253,8 @@ static mneme_status set_image(mn_bert *bert, const void *packed, size_t packed_s
 }
 
 mneme_status mn_bert_open(const char *folder, const mn_model_config *config, const mn_arithmetic *arithmetic,
-                          const void *packed, size_t packed_size, unsigned workers, mn_bert **out, mneme_error *error) {
+                          const void *packed, size_t packed_size, unsigned workers, mn_bert **out, mneme_error *error)
+{
     *out = NULL;
     mn_bert *bert = mn_alloc_zeroed(1, sizeof *bert);
     if (!bert) return mn_fail_memory(error, folder);
@@ -265,7 +278,8 @@ mneme_status mn_bert_open(const char *folder, const mn_model_config *config, con
     return MNEME_OK;
 }
 
-void mn_bert_close(mn_bert *bert) {
+void mn_bert_close(mn_bert *bert)
+{
     if (!bert) return;
     for (size_t i = 0; bert->workspaces && i < bert->workers; i++) mn_free(bert->workspaces[i].block);
     mn_free(bert->layers);
@@ -276,18 +290,21 @@ void mn_bert_close(mn_bert *bert) {
     mn_free(bert);
 }
 
-const void *mn_bert_image(const mn_bert *bert, size_t *size) {
+const void *mn_bert_image(const mn_bert *bert, size_t *size)
+{
     *size = bert->image.size;
     return bert->image.base;
 }
 
 /* ---- forward ------------------------------------------------------------------------------------------------ */
 
-static size_t round_rows(size_t rows) {
+static size_t round_rows(size_t rows)
+{
     return (rows + MN_ROW_MULTIPLE - 1) / MN_ROW_MULTIPLE * MN_ROW_MULTIPLE;
 }
 
-static void place_workspace(const mn_bert *bert, workspace *space, size_t tokens, mn_image *image) {
+static void place_workspace(const mn_bert *bert, workspace *space, size_t tokens, mn_image *image)
+{
     size_t hidden = bert->config.hidden, wide = bert->config.intermediate, rows = round_rows(tokens);
     const mn_product_kernel *product = bert->arithmetic.product;
     size_t block = round_rows(product->block_rows < rows ? product->block_rows : rows);
@@ -307,7 +324,8 @@ static void place_workspace(const mn_bert *bert, workspace *space, size_t tokens
         mn_attention_scratch(&bert->arithmetic, bert->config.max_tokens, (uint32_t)hidden / bert->config.n_heads), 1);
 }
 
-static mneme_status reserve(const mn_bert *bert, workspace *space, uint32_t tokens, mneme_error *error) {
+static mneme_status reserve(const mn_bert *bert, workspace *space, uint32_t tokens, mneme_error *error)
+{
     if (space->tokens >= tokens) return MNEME_OK;
     mn_free(space->block);
     *space = (workspace){0};
@@ -326,7 +344,8 @@ static mneme_status reserve(const mn_bert *bert, workspace *space, uint32_t toke
 
 /* Rows of n floats as what the products read: themselves, or converted into `rows`. It lasts until the next call. */
 static mn_linear_rows operand(const mn_bert *bert, const float *x, uint32_t n_rows, uint32_t n, const workspace *space,
-                              uint32_t *rows) {
+                              uint32_t *rows)
+{
     const mn_arithmetic *a = &bert->arithmetic;
     if (a->rows.element == MN_ELEMENT_F32 && !a->rows.rounded)
         return (mn_linear_rows){.rows = (const uint32_t *)(const void *)x, .stride = n, .n_rows = n_rows};
@@ -336,8 +355,8 @@ static mn_linear_rows operand(const mn_bert *bert, const float *x, uint32_t n_ro
         .rows = rows, .stride = groups, .scales = space->scales, .lows = space->lows, .n_rows = n_rows};
 }
 
-static mneme_status embed_tokens(const mn_bert *bert, const mn_token_batch *batch, workspace *space,
-                                 mneme_error *error) {
+static mneme_status embed_tokens(const mn_bert *bert, const mn_token_batch *batch, workspace *space, mneme_error *error)
+{
     size_t hidden = bert->config.hidden;
     float *type = space->y, *positions = space->context; /* not in use yet */
     mn_tensor_to_f32(bert->types, 0, hidden, type);
@@ -357,7 +376,8 @@ static mneme_status embed_tokens(const mn_bert *bert, const mn_token_batch *batc
     return MNEME_OK;
 }
 
-static void attend(const mn_bert *bert, const bert_layer *layer, const mn_token_batch *batch, workspace *space) {
+static void attend(const mn_bert *bert, const bert_layer *layer, const mn_token_batch *batch, workspace *space)
+{
     const mn_arithmetic *a = &bert->arithmetic;
     uint32_t hidden = bert->config.hidden, tokens = batch->offsets[batch->n], block = a->product->block_rows;
     for (uint32_t t = 0; t < tokens; t += block) {
@@ -375,7 +395,8 @@ static void attend(const mn_bert *bert, const bert_layer *layer, const mn_token_
 }
 
 /* wide = activation(y W1^T + b1), as the operand of the product that follows. */
-static mn_linear_rows widen(const mn_bert *bert, const bert_layer *layer, const mn_linear_rows *y, workspace *space) {
+static mn_linear_rows widen(const mn_bert *bert, const bert_layer *layer, const mn_linear_rows *y, workspace *space)
+{
     const mn_arithmetic *a = &bert->arithmetic;
     uint32_t wide = bert->config.intermediate, groups = mn_product_groups(a->product, wide);
     if (a->rows.element != MN_ELEMENT_BF16) {
@@ -388,7 +409,8 @@ static mn_linear_rows widen(const mn_bert *bert, const bert_layer *layer, const 
 }
 
 /* What follows attention, for n rows from row t on. */
-static void run_block(const mn_bert *bert, const bert_layer *layer, uint32_t t, uint32_t n, workspace *space) {
+static void run_block(const mn_bert *bert, const bert_layer *layer, uint32_t t, uint32_t n, workspace *space)
+{
     const mn_arithmetic *a = &bert->arithmetic;
     uint32_t hidden = bert->config.hidden;
     float *x = space->x + (size_t)t * hidden, epsilon = bert->config.layer_norm_epsilon;
@@ -403,7 +425,8 @@ static void run_block(const mn_bert *bert, const bert_layer *layer, uint32_t t, 
                                hidden);
 }
 
-static void run_layer(const mn_bert *bert, const bert_layer *layer, const mn_token_batch *batch, workspace *space) {
+static void run_layer(const mn_bert *bert, const bert_layer *layer, const mn_token_batch *batch, workspace *space)
+{
     uint32_t tokens = batch->offsets[batch->n], block = bert->arithmetic.product->block_rows;
     attend(bert, layer, batch, space);
     for (uint32_t t = 0; t < tokens; t += block)
@@ -412,7 +435,8 @@ static void run_layer(const mn_bert *bert, const bert_layer *layer, const mn_tok
 
 /* Pool the rows of one sequence and scale to unit length; sums in double precision, they are short. */
 static mneme_status pool(const mn_bert *bert, const float *rows, uint32_t length, double *sums, float *vector,
-                         mneme_error *error) {
+                         mneme_error *error)
+{
     size_t hidden = bert->config.hidden;
     mn_pooling pooling = bert->config.pooling;
     double squares = 0;
@@ -434,7 +458,8 @@ static mneme_status pool(const mn_bert *bert, const float *rows, uint32_t length
 }
 
 mneme_status mn_bert_encode(mn_bert *bert, const mn_token_batch *batch, unsigned worker, float *vectors,
-                            mneme_error *error) {
+                            mneme_error *error)
+{
     workspace *space = &bert->workspaces[worker];
     size_t hidden = bert->config.hidden;
     mneme_status status = reserve(bert, space, batch->offsets[batch->n], error);
@@ -449,7 +474,8 @@ mneme_status mn_bert_encode(mn_bert *bert, const mn_token_batch *batch, unsigned
 
 /* ---- what it is ---------------------------------------------------------------------------------------------- */
 
-uint64_t mn_bert_parameters(const mn_bert *bert) {
+uint64_t mn_bert_parameters(const mn_bert *bert)
+{
     uint64_t n = 0;
     for (size_t i = 0; i < mn_safetensors_count(bert->file); i++) {
         const mn_tensor *tensor = mn_safetensors_at(bert->file, i);
@@ -458,7 +484,8 @@ uint64_t mn_bert_parameters(const mn_bert *bert) {
     return n;
 }
 
-uint64_t mn_bert_fingerprint(const mn_bert *bert) {
+uint64_t mn_bert_fingerprint(const mn_bert *bert)
+{
     enum { SAMPLE = 1024 }; /* bytes at both ends of a tensor: training changes every weight, and all would be 90 MB */
     uint64_t hash = 0;
     for (size_t i = 0; i < mn_safetensors_count(bert->file); i++) {

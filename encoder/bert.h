@@ -10,10 +10,10 @@
 
 typedef struct mn_bert mn_bert;
 
-/* Load the weights of folder/model.safetensors in the shapes that `config` gives, packed for `arithmetic`. packed: NULL, or
- * the image that an earlier call made of the same weights for the same arithmetic (mn_bert_image), 64-byte aligned,
- * borrowed until close; ERR_DAMAGED when its size is not what is needed. workers: how many threads will call mn_bert_encode
- * at once. ERR_MODEL names the tensor that is missing, of the wrong shape, or not finite. */
+/* Load the weights of folder/model.safetensors in the shapes that `config` gives, packed for `arithmetic`. packed:
+ * NULL, or the image that an earlier call made of the same weights for the same arithmetic (mn_bert_image), 64-byte
+ * aligned, borrowed until close; ERR_DAMAGED when its size is not what is needed. workers: how many threads will call
+ * mn_bert_encode at once. ERR_MODEL names the tensor that is missing, of the wrong shape, or not finite. */
 mneme_status mn_bert_open(const char *folder, const mn_model_config *config, const mn_arithmetic *arithmetic,
                           const void *packed, size_t packed_size, unsigned workers, mn_bert **out, mneme_error *error);
 void mn_bert_close(mn_bert *bert);

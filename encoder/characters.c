@@ -1,10 +1,8 @@
 /* characters.c -- character classes and normalisation of the official BERT tokenizer:
  *
- *     clean_text      NUL, U+FFFD and control characters (Cc but tab, newline, return; Cf; Co) go, white space is a space
- *     chinese chars   stand alone
- *     strip_accents   canonical decomposition, then marks (Mn) go
- *     lowercase       character by character
- *     split           at white space; punctuation (ASCII's, and Unicode P*) stands alone */
+ *     clean_text      NUL, U+FFFD and control characters (Cc but tab, newline, return; Cf; Co) go, white space is a
+ * space chinese chars   stand alone strip_accents   canonical decomposition, then marks (Mn) go lowercase character by
+ * character split           at white space; punctuation (ASCII's, and Unicode P*) stands alone */
 #include "encoder/characters.h"
 
 #include "encoder/unicode_exceptions.h"
@@ -16,8 +14,20 @@ enum { DECOMPOSED_MAX = MN_CHAR_PARTS_MAX / 2 }; /* lower-casing may make two of
 static bool is_white_space(uint32_t c)
 {
     switch (c) {
-    case 0x09: case 0x0A: case 0x0B: case 0x0C: case 0x0D: case 0x20: case 0x85: case 0xA0:
-    case 0x1680: case 0x2028: case 0x2029: case 0x202F: case 0x205F: case 0x3000: return true;
+    case 0x09:
+    case 0x0A:
+    case 0x0B:
+    case 0x0C:
+    case 0x0D:
+    case 0x20:
+    case 0x85:
+    case 0xA0:
+    case 0x1680:
+    case 0x2028:
+    case 0x2029:
+    case 0x202F:
+    case 0x205F:
+    case 0x3000: return true;
     default: return c >= 0x2000 && c <= 0x200A;
     }
 }
@@ -34,8 +44,10 @@ static bool assigned_later(uint32_t c)
     size_t low = 0, high = sizeof mn_assigned_later / sizeof mn_assigned_later[0];
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (c > mn_assigned_later[middle][1]) low = middle + 1;
-        else high = middle;
+        if (c > mn_assigned_later[middle][1])
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low < sizeof mn_assigned_later / sizeof mn_assigned_later[0] && c >= mn_assigned_later[low][0];
 }

@@ -19,7 +19,8 @@
  * none waits long at the end. */
 enum { PACK_TOKENS_LEAST = 256, PACK_TOKENS_MOST = 1024, PACKS_PER_THREAD = 8 };
 
-mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out, mneme_error *error) {
+mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out, mneme_error *error)
+{
     *out = NULL;
     mn_encoder *encoder = mn_alloc_zeroed(1, sizeof *encoder);
     if (!encoder) return mn_fail_memory(error, "encoder");
@@ -38,7 +39,8 @@ mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out
     return status;
 }
 
-void mn_encoder_close(mn_encoder *encoder) {
+void mn_encoder_close(mn_encoder *encoder)
+{
     if (!encoder) return;
     if (encoder->operations) encoder->operations->destroy(encoder);
     mn_threads_free(encoder->threads);
@@ -52,20 +54,29 @@ void mn_encoder_close(mn_encoder *encoder) {
     mn_free(encoder);
 }
 
-const mneme_encoder_info *mn_encoder_info(const mn_encoder *encoder) {
+const mneme_encoder_info *mn_encoder_info(const mn_encoder *encoder)
+{
     return &encoder->info;
 }
 
-const mn_tokenizer *mn_encoder_tokenizer(const mn_encoder *encoder) {
+const mn_tokenizer *mn_encoder_tokenizer(const mn_encoder *encoder)
+{
     return encoder->tokenizer;
 }
 
-static const char *prompt_of(const mn_encoder *encoder, mneme_text_kind kind) {
+mn_threads *mn_encoder_threads(const mn_encoder *encoder)
+{
+    return encoder->threads;
+}
+
+static const char *prompt_of(const mn_encoder *encoder, mneme_text_kind kind)
+{
     const char *prompt = kind == MNEME_TEXT_QUERY ? encoder->config.query_prompt : encoder->config.passage_prompt;
     return prompt ? prompt : "";
 }
 
-uint32_t mn_encoder_overhead(const mn_encoder *encoder, mneme_text_kind kind) {
+uint32_t mn_encoder_overhead(const mn_encoder *encoder, mneme_text_kind kind)
+{
     const char *prompt = prompt_of(encoder, kind);
     mn_tokens tokens = {0};
     uint32_t n = encoder->operations->n_special;
@@ -99,7 +110,8 @@ typedef struct encode_job {
     mneme_error error;
 } encode_job;
 
-static mneme_status append_id(mn_tokens *tokens, uint32_t id, mneme_error *error) {
+static mneme_status append_id(mn_tokens *tokens, uint32_t id, mneme_error *error)
+{
     if (tokens->n == tokens->capacity) {
         size_t capacity = tokens->capacity ? tokens->capacity * 2 : 256;
         uint32_t *ids = mn_realloc_array(tokens->ids, capacity, sizeof *ids);
@@ -112,8 +124,8 @@ static mneme_status append_id(mn_tokens *tokens, uint32_t id, mneme_error *error
 }
 
 /* [CLS] prompt text [SEP], cut at the window; without [CLS] and [SEP] where the kind has no special tokens. */
-static mneme_status append_text(encode_job *job, const char *prompt, const char *text, size_t size,
-                                mneme_error *error) {
+static mneme_status append_text(encode_job *job, const char *prompt, const char *text, size_t size, mneme_error *error)
+{
     const mn_tokenizer *tokenizer = job->encoder->tokenizer;
     uint32_t n_special = job->encoder->operations->n_special;
     size_t room = job->encoder->info.max_tokens - n_special;
@@ -128,7 +140,8 @@ static mneme_status append_text(encode_job *job, const char *prompt, const char 
 }
 
 static mneme_status tokenize(encode_job *job, const char *const *texts, const size_t *sizes, size_t n,
-                             mneme_text_kind kind, mneme_error *error) {
+                             mneme_text_kind kind, mneme_error *error)
+{
     const char *prompt = prompt_of(job->encoder, kind);
     for (size_t i = 0; i < n; i++) {
         size_t size = sizes ? sizes[i] : strlen(texts[i]);
@@ -141,7 +154,8 @@ static mneme_status tokenize(encode_job *job, const char *const *texts, const si
     return MNEME_OK;
 }
 
-static void fill_packs(encode_job *job, size_t n) {
+static void fill_packs(encode_job *job, size_t n)
+{
     uint32_t share = job->offsets[n] / (mn_threads_count(job->encoder->threads) * PACKS_PER_THREAD);
     uint32_t tokens = share < PACK_TOKENS_LEAST  ? PACK_TOKENS_LEAST
                       : share > PACK_TOKENS_MOST ? PACK_TOKENS_MOST
@@ -155,7 +169,8 @@ static void fill_packs(encode_job *job, size_t n) {
 }
 
 /* Count a finished pack; the callback may cancel what has not begun. */
-static void report(encode_job *job, mneme_status status, const mneme_error *error, size_t n_texts) {
+static void report(encode_job *job, mneme_status status, const mneme_error *error, size_t n_texts)
+{
     pthread_mutex_lock(&job->lock);
     if (status != MNEME_OK && job->status == MNEME_OK) {
         job->status = status;
@@ -167,7 +182,8 @@ static void report(encode_job *job, mneme_status status, const mneme_error *erro
     pthread_mutex_unlock(&job->lock);
 }
 
-static void encode_pack(void *context, size_t item, unsigned worker) {
+static void encode_pack(void *context, size_t item, unsigned worker)
+{
     encode_job *job = context;
     const pack *p = &job->packs[item];
     pthread_mutex_lock(&job->lock);
@@ -190,7 +206,8 @@ static void encode_pack(void *context, size_t item, unsigned worker) {
 }
 
 /* Encode what the job's tokens and offsets hold. */
-static mneme_status run_job(encode_job *job, mneme_error *error) {
+static mneme_status run_job(encode_job *job, mneme_error *error)
+{
     job->packs = mn_alloc_array(job->n_texts, sizeof *job->packs);
     if (!job->packs) return mn_fail_memory(error, "encoding");
     fill_packs(job, job->n_texts);
@@ -206,7 +223,8 @@ static mneme_status run_job(encode_job *job, mneme_error *error) {
 
 mneme_status mn_encoder_encode(mn_encoder *encoder, const char *const *texts, const size_t *sizes, size_t n,
                                mneme_text_kind kind, float *vectors, mneme_progress progress, void *context,
-                               mneme_error *error) {
+                               mneme_error *error)
+{
     if (n == 0) return MNEME_OK;
     encode_job job = {.encoder = encoder,
                       .vectors = vectors,
@@ -224,7 +242,8 @@ mneme_status mn_encoder_encode(mn_encoder *encoder, const char *const *texts, co
 }
 
 mneme_status mn_encoder_encode_ids(mn_encoder *encoder, const mn_token_batch *batch, float *vectors,
-                                   mneme_progress progress, void *context, mneme_error *error) {
+                                   mneme_progress progress, void *context, mneme_error *error)
+{
     if (batch->n == 0) return MNEME_OK;
     encode_job job = {.encoder = encoder,
                       .vectors = vectors,

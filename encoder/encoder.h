@@ -5,6 +5,7 @@
 #ifndef MN_ENCODER_ENCODER_H
 #define MN_ENCODER_ENCODER_H
 
+#include "common/threads.h"
 #include "encoder/tokenizer.h"
 
 typedef struct mn_encoder mn_encoder;
@@ -17,8 +18,8 @@ typedef struct mn_encoder_options {
     const char *cache;     /* folder for packed files (packed_file.h); NULL or "" = none */
 } mn_encoder_options;
 
-/* Sequences of token ids laid end to end, without padding: sequence i is ids[offsets[i] .. offsets[i+1]). Special tokens
- * are already there; each length is operations.n_special..info.max_tokens. */
+/* Sequences of token ids laid end to end, without padding: sequence i is ids[offsets[i] .. offsets[i+1]). Special
+ * tokens are already there; each length is operations.n_special..info.max_tokens. */
 typedef struct mn_token_batch {
     const uint32_t *ids;
     const uint32_t *offsets; /* n + 1 */
@@ -40,6 +41,7 @@ void mn_encoder_close(mn_encoder *encoder);
 
 const mneme_encoder_info *mn_encoder_info(const mn_encoder *encoder); /* borrowed */
 const mn_tokenizer *mn_encoder_tokenizer(const mn_encoder *encoder);  /* borrowed */
+mn_threads *mn_encoder_threads(const mn_encoder *encoder); /* borrowed; not while encoding from this thread */
 /* Tokens that a prompt and the special tokens take from the window for this kind of text. */
 uint32_t mn_encoder_overhead(const mn_encoder *encoder, mneme_text_kind kind);
 

@@ -7,7 +7,8 @@
 #include <xxhash.h>
 
 /* <cache>/<name>-<hash of the folder's path>-<purpose>.packed: one file for each model folder and purpose. */
-static char *packed_path(const mn_encoder *encoder, const char *cache, const char *purpose) {
+static char *packed_path(const mn_encoder *encoder, const char *cache, const char *purpose)
+{
     mn_buffer path = {0};
     mn_buffer_format(&path, "%s/%s-%016llx-%s.packed", cache, encoder->name,
                      (unsigned long long)XXH3_64bits(encoder->folder, strlen(encoder->folder)), purpose);
@@ -16,14 +17,16 @@ static char *packed_path(const mn_encoder *encoder, const char *cache, const cha
 }
 
 bool mn_encoder_find_packed(mn_encoder *encoder, const mn_encoder_options *options, const char *purpose,
-                            uint64_t *stamp) {
+                            uint64_t *stamp)
+{
     *stamp = XXH3_64bits_withSeed(purpose, strlen(purpose), mn_packed_stamp(encoder->folder));
     bool wanted = options->cache && *options->cache && strcmp(options->kernels, "reference") != 0;
     encoder->packed_path = wanted ? packed_path(encoder, options->cache, purpose) : NULL;
     return encoder->packed_path && mn_packed_open(encoder->packed_path, *stamp, &encoder->packed, NULL) == MNEME_OK;
 }
 
-void mn_encoder_keep_packed(mn_encoder *encoder, uint64_t stamp, const void *weights, size_t weights_size) {
+void mn_encoder_keep_packed(mn_encoder *encoder, uint64_t stamp, const void *weights, size_t weights_size)
+{
     if (!encoder->packed_path) return;
     mn_buffer tokenizer = {0};
     mneme_status status = mn_tokenizer_freeze(encoder->tokenizer, &tokenizer, NULL);
@@ -36,7 +39,8 @@ void mn_encoder_keep_packed(mn_encoder *encoder, uint64_t stamp, const void *wei
     encoder->packed_path = NULL;
 }
 
-mneme_status mn_encoder_open_tokenizer(mn_encoder *encoder, mneme_error *error) {
+mneme_status mn_encoder_open_tokenizer(mn_encoder *encoder, mneme_error *error)
+{
     const mn_packed_part *part = &encoder->packed.parts[MN_PACKED_TOKENIZER];
     return part->data ? mn_tokenizer_thaw(part->data, part->size, &encoder->tokenizer, error)
                       : mn_tokenizer_open(encoder->folder, &encoder->tokenizer, error);

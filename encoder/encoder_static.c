@@ -5,7 +5,8 @@
 #include <xxhash.h>
 
 static mneme_status static_encode(mn_encoder *encoder, const mn_token_batch *batch, unsigned worker, float *vectors,
-                                  mneme_error *error) {
+                                  mneme_error *error)
+{
     (void)worker, (void)error;
     for (size_t i = 0; i < batch->n; i++)
         mn_static_pool(encoder->table, batch->ids + batch->offsets[i], batch->offsets[i + 1] - batch->offsets[i],
@@ -13,13 +14,15 @@ static mneme_status static_encode(mn_encoder *encoder, const mn_token_batch *bat
     return MNEME_OK;
 }
 
-static void static_destroy(mn_encoder *encoder) {
+static void static_destroy(mn_encoder *encoder)
+{
     mn_static_table_close(encoder->table);
 }
 
 static const mn_encoder_operations static_operations = {static_encode, static_destroy, 0};
 
-mneme_status mn_encoder_open_static(mn_encoder *encoder, const mn_encoder_options *options, mneme_error *error) {
+mneme_status mn_encoder_open_static(mn_encoder *encoder, const mn_encoder_options *options, mneme_error *error)
+{
     encoder->operations = &static_operations;
     uint64_t stamp = 0;
     bool packed = mn_encoder_find_packed(encoder, options, "static", &stamp);

@@ -6,21 +6,25 @@
 #include <xxhash.h>
 
 static mneme_status transformer_encode(mn_encoder *encoder, const mn_token_batch *batch, unsigned worker,
-                                       float *vectors, mneme_error *error) {
+                                       float *vectors, mneme_error *error)
+{
     return mn_bert_encode(encoder->bert, batch, worker, vectors, error);
 }
 
-static void transformer_destroy(mn_encoder *encoder) {
+static void transformer_destroy(mn_encoder *encoder)
+{
     mn_bert_close(encoder->bert);
 }
 
 static const mn_encoder_operations transformer_operations = {transformer_encode, transformer_destroy, 2};
 
-static const char *pooling_name(mn_pooling pooling) {
+static const char *pooling_name(mn_pooling pooling)
+{
     return pooling == MN_POOLING_CLS ? "cls" : pooling == MN_POOLING_MAX ? "max" : "mean";
 }
 
-static void describe_transformer(mn_encoder *encoder, const char *reason) {
+static void describe_transformer(mn_encoder *encoder, const char *reason)
+{
     const mn_model_config *config = &encoder->config;
     uint64_t parts[] = {mn_bert_fingerprint(encoder->bert), mn_tokenizer_fingerprint(encoder->tokenizer),
                         (uint64_t)config->pooling, config->max_tokens};
@@ -44,7 +48,8 @@ static void describe_transformer(mn_encoder *encoder, const char *reason) {
 }
 
 static mneme_status choose_arithmetic(const mn_encoder_options *options, mn_arithmetic *out, const char **reason,
-                                      mneme_error *error) {
+                                      mneme_error *error)
+{
     static const char *const levels[] = {"reference", "avx2", "avx512", "amx"};
     bool reference = strcmp(options->kernels, levels[0]) == 0;
     mn_cpu_level level = MN_CPU_AMX; /* "auto" */
@@ -62,11 +67,13 @@ static mneme_status choose_arithmetic(const mn_encoder_options *options, mn_arit
 }
 
 /* Everything that the packed weights depend on beside the model's files. */
-static void describe_purpose(const mn_arithmetic *arithmetic, char *out, size_t size) {
+static void describe_purpose(const mn_arithmetic *arithmetic, char *out, size_t size)
+{
     snprintf(out, size, "%s-%s", mn_precision_name(arithmetic->precision), arithmetic->product->name);
 }
 
-static mneme_status check_vocabulary(const mn_encoder *encoder, mneme_error *error) {
+static mneme_status check_vocabulary(const mn_encoder *encoder, mneme_error *error)
+{
     if (mn_tokenizer_cls(encoder->tokenizer) == mn_tokenizer_unk(encoder->tokenizer))
         return mn_fail(error, MNEME_ERR_MODEL, "model %s: the vocabulary has no [CLS]", encoder->folder);
     uint32_t vocabulary = mn_tokenizer_vocabulary(encoder->tokenizer);
@@ -75,7 +82,8 @@ static mneme_status check_vocabulary(const mn_encoder *encoder, mneme_error *err
                    encoder->folder, vocabulary, encoder->config.vocabulary);
 }
 
-static mneme_status open_parts(mn_encoder *encoder, mneme_error *error) {
+static mneme_status open_parts(mn_encoder *encoder, mneme_error *error)
+{
     const mn_packed_part *weights = &encoder->packed.parts[MN_PACKED_WEIGHTS];
     mneme_status status = mn_encoder_open_tokenizer(encoder, error);
     if (status == MNEME_OK) status = check_vocabulary(encoder, error);
@@ -85,7 +93,8 @@ static mneme_status open_parts(mn_encoder *encoder, mneme_error *error) {
     return status;
 }
 
-mneme_status mn_encoder_open_transformer(mn_encoder *encoder, const mn_encoder_options *options, mneme_error *error) {
+mneme_status mn_encoder_open_transformer(mn_encoder *encoder, const mn_encoder_options *options, mneme_error *error)
+{
     encoder->operations = &transformer_operations;
     const char *reason = NULL;
     mneme_status status = mn_model_config_read(encoder->folder, &encoder->config, error);

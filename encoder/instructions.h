@@ -30,7 +30,8 @@
 typedef float mn_emulated_f32 __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t mn_emulated_i32 __attribute__((vector_size(64), aligned(4), may_alias));
 
-static inline float mn_emulated_bf16(uint16_t bits) {
+static inline float mn_emulated_bf16(uint16_t bits)
+{
     uint32_t wide = (uint32_t)bits << 16;
     float value;
     memcpy(&value, &wide, sizeof value);
@@ -38,7 +39,8 @@ static inline float mn_emulated_bf16(uint16_t bits) {
 }
 
 /* VPMADDWD and VPADDD, VPDPWSSD. */
-static inline mn_emulated_i32 mn_emulated_dot_i16(mn_emulated_i32 sum, mn_emulated_i32 a, mn_emulated_i32 b) {
+static inline mn_emulated_i32 mn_emulated_dot_i16(mn_emulated_i32 sum, mn_emulated_i32 a, mn_emulated_i32 b)
+{
     for (int i = 0; i < 16; i++) {
         uint32_t x = (uint32_t)a[i], y = (uint32_t)b[i];
         sum[i] += (int16_t)(x & 0xFFFF) * (int16_t)(y & 0xFFFF) + (int16_t)(x >> 16) * (int16_t)(y >> 16);
@@ -47,23 +49,27 @@ static inline mn_emulated_i32 mn_emulated_dot_i16(mn_emulated_i32 sum, mn_emulat
 }
 
 /* VPDPBUSD: unsigned bytes of a times signed bytes of b. */
-static inline int32_t mn_emulated_dot_u8_lane(int32_t sum, uint32_t a, uint32_t b) {
+static inline int32_t mn_emulated_dot_u8_lane(int32_t sum, uint32_t a, uint32_t b)
+{
     for (int i = 0; i < 32; i += 8) sum += (int32_t)(a >> i & 0xFF) * (int8_t)(b >> i & 0xFF);
     return sum;
 }
 
-static inline mn_emulated_i32 mn_emulated_dot_u8(mn_emulated_i32 sum, mn_emulated_i32 a, mn_emulated_i32 b) {
+static inline mn_emulated_i32 mn_emulated_dot_u8(mn_emulated_i32 sum, mn_emulated_i32 a, mn_emulated_i32 b)
+{
     for (int i = 0; i < 16; i++) sum[i] = mn_emulated_dot_u8_lane(sum[i], (uint32_t)a[i], (uint32_t)b[i]);
     return sum;
 }
 
 /* VDPBF16PS: the odd element first, as the manual's pseudocode has it. */
-static inline float mn_emulated_dot_bf16_lane(float sum, uint32_t a, uint32_t b) {
+static inline float mn_emulated_dot_bf16_lane(float sum, uint32_t a, uint32_t b)
+{
     sum += mn_emulated_bf16((uint16_t)(a >> 16)) * mn_emulated_bf16((uint16_t)(b >> 16));
     return sum + mn_emulated_bf16((uint16_t)a) * mn_emulated_bf16((uint16_t)b);
 }
 
-static inline mn_emulated_f32 mn_emulated_dot_bf16(mn_emulated_f32 sum, mn_emulated_i32 a, mn_emulated_i32 b) {
+static inline mn_emulated_f32 mn_emulated_dot_bf16(mn_emulated_f32 sum, mn_emulated_i32 a, mn_emulated_i32 b)
+{
     for (int i = 0; i < 16; i++) sum[i] = mn_emulated_dot_bf16_lane(sum[i], (uint32_t)a[i], (uint32_t)b[i]);
     return sum;
 }
@@ -79,16 +85,19 @@ typedef struct mn_emulated_tile {
 } mn_emulated_tile;
 static _Thread_local mn_emulated_tile mn_emulated_tiles[8];
 
-static inline void mn_emulated_load(int tile, const void *from, size_t stride_bytes) {
+static inline void mn_emulated_load(int tile, const void *from, size_t stride_bytes)
+{
     for (size_t r = 0; r < 16; r++) memcpy(mn_emulated_tiles[tile].cells[r], (const char *)from + r * stride_bytes, 64);
 }
 
-static inline void mn_emulated_store(int tile, void *to, size_t stride_bytes) {
+static inline void mn_emulated_store(int tile, void *to, size_t stride_bytes)
+{
     for (size_t r = 0; r < 16; r++) memcpy((char *)to + r * stride_bytes, mn_emulated_tiles[tile].cells[r], 64);
 }
 
 /* TDPBF16PS, TDPBUSD: c[m][n] += a[m][k] . b[k][n], groups of 32 bits. */
-static inline void mn_emulated_tile_dot(int c, int a, int b, int is_bf16) {
+static inline void mn_emulated_tile_dot(int c, int a, int b, int is_bf16)
+{
     for (size_t m = 0; m < 16; m++)
         for (size_t k = 0; k < 16; k++)
             for (size_t n = 0; n < 16; n++) {

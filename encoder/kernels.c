@@ -5,19 +5,22 @@
 #include <math.h>
 #include <string.h>
 
-static double activate(mn_activation activation, double x) {
+static double activate(mn_activation activation, double x)
+{
     if (activation == MN_ACTIVATION_GELU) return 0.5 * x * (1.0 + erf(x * M_SQRT1_2));
     return activation == MN_ACTIVATION_RELU ? fmax(0.0, x) : x;
 }
 
-static uint32_t bits_of(float value) {
+static uint32_t bits_of(float value)
+{
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
 }
 
 static void reference_finish(const mn_finish *finish, const void *tile, uint32_t n_rows, uint32_t n_columns, void *out,
-                             size_t out_stride) {
+                             size_t out_stride)
+{
     for (size_t r = 0; r < n_rows; r++) {
         for (size_t c = 0; c < n_columns; c++) {
             size_t at = r * finish->tile_stride + c;
@@ -36,7 +39,8 @@ static void reference_finish(const mn_finish *finish, const void *tile, uint32_t
 }
 
 /* Element i of a row of groups, which is 0 there. scale: of integers; below the least normal number it gives zeros. */
-static void put_element(const mn_row_format *format, uint32_t *row, size_t i, float x, float scale) {
+static void put_element(const mn_row_format *format, uint32_t *row, size_t i, float x, float scale)
+{
     uint32_t per_group = mn_group_size(format->element), bits = 0;
     unsigned width = 32 / per_group, shift = (unsigned)(i % per_group) * width;
     if (mn_is_integer(format->element)) {
@@ -51,7 +55,8 @@ static void put_element(const mn_row_format *format, uint32_t *row, size_t i, fl
 
 static void reference_convert_rows(const mn_row_format *format, const float *x, size_t x_stride, uint32_t n_rows,
                                    uint32_t n, uint32_t n_groups, uint32_t *out, size_t out_stride, float *scales,
-                                   float *lows) {
+                                   float *lows)
+{
     for (size_t r = 0; r < n_rows; r++) {
         const float *row = x + r * x_stride;
         float largest = 0, least = 0;
@@ -69,7 +74,8 @@ static void reference_convert_rows(const mn_row_format *format, const float *x, 
 
 static void reference_pack_columns(const mn_row_format *format, int32_t row_limit, const float *x, size_t x_stride,
                                    uint32_t depth, uint32_t n_columns, uint32_t n_groups, uint32_t panel, uint32_t *out,
-                                   float *column_scale) {
+                                   float *column_scale)
+{
     uint32_t per_group = mn_group_size(format->element);
     memset(out, 0, (size_t)n_groups * panel * sizeof *out);
     for (size_t c = 0; c < n_columns; c++) {
@@ -91,7 +97,8 @@ static void reference_pack_columns(const mn_row_format *format, int32_t row_limi
 }
 
 static void reference_softmax(const mn_row_format *format, float *scores, size_t stride, uint32_t n_rows, uint32_t n,
-                              float scale, uint32_t n_groups, uint32_t *out, size_t out_stride, float *factor) {
+                              float scale, uint32_t n_groups, uint32_t *out, size_t out_stride, float *factor)
+{
     for (size_t r = 0; r < n_rows; r++) {
         float *row = scores + r * stride;
         double largest = -INFINITY, total = 0;
@@ -117,7 +124,8 @@ static void reference_softmax(const mn_row_format *format, float *scores, size_t
 }
 
 static void reference_add_layer_norm(float *x, const float *bias, const float *residual, const float *gain,
-                                     const float *shift, float epsilon, uint32_t tokens, uint32_t hidden) {
+                                     const float *shift, float epsilon, uint32_t tokens, uint32_t hidden)
+{
     for (size_t t = 0; t < tokens; t++) {
         float *row = x + t * hidden;
         double sum = 0, squares = 0;
@@ -133,14 +141,16 @@ static void reference_add_layer_norm(float *x, const float *bias, const float *r
     }
 }
 
-const mn_kernels *mn_kernels_reference(void) {
+const mn_kernels *mn_kernels_reference(void)
+{
     static const mn_kernels table = {
         "reference",       reference_finish,        reference_convert_rows, reference_pack_columns,
         reference_softmax, reference_add_layer_norm};
     return &table;
 }
 
-const mn_kernels *mn_kernels_for(mn_cpu_level level) {
+const mn_kernels *mn_kernels_for(mn_cpu_level level)
+{
     mn_cpu_level available = mn_cpu_detect();
     if (level > available) level = available;
 #if defined(__x86_64__)

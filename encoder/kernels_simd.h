@@ -37,14 +37,14 @@ static inline float sum_lanes(vec v)
 #if LANES == 8 && defined(__AVX2__)
 #include <immintrin.h>
 #define LARGER(a, b) ((vec)_mm256_max_ps((__m256)(a), (__m256)(b)))
-#define ROUND(x) ((ivec)_mm256_cvtps_epi32((__m256)(x)))
+#define ROUND(x)     ((ivec)_mm256_cvtps_epi32((__m256)(x)))
 #elif LANES == 16 && defined(__AVX512F__)
 #include <immintrin.h>
 #define LARGER(a, b) ((vec)_mm512_max_ps((__m512)(a), (__m512)(b)))
-#define ROUND(x) ((ivec)_mm512_cvtps_epi32((__m512)(x)))
+#define ROUND(x)     ((ivec)_mm512_cvtps_epi32((__m512)(x)))
 #else /* the same by operators, for tests on a processor without the instructions; |x| < 2^22 */
 #define LARGER(a, b) ((vec)((((a) > (b)) & (ivec)(a)) | (~((a) > (b)) & (ivec)(b))))
-#define ROUND(x) ((ivec)((x) + 12582912.0f) - 0x4B400000)
+#define ROUND(x)     ((ivec)((x) + 12582912.0f) - 0x4B400000)
 #endif
 
 static inline vec larger(vec a, vec b)
@@ -93,19 +93,19 @@ static inline vec gelu(vec x)
     return splat(0.5f) * x * (splat(1.0f) + erf_signed);
 }
 
-/* For each vector of a row of n: the statements, with i its first lane and `left` the lanes that there are from there on,
- * which the compiler knows to be whole in all but the last turn. */
-#define FOR_ROW(i, n, ...)                                                                                                  \
-    do {                                                                                                                    \
-        size_t i = 0;                                                                                                       \
-        for (; i + LANES <= (n); i += LANES) {                                                                              \
-            const size_t left = LANES;                                                                                      \
-            __VA_ARGS__                                                                                                     \
-        }                                                                                                                   \
-        if (i < (n)) {                                                                                                      \
-            const size_t left = (n) - i;                                                                                    \
-            __VA_ARGS__                                                                                                     \
-        }                                                                                                                   \
+/* For each vector of a row of n: the statements, with i its first lane and `left` the lanes that there are from there
+ * on, which the compiler knows to be whole in all but the last turn. */
+#define FOR_ROW(i, n, ...)                                                                                             \
+    do {                                                                                                               \
+        size_t i = 0;                                                                                                  \
+        for (; i + LANES <= (n); i += LANES) {                                                                         \
+            const size_t left = LANES;                                                                                 \
+            __VA_ARGS__                                                                                                \
+        }                                                                                                              \
+        if (i < (n)) {                                                                                                 \
+            const size_t left = (n)-i;                                                                                 \
+            __VA_ARGS__                                                                                                \
+        }                                                                                                              \
     } while (0)
 
 static inline vec load_part(const float *p, size_t n)
@@ -118,8 +118,10 @@ static inline vec load_part(const float *p, size_t n)
 
 static inline void store_part(float *p, vec v, size_t n)
 {
-    if (n >= LANES) store(p, v);
-    else memcpy(p, &v, n * sizeof(float));
+    if (n >= LANES)
+        store(p, v);
+    else
+        memcpy(p, &v, n * sizeof(float));
 }
 
 static inline vec absolute(vec v)
@@ -144,23 +146,28 @@ static inline ivec round_bf16_bits(vec x)
 static inline void store_halves(uint16_t *out, ivec low_halves, size_t n)
 {
     hvec halves = __builtin_convertvector(low_halves, hvec);
-    if (n >= LANES) *(hvec *)out = halves;
-    else memcpy(out, &halves, n * sizeof(uint16_t));
+    if (n >= LANES)
+        *(hvec *)out = halves;
+    else
+        memcpy(out, &halves, n * sizeof(uint16_t));
 }
 
 static inline void store_bytes(uint8_t *out, ivec low_bytes, size_t n)
 {
     bvec bytes = __builtin_convertvector(low_bytes, bvec);
-    if (n >= LANES) *(bvec *)out = bytes;
-    else memcpy(out, &bytes, n);
+    if (n >= LANES)
+        *(bvec *)out = bytes;
+    else
+        memcpy(out, &bytes, n);
 }
 
 /* ---- after a product ------------------------------------------------------------------------------------------ */
 
 /* What finish does to a tile, known when it is compiled, but for the pointers. */
-static inline __attribute__((always_inline)) void finish_tile(const mn_finish *finish, const void *tile, uint32_t n_rows,
-                                                              uint32_t n, void *out, size_t out_stride, bool integers,
-                                                              mn_activation activation, mn_element out_element)
+static inline __attribute__((always_inline)) void finish_tile(const mn_finish *finish, const void *tile,
+                                                              uint32_t n_rows, uint32_t n, void *out, size_t out_stride,
+                                                              bool integers, mn_activation activation,
+                                                              mn_element out_element)
 {
     /* Columns are the outer loop, so that what belongs to a column is loaded once. */
     FOR_ROW(i, n, {
@@ -175,8 +182,10 @@ static inline __attribute__((always_inline)) void finish_tile(const mn_finish *f
             y = y * scale + bias;
             if (activation == MN_ACTIVATION_GELU) y = gelu(y);
             if (activation == MN_ACTIVATION_RELU) y = larger(y, splat(0.0f));
-            if (out_element == MN_ELEMENT_F32) store_part((float *)out + r * out_stride + i, y, left);
-            else store_halves((uint16_t *)out + r * out_stride + i, (ivec)((uvec)round_bf16_bits(y) >> 16), left);
+            if (out_element == MN_ELEMENT_F32)
+                store_part((float *)out + r * out_stride + i, y, left);
+            else
+                store_halves((uint16_t *)out + r * out_stride + i, (ivec)((uvec)round_bf16_bits(y) >> 16), left);
         }
     });
 }
@@ -184,12 +193,16 @@ static inline __attribute__((always_inline)) void finish_tile(const mn_finish *f
 static void simd_finish(const mn_finish *finish, const void *tile, uint32_t n_rows, uint32_t n_columns, void *out,
                         size_t out_stride)
 {
-#define FINISH(integers, activation, element) finish_tile(finish, tile, n_rows, n_columns, out, out_stride, integers, activation, element)
-#define FINISH_ANY(activation)                                                                                              \
-    do {                                                                                                                    \
-        if (finish->out_element == MN_ELEMENT_F32 && finish->integers) FINISH(true, activation, MN_ELEMENT_F32);            \
-        else if (finish->out_element == MN_ELEMENT_F32) FINISH(false, activation, MN_ELEMENT_F32);                          \
-        else FINISH(false, activation, MN_ELEMENT_BF16);                                                                    \
+#define FINISH(integers, activation, element)                                                                          \
+    finish_tile(finish, tile, n_rows, n_columns, out, out_stride, integers, activation, element)
+#define FINISH_ANY(activation)                                                                                         \
+    do {                                                                                                               \
+        if (finish->out_element == MN_ELEMENT_F32 && finish->integers)                                                 \
+            FINISH(true, activation, MN_ELEMENT_F32);                                                                  \
+        else if (finish->out_element == MN_ELEMENT_F32)                                                                \
+            FINISH(false, activation, MN_ELEMENT_F32);                                                                 \
+        else                                                                                                           \
+            FINISH(false, activation, MN_ELEMENT_BF16);                                                                \
     } while (0)
     switch (finish->activation) {
     case MN_ACTIVATION_NONE: FINISH_ANY(MN_ACTIVATION_NONE); break;
@@ -203,14 +216,16 @@ static void simd_finish(const mn_finish *finish, const void *tile, uint32_t n_ro
 /* ---- operands of products ------------------------------------------------------------------------------------- */
 
 /* n values in `format`; integers: (x - low) * inverse, rounded. */
-static inline void convert_row(const mn_row_format *format, const float *x, uint32_t n, float low, float inverse, void *out)
+static inline void convert_row(const mn_row_format *format, const float *x, uint32_t n, float low, float inverse,
+                               void *out)
 {
     vec by = splat(inverse), from = splat(low);
     switch (format->element) {
     case MN_ELEMENT_F32:
         if (format->rounded)
             FOR_ROW(i, n, { store_part((float *)out + i, (vec)round_bf16_bits(load_part(x + i, left)), left); });
-        else memmove(out, x, n * sizeof(float));
+        else
+            memmove(out, x, n * sizeof(float));
         break;
     case MN_ELEMENT_BF16:
         FOR_ROW(i, n, {
@@ -307,7 +322,8 @@ static void simd_pack_columns(const mn_row_format *format, int32_t row_limit, co
                 group = format->rounded ? round_bf16_bits(first) : (ivec)first;
             } else {
                 vec second = rows > 1 ? load_part(row + x_stride, left) : (vec){0};
-                group = half_bits(format->element, first, inverses) | (half_bits(format->element, second, inverses) << 16);
+                group =
+                    half_bits(format->element, first, inverses) | (half_bits(format->element, second, inverses) << 16);
             }
             *(ivec *)(out + g * panel + c) = group;
         }
@@ -316,7 +332,8 @@ static void simd_pack_columns(const mn_row_format *format, int32_t row_limit, co
 
 /* ---- softmax and LayerNorm ------------------------------------------------------------------------------------ */
 
-/* weights = exp(scale * (scores - largest)) in `element`, to out and, for the sum of what they were rounded to, back. */
+/* weights = exp(scale * (scores - largest)) in `element`, to out and, for the sum of what they were rounded to, back.
+ */
 static inline __attribute__((always_inline)) vec exponentiate(const float *row, uint32_t n, float largest, float scale,
                                                               mn_element element, bool rounded, float limit, void *out)
 {
@@ -330,8 +347,10 @@ static inline __attribute__((always_inline)) vec exponentiate(const float *row, 
             weight = __builtin_convertvector(whole, vec);
         } else {
             if (element == MN_ELEMENT_BF16 || rounded) weight = (vec)round_bf16_bits(weight);
-            if (element == MN_ELEMENT_BF16) store_halves((uint16_t *)out + i, (ivec)((uvec)weight >> 16), left);
-            else store_part((float *)out + i, weight, left);
+            if (element == MN_ELEMENT_BF16)
+                store_halves((uint16_t *)out + i, (ivec)((uvec)weight >> 16), left);
+            else
+                store_part((float *)out + i, weight, left);
         }
         total += weight;
     });
@@ -353,7 +372,8 @@ static void simd_softmax(const mn_row_format *format, float *scores, size_t stri
             total = exponentiate(row, n, largest, scale, MN_ELEMENT_I16, false, (float)format->limit, to);
         else if (format->element == MN_ELEMENT_BF16)
             total = exponentiate(row, n, largest, scale, MN_ELEMENT_BF16, false, 1, to);
-        else total = exponentiate(row, n, largest, scale, MN_ELEMENT_F32, format->rounded, 1, to);
+        else
+            total = exponentiate(row, n, largest, scale, MN_ELEMENT_F32, format->rounded, 1, to);
         factor[r] = 1.0f / sum_lanes(total);
         clear_behind(format, to, n, n_groups);
     }
@@ -396,7 +416,7 @@ static void simd_add_layer_norm(float *x, const float *bias, const float *residu
 
 const mn_kernels *TABLE(void)
 {
-    static const mn_kernels table = {TABLE_NAME,   simd_finish,  simd_convert_rows, simd_pack_columns,
-                                     simd_softmax, simd_add_layer_norm};
+    static const mn_kernels table = {TABLE_NAME,        simd_finish,  simd_convert_rows,
+                                     simd_pack_columns, simd_softmax, simd_add_layer_norm};
     return &table;
 }

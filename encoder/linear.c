@@ -12,11 +12,13 @@
 
 static const char *const precision_names[] = {"f32", "bf16", "int16", "int8"};
 
-const char *mn_precision_name(mn_precision precision) {
+const char *mn_precision_name(mn_precision precision)
+{
     return precision_names[precision];
 }
 
-bool mn_precision_parse(const char *name, mn_precision *out) {
+bool mn_precision_parse(const char *name, mn_precision *out)
+{
     for (size_t i = 0; i < sizeof precision_names / sizeof precision_names[0]; i++) {
         if (strcmp(name, precision_names[i]) != 0) continue;
         *out = (mn_precision)i;
@@ -25,14 +27,16 @@ bool mn_precision_parse(const char *name, mn_precision *out) {
     return false;
 }
 
-static const mn_product_kernel *kernel_for(mn_element element, mn_cpu_level level, bool reference) {
+static const mn_product_kernel *kernel_for(mn_element element, mn_cpu_level level, bool reference)
+{
     const mn_product_kernel *kernel = reference ? NULL : mn_product_kernel_for(element, level);
     if (kernel || reference || element == MN_ELEMENT_F32 || element == MN_ELEMENT_I16)
         return kernel ? kernel : mn_product_kernel_reference(element);
     return NULL; /* the caller has another way, faster than plain C */
 }
 
-static void use_floats(mn_arithmetic *a, mn_cpu_level level, bool reference, bool bf16) {
+static void use_floats(mn_arithmetic *a, mn_cpu_level level, bool reference, bool bf16)
+{
     const mn_product_kernel *kernel = bf16 ? kernel_for(MN_ELEMENT_BF16, level, reference) : NULL;
     a->rows = kernel ? (mn_row_format){.element = MN_ELEMENT_BF16}
                      : (mn_row_format){.element = MN_ELEMENT_F32, .rounded = bf16};
@@ -41,7 +45,8 @@ static void use_floats(mn_arithmetic *a, mn_cpu_level level, bool reference, boo
     a->attention_rows = a->rows;
 }
 
-static void use_integers(mn_arithmetic *a, mn_cpu_level level, bool reference, bool int8) {
+static void use_integers(mn_arithmetic *a, mn_cpu_level level, bool reference, bool int8)
+{
     const mn_product_kernel *bytes = int8 ? kernel_for(MN_ELEMENT_U8, level, reference) : NULL;
     const mn_product_kernel *bf16 = int8 && !reference ? kernel_for(MN_ELEMENT_BF16, level, false) : NULL;
     const mn_product_kernel *halves = kernel_for(MN_ELEMENT_I16, level, reference);
@@ -54,7 +59,8 @@ static void use_integers(mn_arithmetic *a, mn_cpu_level level, bool reference, b
                              : (mn_row_format){.element = MN_ELEMENT_I16, .limit = MN_INT16_ROW_LIMIT};
 }
 
-mn_arithmetic mn_arithmetic_for(mn_precision precision, mn_cpu_level level, bool reference) {
+mn_arithmetic mn_arithmetic_for(mn_precision precision, mn_cpu_level level, bool reference)
+{
     mn_arithmetic a = {.precision = precision, .kernels = reference ? mn_kernels_reference() : mn_kernels_for(level)};
     if (precision == MN_PRECISION_F32 || precision == MN_PRECISION_BF16)
         use_floats(&a, level, reference, precision == MN_PRECISION_BF16);
@@ -63,7 +69,8 @@ mn_arithmetic mn_arithmetic_for(mn_precision precision, mn_cpu_level level, bool
     return a;
 }
 
-mn_precision mn_fastest_precision(mn_cpu_level level, bool reference, const char **reason) {
+mn_precision mn_fastest_precision(mn_cpu_level level, bool reference, const char **reason)
+{
     if (reference) {
         *reason = "plain C gains nothing from another format";
         return MN_PRECISION_F32;
@@ -82,7 +89,8 @@ mn_precision mn_fastest_precision(mn_cpu_level level, bool reference, const char
 
 /* ---- weights --------------------------------------------------------------------------------------------------- */
 
-void *mn_image_take(mn_image *image, size_t n, size_t size) {
+void *mn_image_take(mn_image *image, size_t n, size_t size)
+{
     size_t bytes = 0, start = image->size;
     if (__builtin_mul_overflow(n, size, &bytes) || bytes > SIZE_MAX / 2 - start) {
         image->overflow = true;
@@ -92,12 +100,13 @@ void *mn_image_take(mn_image *image, size_t n, size_t size) {
     return image->base ? image->base + start : NULL;
 }
 
-static uint32_t round_up(uint32_t n, uint32_t multiple) {
+static uint32_t round_up(uint32_t n, uint32_t multiple)
+{
     return (n + multiple - 1) / multiple * multiple;
 }
 
-void mn_linear_place(mn_linear *linear, const mn_arithmetic *arithmetic, uint32_t n_out, uint32_t n_in,
-                     mn_image *image) {
+void mn_linear_place(mn_linear *linear, const mn_arithmetic *arithmetic, uint32_t n_out, uint32_t n_in, mn_image *image)
+{
     const mn_product_kernel *kernel = arithmetic->product;
     *linear = (mn_linear){.n_out = n_out, .n_in = n_in, .n_groups = mn_product_groups(kernel, n_in)};
     size_t columns = round_up(n_out, kernel->panel);
@@ -107,7 +116,8 @@ void mn_linear_place(mn_linear *linear, const mn_arithmetic *arithmetic, uint32_
     if (arithmetic->rows.from_zero) linear->sum = mn_image_take(image, columns, sizeof(float));
 }
 
-static uint32_t bits_of(float value) {
+static uint32_t bits_of(float value)
+{
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
@@ -115,7 +125,8 @@ static uint32_t bits_of(float value) {
 
 /* One column of the panels: its weights' bits, group by group. Returns the sum of the integers. */
 static int64_t fill_column(const mn_linear *linear, const mn_arithmetic *a, const float *weight, float scale,
-                           uint32_t *column) {
+                           uint32_t *column)
+{
     mn_element element = a->product->element;
     uint32_t per_group = mn_group_size(element), panel = a->product->panel;
     float inverse = scale >= FLT_MIN ? 1.0f / scale : 0.0f;
@@ -138,7 +149,8 @@ static int64_t fill_column(const mn_linear *linear, const mn_arithmetic *a, cons
 }
 
 /* mn_integer_scale of one row of the weight matrix. */
-static float scale_of(const mn_arithmetic *a, const float *weight, uint32_t n) {
+static float scale_of(const mn_arithmetic *a, const float *weight, uint32_t n)
+{
     float largest = 0, sum = 0;
     for (uint32_t i = 0; i < n; i++) {
         largest = fmaxf(largest, fabsf(weight[i]));
@@ -148,7 +160,8 @@ static float scale_of(const mn_arithmetic *a, const float *weight, uint32_t n) {
 }
 
 void mn_linear_fill(mn_linear *linear, const mn_arithmetic *arithmetic, uint32_t first, uint32_t n, const float *weight,
-                    const float *bias) {
+                    const float *bias)
+{
     uint32_t panel = arithmetic->product->panel;
     for (uint32_t c = first; c < first + n; c++, weight += linear->n_in) {
         uint32_t *column = linear->panels + (size_t)(c / panel) * linear->n_groups * panel + c % panel;
@@ -164,7 +177,8 @@ void mn_linear_fill(mn_linear *linear, const mn_arithmetic *arithmetic, uint32_t
 /* ---- running --------------------------------------------------------------------------------------------------- */
 
 void mn_linear_run(const mn_linear *linear, const mn_arithmetic *arithmetic, const mn_linear_rows *x,
-                   mn_activation activation, mn_element out_element, void *y, size_t y_stride) {
+                   mn_activation activation, mn_element out_element, void *y, size_t y_stride)
+{
     const mn_product_kernel *kernel = arithmetic->product;
     uint32_t panel = kernel->panel, step = kernel->tile_rows;
     size_t element_size = out_element == MN_ELEMENT_F32 ? sizeof(float) : sizeof(uint16_t);

@@ -62,14 +62,19 @@ static mneme_status read_architecture(const json_t *config, mn_model_config *out
 {
     const char *type = text_or(config, "model_type", "(none)");
     if (strcmp(type, "bert") != 0)
-        return mn_fail(error, MNEME_ERR_MODEL, "config.json: model_type \"%s\" is not supported; it must be \"bert\"", type);
+        return mn_fail(error, MNEME_ERR_MODEL, "config.json: model_type \"%s\" is not supported; it must be \"bert\"",
+                       type);
     const char *positions = text_or(config, "position_embedding_type", "absolute");
     if (strcmp(positions, "absolute") != 0)
-        return mn_fail(error, MNEME_ERR_MODEL, "config.json: position_embedding_type \"%s\" is not supported", positions);
+        return mn_fail(error, MNEME_ERR_MODEL, "config.json: position_embedding_type \"%s\" is not supported",
+                       positions);
     const char *activation = text_or(config, "hidden_act", "gelu");
-    if (strcmp(activation, "gelu") == 0) out->activation = MN_ACTIVATION_GELU;
-    else if (strcmp(activation, "relu") == 0) out->activation = MN_ACTIVATION_RELU;
-    else return mn_fail(error, MNEME_ERR_MODEL, "config.json: hidden_act \"%s\" is not supported", activation);
+    if (strcmp(activation, "gelu") == 0)
+        out->activation = MN_ACTIVATION_GELU;
+    else if (strcmp(activation, "relu") == 0)
+        out->activation = MN_ACTIVATION_RELU;
+    else
+        return mn_fail(error, MNEME_ERR_MODEL, "config.json: hidden_act \"%s\" is not supported", activation);
     return MNEME_OK;
 }
 
@@ -80,12 +85,9 @@ static mneme_status read_config(const json_t *config, mn_model_config *out, mnem
         const char *key;
         uint32_t largest;
         uint32_t *value;
-    } integers[] = {{"hidden_size", 8192, &out->hidden},
-                    {"intermediate_size", 65536, &out->intermediate},
-                    {"num_hidden_layers", 256, &out->n_layers},
-                    {"num_attention_heads", 256, &out->n_heads},
-                    {"vocab_size", 1u << 22, &out->vocabulary},
-                    {"max_position_embeddings", 65536, &out->n_positions}};
+    } integers[] = {{"hidden_size", 8192, &out->hidden},        {"intermediate_size", 65536, &out->intermediate},
+                    {"num_hidden_layers", 256, &out->n_layers}, {"num_attention_heads", 256, &out->n_heads},
+                    {"vocab_size", 1u << 22, &out->vocabulary}, {"max_position_embeddings", 65536, &out->n_positions}};
     for (size_t i = 0; status == MNEME_OK && i < sizeof integers / sizeof integers[0]; i++)
         status = read_integer(config, integers[i].key, integers[i].largest, integers[i].value, error);
     if (status != MNEME_OK) return status;
@@ -93,8 +95,9 @@ static mneme_status read_config(const json_t *config, mn_model_config *out, mnem
         return mn_fail(error, MNEME_ERR_MODEL, "config.json: max_position_embeddings %u leaves no room for text",
                        out->n_positions);
     if (out->hidden % out->n_heads != 0)
-        return mn_fail(error, MNEME_ERR_MODEL, "config.json: hidden_size %u is not a multiple of num_attention_heads %u",
-                       out->hidden, out->n_heads);
+        return mn_fail(error, MNEME_ERR_MODEL,
+                       "config.json: hidden_size %u is not a multiple of num_attention_heads %u", out->hidden,
+                       out->n_heads);
     const json_t *epsilon = json_object_get(config, "layer_norm_eps");
     double value = json_is_number(epsilon) ? json_number_value(epsilon) : 1e-12;
     if (!(value >= 0.0 && value <= 1.0))
@@ -198,8 +201,10 @@ mneme_status mn_model_config_read(const char *folder, mn_model_config *out, mnem
 {
     *out = (mn_model_config){0};
     if (!mn_is_directory(folder))
-        return mn_fail(error, MNEME_ERR_MODEL, "model folder %s does not exist; scripts/setup fetches the default model, "
-                       "encoder.model names another", folder);
+        return mn_fail(error, MNEME_ERR_MODEL,
+                       "model folder %s does not exist; scripts/setup fetches the default model, "
+                       "encoder.model names another",
+                       folder);
     mn_buffer texts[MN_CONFIG_FILES] = {0};
     mneme_status status = MNEME_OK;
     for (size_t i = 0; i < MN_CONFIG_FILES && status == MNEME_OK; i++)

@@ -28,7 +28,8 @@ _Static_assert(sizeof(packed_header) == 64, "parts begin 64-byte aligned");
 
 static const char magic[8] = {'m', 'n', 'P', 'A', 'C', 'K', '0', '1'};
 
-uint64_t mn_packed_stamp(const char *folder) {
+uint64_t mn_packed_stamp(const char *folder)
+{
     static const char *const names[] = {"config.json",    "model.safetensors",     "vocab.txt",
                                         "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"};
     uint64_t hash = XXH3_64bits(magic, sizeof magic);
@@ -53,12 +54,14 @@ uint64_t mn_packed_stamp(const char *folder) {
     return hash;
 }
 
-static uint64_t checksum(const packed_header *header, const unsigned char *rest, size_t rest_size) {
+static uint64_t checksum(const packed_header *header, const unsigned char *rest, size_t rest_size)
+{
     uint64_t seed = XXH3_64bits(header, offsetof(packed_header, checksum));
     return XXH3_64bits_withSeed(rest, rest_size, seed);
 }
 
-static bool fits(const packed_header *header, size_t file_size) {
+static bool fits(const packed_header *header, size_t file_size)
+{
     for (size_t i = 0; i < MN_PACKED_PARTS; i++) {
         uint64_t offset = header->parts[i].offset, size = header->parts[i].size;
         if (offset % 64 != 0 || offset < sizeof *header || offset > file_size || size > file_size - offset)
@@ -67,7 +70,8 @@ static bool fits(const packed_header *header, size_t file_size) {
     return true;
 }
 
-mneme_status mn_packed_open(const char *path, uint64_t stamp, mn_packed_file *out, mneme_error *error) {
+mneme_status mn_packed_open(const char *path, uint64_t stamp, mn_packed_file *out, mneme_error *error)
+{
     *out = (mn_packed_file){0};
     mneme_status status = mn_file_map(path, &out->map, error);
     if (status != MNEME_OK) return status;
@@ -97,13 +101,15 @@ mneme_status mn_packed_open(const char *path, uint64_t stamp, mn_packed_file *ou
     return MNEME_OK;
 }
 
-void mn_packed_close(mn_packed_file *file) {
+void mn_packed_close(mn_packed_file *file)
+{
     mn_file_unmap(&file->map);
     *file = (mn_packed_file){0};
 }
 
 mneme_status mn_packed_write(const char *path, uint64_t stamp, const mn_packed_part parts[MN_PACKED_PARTS],
-                             mneme_error *error) {
+                             mneme_error *error)
+{
     packed_header header = {.stamp = stamp};
     memcpy(header.magic, magic, sizeof magic);
     size_t size = sizeof header;

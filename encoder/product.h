@@ -24,11 +24,13 @@ typedef enum mn_element {
     MN_ELEMENT_U8,  /* uint8 activations times int8 weights */
 } mn_element;
 
-static inline uint32_t mn_group_size(mn_element element) {
+static inline uint32_t mn_group_size(mn_element element)
+{
     return element == MN_ELEMENT_F32 ? 1 : element == MN_ELEMENT_U8 ? 4 : 2;
 }
 
-static inline bool mn_is_integer(mn_element element) {
+static inline bool mn_is_integer(mn_element element)
+{
     return element == MN_ELEMENT_I16 || element == MN_ELEMENT_U8;
 }
 
@@ -53,7 +55,8 @@ typedef struct mn_product_kernel {
                      uint32_t n_groups, void *tile);
 } mn_product_kernel;
 
-static inline uint32_t mn_product_groups(const mn_product_kernel *kernel, uint32_t depth) {
+static inline uint32_t mn_product_groups(const mn_product_kernel *kernel, uint32_t depth)
+{
     uint32_t group = mn_group_size(kernel->element), multiple = kernel->group_multiple;
     uint32_t groups = (depth + group - 1) / group;
     return (groups + multiple - 1) / multiple * multiple;

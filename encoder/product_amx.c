@@ -35,47 +35,47 @@ static void end(void)
 }
 
 /* Rows past n_rows are in place up to the next multiple of 16 (product.h), so a tile is always loaded whole. */
-#define DEFINE_MULTIPLY(name, dot)                                                                                          \
-    static void name(const uint32_t *rows, size_t row_stride, uint32_t n_rows, const uint32_t *weights, uint32_t n_groups,  \
-                     void *tile)                                                                                            \
-    {                                                                                                                       \
-        const size_t row_bytes = row_stride * 4, panel_bytes = PANEL * 4;                                                   \
-        float *sums = tile;                                                                                                 \
-        _tile_zero(0);                                                                                                      \
-        _tile_zero(1);                                                                                                      \
-        if (n_rows <= 16) {                                                                                                 \
-            for (size_t g = 0; g < n_groups; g += STEP) {                                                                   \
-                _tile_loadd(6, rows + g, row_bytes);                                                                        \
-                _tile_loadd(4, weights + g * PANEL, panel_bytes);                                                           \
-                _tile_loadd(5, weights + g * PANEL + 16, panel_bytes);                                                      \
-                dot(0, 6, 4);                                                                                               \
-                dot(1, 6, 5);                                                                                               \
-            }                                                                                                               \
-        } else {                                                                                                            \
-            _tile_zero(2);                                                                                                  \
-            _tile_zero(3);                                                                                                  \
-            for (size_t g = 0; g < n_groups; g += STEP) {                                                                   \
-                _tile_loadd(6, rows + g, row_bytes);                                                                        \
-                _tile_loadd(4, weights + g * PANEL, panel_bytes);                                                           \
-                _tile_loadd(5, weights + g * PANEL + 16, panel_bytes);                                                      \
-                _tile_loadd(7, rows + 16 * row_stride + g, row_bytes);                                                      \
-                dot(0, 6, 4);                                                                                               \
-                dot(1, 6, 5);                                                                                               \
-                dot(2, 7, 4);                                                                                               \
-                dot(3, 7, 5);                                                                                               \
-            }                                                                                                               \
-            _tile_stored(2, sums + 16 * PANEL, panel_bytes);                                                                \
-            _tile_stored(3, sums + 16 * PANEL + 16, panel_bytes);                                                           \
-        }                                                                                                                   \
-        _tile_stored(0, sums, panel_bytes);                                                                                 \
-        _tile_stored(1, sums + 16, panel_bytes);                                                                            \
+#define DEFINE_MULTIPLY(name, dot)                                                                                     \
+    static void name(const uint32_t *rows, size_t row_stride, uint32_t n_rows, const uint32_t *weights,                \
+                     uint32_t n_groups, void *tile)                                                                    \
+    {                                                                                                                  \
+        const size_t row_bytes = row_stride * 4, panel_bytes = PANEL * 4;                                              \
+        float *sums = tile;                                                                                            \
+        _tile_zero(0);                                                                                                 \
+        _tile_zero(1);                                                                                                 \
+        if (n_rows <= 16) {                                                                                            \
+            for (size_t g = 0; g < n_groups; g += STEP) {                                                              \
+                _tile_loadd(6, rows + g, row_bytes);                                                                   \
+                _tile_loadd(4, weights + g * PANEL, panel_bytes);                                                      \
+                _tile_loadd(5, weights + g * PANEL + 16, panel_bytes);                                                 \
+                dot(0, 6, 4);                                                                                          \
+                dot(1, 6, 5);                                                                                          \
+            }                                                                                                          \
+        } else {                                                                                                       \
+            _tile_zero(2);                                                                                             \
+            _tile_zero(3);                                                                                             \
+            for (size_t g = 0; g < n_groups; g += STEP) {                                                              \
+                _tile_loadd(6, rows + g, row_bytes);                                                                   \
+                _tile_loadd(4, weights + g * PANEL, panel_bytes);                                                      \
+                _tile_loadd(5, weights + g * PANEL + 16, panel_bytes);                                                 \
+                _tile_loadd(7, rows + 16 * row_stride + g, row_bytes);                                                 \
+                dot(0, 6, 4);                                                                                          \
+                dot(1, 6, 5);                                                                                          \
+                dot(2, 7, 4);                                                                                          \
+                dot(3, 7, 5);                                                                                          \
+            }                                                                                                          \
+            _tile_stored(2, sums + 16 * PANEL, panel_bytes);                                                           \
+            _tile_stored(3, sums + 16 * PANEL + 16, panel_bytes);                                                      \
+        }                                                                                                              \
+        _tile_stored(0, sums, panel_bytes);                                                                            \
+        _tile_stored(1, sums + 16, panel_bytes);                                                                       \
     }
 
 DEFINE_MULTIPLY(multiply_bf16, _tile_dpbf16ps)
 DEFINE_MULTIPLY(multiply_u8, _tile_dpbusd)
 
-/* 256 rows: one pass over the weights of a layer (3.5 MB as bfloat16) is shared by that many rows, or the tiles would wait
- * for the third-level cache. */
+/* 256 rows: one pass over the weights of a layer (3.5 MB as bfloat16) is shared by that many rows, or the tiles would
+ * wait for the third-level cache. */
 const mn_product_kernel mn_product_amx_bf16 = {.name = "amx",
                                                .element = MN_ELEMENT_BF16,
                                                .panel = PANEL,

@@ -1,20 +1,20 @@
 /* product_avx2.c -- tile products for AVX2 and FMA. */
 #if defined(__AVX2__)
-#define LANES 8
-#define TILE_ROWS 6
+#define LANES      8
+#define TILE_ROWS  6
 #define BLOCK_ROWS 48 /* the activations of a MiniLM layer's rows fit half a megabyte of second-level cache */
 #include "encoder/instructions.h"
 
-#define NAME(x) f32_##x
-#define SUM fvec
+#define NAME(x)                       f32_##x
+#define SUM                           fvec
 #define ACCUMULATE(sum, row, weights) ((sum) + (fvec)(row) * (fvec)(weights))
 #include "encoder/product_simd.h"
 #undef NAME
 #undef SUM
 #undef ACCUMULATE
 
-#define NAME(x) i16_##x
-#define SUM ivec
+#define NAME(x)                       i16_##x
+#define SUM                           ivec
 #define ACCUMULATE(sum, row, weights) MN_MADD_I16_256(sum, row, weights)
 #include "encoder/product_simd.h"
 

@@ -1,20 +1,21 @@
 /* product_avx512.c -- tile products for AVX-512 F and BW. */
 #if defined(__AVX512BW__) || defined(MN_EMULATE_INSTRUCTIONS)
-#define LANES 16
+#define LANES     16
 #define TILE_ROWS 12
-#define BLOCK_ROWS 96 /* a MiniLM layer's widest activations, f32: 590 kB of one or two megabytes of second-level cache */
+#define BLOCK_ROWS                                                                                                     \
+    96 /* a MiniLM layer's widest activations, f32: 590 kB of one or two megabytes of second-level cache */
 #include "encoder/instructions.h"
 
-#define NAME(x) f32_##x
-#define SUM fvec
+#define NAME(x)                       f32_##x
+#define SUM                           fvec
 #define ACCUMULATE(sum, row, weights) ((sum) + (fvec)(row) * (fvec)(weights))
 #include "encoder/product_simd.h"
 #undef NAME
 #undef SUM
 #undef ACCUMULATE
 
-#define NAME(x) i16_##x
-#define SUM ivec
+#define NAME(x)                       i16_##x
+#define SUM                           ivec
 #define ACCUMULATE(sum, row, weights) MN_MADD_I16_512(sum, row, weights)
 #include "encoder/product_simd.h"
 

@@ -1,12 +1,12 @@
 /* product_avx512bf16.c -- tile products of bfloat16 for AVX-512 BF16. */
 #if defined(__AVX512BF16__) || defined(MN_EMULATE_INSTRUCTIONS)
-#define LANES 16
-#define TILE_ROWS 12
+#define LANES      16
+#define TILE_ROWS  12
 #define BLOCK_ROWS 96 /* as in product_avx512.c */
 #include "encoder/instructions.h"
 
-#define NAME(x) bf16_##x
-#define SUM fvec
+#define NAME(x)                       bf16_##x
+#define SUM                           fvec
 #define ACCUMULATE(sum, row, weights) MN_DOT_BF16_512(sum, row, weights)
 #include "encoder/product_simd.h"
 

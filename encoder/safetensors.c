@@ -3,8 +3,8 @@
  *   0        8                8 + n                           size
  *   | n, LE  | JSON, n bytes  | data, offsets count from here |
  *
- * Nothing in the file is trusted: every offset, shape and product is checked before a tensor is offered, and no two tensors
- * may overlap. */
+ * Nothing in the file is trusted: every offset, shape and product is checked before a tensor is offered, and no two
+ * tensors may overlap. */
 #include "encoder/safetensors.h"
 
 #include "common/file.h"
@@ -20,7 +20,7 @@ enum { HEADER_MAX = 100 << 20, DEPTH_MAX = 16 };
 
 struct mn_safetensors {
     mn_mapping map;
-    bool borrowed; /* map is the caller's */
+    bool borrowed;  /* map is the caller's */
     json_t *header; /* owns the names */
     mn_tensor *tensors;
     size_t n;
@@ -40,11 +40,11 @@ static size_t element_bytes(const char *type, mn_tensor_type *out)
         const char *name;
         size_t bytes;
         mn_tensor_type type;
-    } types[] = {
-        {"F32", 4, MN_TENSOR_F32},  {"F16", 2, MN_TENSOR_F16},   {"BF16", 2, MN_TENSOR_BF16}, {"F64", 8, MN_TENSOR_OTHER},
-        {"I64", 8, MN_TENSOR_OTHER}, {"I32", 4, MN_TENSOR_OTHER}, {"I16", 2, MN_TENSOR_OTHER}, {"I8", 1, MN_TENSOR_OTHER},
-        {"U64", 8, MN_TENSOR_OTHER}, {"U32", 4, MN_TENSOR_OTHER}, {"U16", 2, MN_TENSOR_OTHER}, {"U8", 1, MN_TENSOR_OTHER},
-        {"BOOL", 1, MN_TENSOR_OTHER}};
+    } types[] = {{"F32", 4, MN_TENSOR_F32},   {"F16", 2, MN_TENSOR_F16},   {"BF16", 2, MN_TENSOR_BF16},
+                 {"F64", 8, MN_TENSOR_OTHER}, {"I64", 8, MN_TENSOR_OTHER}, {"I32", 4, MN_TENSOR_OTHER},
+                 {"I16", 2, MN_TENSOR_OTHER}, {"I8", 1, MN_TENSOR_OTHER},  {"U64", 8, MN_TENSOR_OTHER},
+                 {"U32", 4, MN_TENSOR_OTHER}, {"U16", 2, MN_TENSOR_OTHER}, {"U8", 1, MN_TENSOR_OTHER},
+                 {"BOOL", 1, MN_TENSOR_OTHER}};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         if (strcmp(type, types[i].name) != 0) continue;
         *out = types[i].type;
@@ -57,8 +57,8 @@ static mneme_status read_shape(const char *path, const json_t *shape, mn_tensor 
 {
     size_t rank = json_array_size(shape);
     if (!json_is_array(shape) || rank > MN_TENSOR_RANK_MAX)
-        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s has no shape of at most %d dimensions", path, tensor->name,
-                       MN_TENSOR_RANK_MAX);
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s has no shape of at most %d dimensions", path,
+                       tensor->name, MN_TENSOR_RANK_MAX);
     tensor->rank = rank;
     tensor->n_elements = 1;
     for (size_t i = 0; i < rank; i++) {
@@ -89,9 +89,10 @@ static mneme_status read_tensor(const mn_safetensors *file, const json_t *entry,
     json_int_t begin = json_integer_value(first), end = json_integer_value(last);
     size_t available = file->map.size - data_start;
     if (begin < 0 || end < begin || (uint64_t)end > available)
-        return mn_fail(error, MNEME_ERR_MODEL,
-                       "%s: tensor %s lies at bytes %lld..%lld of %zu; the file is cut short or damaged, fetch it again",
-                       file->path, tensor->name, (long long)begin, (long long)end, available);
+        return mn_fail(
+            error, MNEME_ERR_MODEL,
+            "%s: tensor %s lies at bytes %lld..%lld of %zu; the file is cut short or damaged, fetch it again",
+            file->path, tensor->name, (long long)begin, (long long)end, available);
     uint64_t expected;
     if (__builtin_mul_overflow(tensor->n_elements, (uint64_t)width, &expected) || expected != (uint64_t)(end - begin))
         return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s has %lld bytes where its shape needs another number",
@@ -161,7 +162,8 @@ static mneme_status read_header(mn_safetensors *file, mneme_error *error)
     return status;
 }
 
-static mneme_status open_bytes(const char *name, mn_mapping map, bool borrowed, mn_safetensors **out, mneme_error *error)
+static mneme_status open_bytes(const char *name, mn_mapping map, bool borrowed, mn_safetensors **out,
+                               mneme_error *error)
 {
     *out = NULL;
     mn_safetensors *file = mn_alloc_zeroed(1, sizeof *file);
@@ -173,8 +175,10 @@ static mneme_status open_bytes(const char *name, mn_mapping map, bool borrowed, 
     file->borrowed = borrowed;
     file->path = mn_strdup(name);
     mneme_status status = file->path ? read_header(file, error) : mn_fail_memory(error, name);
-    if (status != MNEME_OK) mn_safetensors_close(file);
-    else *out = file;
+    if (status != MNEME_OK)
+        mn_safetensors_close(file);
+    else
+        *out = file;
     return status;
 }
 

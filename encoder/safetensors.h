@@ -22,8 +22,8 @@ typedef struct mn_tensor {
     size_t size_bytes;
 } mn_tensor;
 
-/* Map the file and check its header: sizes, offsets, overlaps of tensors and of the end of the file, shapes against byte counts.
- * ERR_MODEL says what is wrong at which offset. *out: owned, mn_safetensors_close. */
+/* Map the file and check its header: sizes, offsets, overlaps of tensors and of the end of the file, shapes against
+ * byte counts. ERR_MODEL says what is wrong at which offset. *out: owned, mn_safetensors_close. */
 mneme_status mn_safetensors_open(const char *path, mn_safetensors **out, mneme_error *error);
 /* The same of bytes in memory, borrowed until close; `name` is for messages. */
 mneme_status mn_safetensors_parse(const char *name, const void *data, size_t size, mn_safetensors **out,

@@ -1,8 +1,8 @@
 /* static_kernels.h -- the one loop of a static encoder: adding up rows of a table that lie anywhere in it.
  *
- * Three implementations of one function: plain C, AVX2, AVX-512. Each adds the rows to `sum` one after the other, element
- * by element, in single precision, so all three give the same bits (stored numbers widen to f32 exactly; a weighted row is
- * rounded once, by a fused multiply-add). */
+ * Three implementations of one function: plain C, AVX2, AVX-512. Each adds the rows to `sum` one after the other,
+ * element by element, in single precision, so all three give the same bits (stored numbers widen to f32 exactly; a
+ * weighted row is rounded once, by a fused multiply-add). */
 #ifndef MN_ENCODER_STATIC_KERNELS_H
 #define MN_ENCODER_STATIC_KERNELS_H
 
@@ -16,7 +16,7 @@ typedef enum mn_static_type { MN_STATIC_F32, MN_STATIC_F16, MN_STATIC_BF16, MN_S
 size_t mn_static_type_bytes(mn_static_type type);
 
 typedef struct mn_static_rows {
-    const void *table;   /* (rows, dimension), row-major, of any alignment */
+    const void *table; /* (rows, dimension), row-major, of any alignment */
     mn_static_type type;
     uint32_t dimension;
     const uint32_t *indexes; /* n rows, each inside the table */

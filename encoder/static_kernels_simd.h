@@ -2,8 +2,8 @@
  * this with LANES (floats in a vector), WIDEN_HALVES (LANES halves at p to floats), MULTIPLY_ADD and SUM (the
  * function's name) set.
  *
- * Rows lie scattered over megabytes, so the time goes into waiting for them: while four rows are added to the sum (which
- * stays in the first-level cache), the four after the next are being fetched. */
+ * Rows lie scattered over megabytes, so the time goes into waiting for them: while four rows are added to the sum
+ * (which stays in the first-level cache), the four after the next are being fetched. */
 #include "encoder/static_kernels.h"
 
 #include <string.h>
@@ -25,9 +25,7 @@ static inline vec widen(const unsigned char *p, mn_static_type type)
     switch (type) {
     case MN_STATIC_F32: memcpy(&floats, p, sizeof floats); return floats;
     case MN_STATIC_F16: return (vec)WIDEN_HALVES(p);
-    case MN_STATIC_BF16:
-        memcpy(&halves, p, sizeof halves);
-        return (vec)(__builtin_convertvector(halves, uvec) << 16);
+    case MN_STATIC_BF16: memcpy(&halves, p, sizeof halves); return (vec)(__builtin_convertvector(halves, uvec) << 16);
     case MN_STATIC_I8: break;
     }
     memcpy(&bytes, p, sizeof bytes);
@@ -53,13 +51,13 @@ static void add_rest(const mn_static_rows *rows, size_t i, size_t first, float *
     float one_row[LANES];
     uint32_t zero = 0, left = rows->dimension - (uint32_t)first;
     size_t bytes = mn_static_type_bytes(rows->type);
-    const mn_static_rows rest = {
-        .table = (const unsigned char *)rows->table + ((size_t)rows->indexes[i] * rows->dimension + first) * bytes,
-        .type = rows->type,
-        .dimension = left,
-        .indexes = &zero,
-        .weights = rows->weights ? rows->weights + i : NULL,
-        .n = 1};
+    const mn_static_rows rest = {.table = (const unsigned char *)rows->table +
+                                          ((size_t)rows->indexes[i] * rows->dimension + first) * bytes,
+                                 .type = rows->type,
+                                 .dimension = left,
+                                 .indexes = &zero,
+                                 .weights = rows->weights ? rows->weights + i : NULL,
+                                 .n = 1};
     memcpy(one_row, sum + first, left * sizeof *sum);
     mn_static_sum_reference(&rest, one_row);
     memcpy(sum + first, one_row, left * sizeof *sum);

@@ -38,7 +38,8 @@ static json_t *load_config(const char *folder, mneme_error *error)
     json_t *config = NULL;
     mn_buffer text = {0};
     char *path = mn_path_join(folder, "config.json");
-    if (!path) mn_fail_memory(error, "config.json");
+    if (!path)
+        mn_fail_memory(error, "config.json");
     else if (mn_file_read(path, CONFIG_MAX_BYTES, &text, error) == MNEME_OK) {
         json_error_t problem = {0};
         config = text.data ? json_loadb(text.data, text.size, 0, &problem) : NULL;
@@ -164,8 +165,10 @@ static mneme_status take_mapping(mn_static_table *table, mneme_error *error)
     for (uint32_t i = 0; i < table->vocabulary; i++) {
         int64_t row;
         int32_t narrow;
-        if (wide) memcpy(&row, (const char *)tensor->data + (size_t)i * 8, sizeof row);
-        else memcpy(&narrow, (const char *)tensor->data + (size_t)i * 4, sizeof narrow), row = narrow;
+        if (wide)
+            memcpy(&row, (const char *)tensor->data + (size_t)i * 8, sizeof row);
+        else
+            memcpy(&narrow, (const char *)tensor->data + (size_t)i * 4, sizeof narrow), row = narrow;
         if (row < 0 || row >= (int64_t)table->n_rows)
             return mn_fail(error, MNEME_ERR_MODEL, "model.safetensors: mapping of token %u is %lld, of %u rows", i,
                            (long long)row, table->n_rows);

@@ -1,7 +1,8 @@
-/* static_table.h -- the static encoder: a table with one vector for each token; a text is the mean of its tokens' vectors.
+/* static_table.h -- the static encoder: a table with one vector for each token; a text is the mean of its tokens'
+ * vectors.
  *
- * Model2Vec (Tulkens, van Dongen 2024, "Model2Vec: Fast State-of-the-Art Static Embeddings") in its folder layout, so that
- * folders of model2vec load here and ours load there:
+ * Model2Vec (Tulkens, van Dongen 2024, "Model2Vec: Fast State-of-the-Art Static Embeddings") in its folder layout, so
+ * that folders of model2vec load here and ours load there:
  *
  *     config.json        model_type "model2vec", hidden_dim; our own key "mneme" says what it was distilled from
  *     model.safetensors  embeddings (rows, dimension): F32, F16, BF16 or I8
@@ -9,8 +10,8 @@
  *                        mapping (vocabulary): I32 or I64, optional: each token's row, where tokens share rows
  *     tokenizer.json ... WordPiece, read by tokenizer.h
  *
- * No position, no attention, no special tokens; unknown tokens are left out, as model2vec does. Read-only after opening:
- * any number of threads. */
+ * No position, no attention, no special tokens; unknown tokens are left out, as model2vec does. Read-only after
+ * opening: any number of threads. */
 #ifndef MN_ENCODER_STATIC_TABLE_H
 #define MN_ENCODER_STATIC_TABLE_H
 
@@ -19,12 +20,12 @@
 
 typedef struct mn_static_table mn_static_table;
 
-/* Tokens of one text that are looked at, and so the longest chunk: model2vec's own default. The method has no limit, but a
- * mean over more says less. */
+/* Tokens of one text that are looked at, and so the longest chunk: model2vec's own default. The method has no limit,
+ * but a mean over more says less. */
 enum { MN_STATIC_MAX_TOKENS = 512 };
 
-/* Does folder/config.json say that this is a static encoder? False as well when it cannot be read: the caller goes on and
- * says why. */
+/* Does folder/config.json say that this is a static encoder? False as well when it cannot be read: the caller goes on
+ * and says why. */
 bool mn_static_is(const char *folder);
 
 typedef struct mn_static_options {
@@ -39,9 +40,9 @@ typedef struct mn_static_options {
 mneme_status mn_static_table_open(const mn_static_options *options, mn_static_table **out, mneme_error *error);
 void mn_static_table_close(mn_static_table *table);
 
-/* vector (dimension) = the weighted mean of the n tokens' rows, scaled to unit length. Where nothing is left (no tokens,
- * only unknown ones, or rows that cancel out) it is the unknown token's own vector, so that every text has a direction.
- * ids: each below `vocabulary`. The same bits on every processor and in every batch. Any thread. */
+/* vector (dimension) = the weighted mean of the n tokens' rows, scaled to unit length. Where nothing is left (no
+ * tokens, only unknown ones, or rows that cancel out) it is the unknown token's own vector, so that every text has a
+ * direction. ids: each below `vocabulary`. The same bits on every processor and in every batch. Any thread. */
 void mn_static_pool(const mn_static_table *table, const uint32_t *ids, size_t n, float *vector);
 
 uint32_t mn_static_dimension(const mn_static_table *table);

@@ -1,7 +1,7 @@
 /* tokenizer_settings.c -- reading tokenizer.json, tokenizer_config.json and the vocabulary.
  *
- * tokenizer.json repeats the vocabulary, which is nearly all of it. Where vocab.txt is there as well, the "vocab" object
- * is cut out before the rest is parsed: it is part of every command's start. */
+ * tokenizer.json repeats the vocabulary, which is nearly all of it. Where vocab.txt is there as well, the "vocab"
+ * object is cut out before the rest is parsed: it is part of every command's start. */
 #include "encoder/tokenizer_settings.h"
 
 #include "common/buffer.h"
@@ -47,16 +47,19 @@ static mneme_status without_vocabulary(const mn_tokenizer_file *file, mn_buffer 
 static mneme_status parse_object(const char *name, const char *text, size_t size, size_t flags, json_t **out,
                                  mneme_error *error)
 {
-    if (size > JSON_MAX) return mn_fail(error, MNEME_ERR_MODEL, "%s has %zu bytes, at most %d are read", name, size, JSON_MAX);
+    if (size > JSON_MAX)
+        return mn_fail(error, MNEME_ERR_MODEL, "%s has %zu bytes, at most %d are read", name, size, JSON_MAX);
     if (mn_json_deeper_than(text, size, DEPTH_MAX))
         return mn_fail(error, MNEME_ERR_MODEL, "%s is nested deeper than %d", name, DEPTH_MAX);
     json_error_t problem;
     *out = json_loadb(text, size, flags, &problem);
     if (json_is_object(*out)) return MNEME_OK;
-    return mn_fail(error, MNEME_ERR_MODEL, "%s:%d: %s", name, *out ? 1 : problem.line, *out ? "not an object" : problem.text);
+    return mn_fail(error, MNEME_ERR_MODEL, "%s:%d: %s", name, *out ? 1 : problem.line,
+                   *out ? "not an object" : problem.text);
 }
 
-static mneme_status load(const mn_tokenizer_file *file, bool cut_vocabulary, size_t flags, json_t **out, mneme_error *error)
+static mneme_status load(const mn_tokenizer_file *file, bool cut_vocabulary, size_t flags, json_t **out,
+                         mneme_error *error)
 {
     *out = NULL;
     if (!file->data) return MNEME_OK;
@@ -70,7 +73,8 @@ static mneme_status load(const mn_tokenizer_file *file, bool cut_vocabulary, siz
 
 /* ---- pieces ---- */
 
-static mneme_status refuse_kind(const char *path, const char *what, const char *kind, const char *wanted, mneme_error *error)
+static mneme_status refuse_kind(const char *path, const char *what, const char *kind, const char *wanted,
+                                mneme_error *error)
 {
     return mn_fail(error, MNEME_ERR_MODEL, "%s: %s \"%s\" is not supported; it must be %s", path, what,
                    kind ? kind : "(none)", wanted);
@@ -156,7 +160,8 @@ static mneme_status read_model(settings_reader *r, mneme_error *error)
         return mn_fail(error, MNEME_ERR_MODEL, "%s: max_input_chars_per_word must be 1 to 1000", r->json_path);
     r->out->max_input_chars_per_word = (uint32_t)chars;
     mneme_status status = keep_text(token_text(model, "unk_token", "[UNK]"), &r->out->unk_token, error);
-    if (status == MNEME_OK) status = keep_text(token_text(model, "continuing_subword_prefix", "##"), &r->out->prefix, error);
+    if (status == MNEME_OK)
+        status = keep_text(token_text(model, "continuing_subword_prefix", "##"), &r->out->prefix, error);
     return status;
 }
 
@@ -173,8 +178,9 @@ static mneme_status read_added_tokens(settings_reader *r, mneme_error *error)
             return mn_fail(error, MNEME_ERR_MODEL, "%s: added token %zu has no content, or an id that is not 0 to %d",
                            r->json_path, i, MN_VOCABULARY_MAX - 1);
         if (flag(token, "single_word", false) || flag(token, "normalized", false))
-            return mn_fail(error, MNEME_ERR_MODEL, "%s: added token \"%s\" is single_word or normalized, which is not supported",
-                           r->json_path, content);
+            return mn_fail(error, MNEME_ERR_MODEL,
+                           "%s: added token \"%s\" is single_word or normalized, which is not supported", r->json_path,
+                           content);
         /* As the official tokenizer does it: the vocabulary's id counts more than the one that stands here. */
         uint32_t known = mn_vocabulary_find_token(r->out->vocabulary, content);
         if (known != MN_NO_TOKEN) id = known;
@@ -187,7 +193,8 @@ static mneme_status read_added_tokens(settings_reader *r, mneme_error *error)
 static mneme_status read_json_vocabulary(settings_reader *r, mneme_error *error)
 {
     const json_t *vocab = json_object_get(json_object_get(r->json, "model"), "vocab");
-    if (json_object_size(vocab) == 0) return mn_fail(error, MNEME_ERR_MODEL, "%s: no vocabulary, and no vocab.txt", r->json_path);
+    if (json_object_size(vocab) == 0)
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: no vocabulary, and no vocab.txt", r->json_path);
     mneme_status status = mn_vocabulary_new(r->out->prefix, &r->out->vocabulary, error);
     const char *token;
     json_t *id;
@@ -196,7 +203,8 @@ static mneme_status read_json_vocabulary(settings_reader *r, mneme_error *error)
         json_int_t number = json_is_integer(id) ? json_integer_value(id) : -1;
         if (status == MNEME_OK && (number < 0 || number > UINT32_MAX))
             status = mn_fail(error, MNEME_ERR_MODEL, "%s: token \"%s\" has no id", r->json_path, token);
-        if (status == MNEME_OK) status = mn_vocabulary_add(r->out->vocabulary, token, strlen(token), (uint32_t)number, error);
+        if (status == MNEME_OK)
+            status = mn_vocabulary_add(r->out->vocabulary, token, strlen(token), (uint32_t)number, error);
     }
     return status;
 }
@@ -220,8 +228,11 @@ static mneme_status read_config_alone(settings_reader *r, mneme_error *error)
 
 static mneme_status add_named_tokens(settings_reader *r, mneme_error *error)
 {
-    static const char *const names[][2] = {{"unk_token", "[UNK]"}, {"sep_token", "[SEP]"}, {"pad_token", "[PAD]"},
-                                           {"cls_token", "[CLS]"}, {"mask_token", "[MASK]"}};
+    static const char *const names[][2] = {{"unk_token", "[UNK]"},
+                                           {"sep_token", "[SEP]"},
+                                           {"pad_token", "[PAD]"},
+                                           {"cls_token", "[CLS]"},
+                                           {"mask_token", "[MASK]"}};
     mneme_status status = MNEME_OK;
     for (size_t i = 0; i < sizeof names / sizeof names[0] && status == MNEME_OK; i++) {
         const char *content = token_text(r->config, names[i][0], names[i][1]);
@@ -244,12 +255,14 @@ static mneme_status keep_special(const settings_reader *r, const char *key, cons
     return keep_text(content, out, error);
 }
 
-static mneme_status read_texts(settings_reader *r, const mn_tokenizer_file files[MN_TOKENIZER_FILES], mneme_error *error)
+static mneme_status read_texts(settings_reader *r, const mn_tokenizer_file files[MN_TOKENIZER_FILES],
+                               mneme_error *error)
 {
     const mn_tokenizer_file *vocab = &files[MN_VOCAB_TXT];
     mneme_status status = load(&files[MN_TOKENIZER_JSON], vocab->data != NULL, 0, &r->json, error);
     /* Whole numbers as real ones: model_max_length is 10^30 where nobody has set it. */
-    if (status == MNEME_OK) status = load(&files[MN_TOKENIZER_CONFIG], false, JSON_DECODE_INT_AS_REAL, &r->config, error);
+    if (status == MNEME_OK)
+        status = load(&files[MN_TOKENIZER_CONFIG], false, JSON_DECODE_INT_AS_REAL, &r->config, error);
     if (status != MNEME_OK) return status;
     if (!r->json && !vocab->data)
         return mn_fail(error, MNEME_ERR_MODEL, "%s has neither tokenizer.json nor vocab.txt", r->folder);

@@ -24,8 +24,8 @@ typedef struct mn_vocabulary {
     uint32_t largest_id;
 } mn_vocabulary;
 
-/* From the text of vocab.txt: one token a line, the id is the line's number from 0. `prefix` marks tokens that go on a word;
- * `name` is the file's, for messages. ERR_MODEL names the line. *out: owned, mn_vocabulary_free. */
+/* From the text of vocab.txt: one token a line, the id is the line's number from 0. `prefix` marks tokens that go on a
+ * word; `name` is the file's, for messages. ERR_MODEL names the line. *out: owned, mn_vocabulary_free. */
 mneme_status mn_vocabulary_parse(const char *name, const char *text, size_t size, const char *prefix,
                                  mn_vocabulary **out, mneme_error *error);
 

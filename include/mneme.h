@@ -43,7 +43,7 @@ extern "C" {
 #define MNEME_VERSION_MAJOR 0
 #define MNEME_VERSION_MINOR 1
 #define MNEME_VERSION_PATCH 0
-#define MNEME_VERSION "0.1.0"
+#define MNEME_VERSION       "0.1.0"
 /* Changes when a program must be compiled again. */
 #define MNEME_ABI 1
 
@@ -56,28 +56,28 @@ extern "C" {
 /* ---- status and error ------------------------------------------------------------------------------------- */
 
 /* name, value, what it means. Values are ABI: append only. */
-#define MNEME_STATUS_MAP(X)                                                                      \
-    X(OK, 0, "done")                                                                             \
-    X(ERR_USAGE, -1, "a call or option that makes no sense")                                     \
-    X(ERR_MEMORY, -2, "out of memory")                                                           \
-    X(ERR_IO, -3, "reading or writing failed")                                                   \
-    X(ERR_DISK_FULL, -4, "no space left on the device")                                          \
-    X(ERR_PERMISSION, -5, "permission denied")                                                   \
-    X(ERR_NOT_FOUND, -6, "no such record, namespace, file or model")                             \
-    X(ERR_NOT_A_STORE, -7, "the directory is not a mneme store")                                 \
-    X(ERR_FORMAT, -8, "the store was written in a format that this version cannot read")         \
-    X(ERR_DAMAGED, -9, "stored data is damaged")                                                 \
-    X(ERR_BUSY, -10, "the store is already open in this process")                                \
-    X(ERR_MODEL, -11, "the model folder is missing, incomplete or unusable")                     \
-    X(ERR_ENCODER, -12, "the store was made with another encoder")                               \
-    X(ERR_DIMENSION, -13, "a vector of the wrong dimension")                                     \
-    X(ERR_TOO_LARGE, -14, "over a size limit")                                                   \
-    X(ERR_RECORD, -15, "a record that cannot be stored as it is")                                \
-    X(ERR_SETTING, -16, "an unknown setting, or a value out of its range")                       \
-    X(ERR_SYNTAX, -17, "JSON, YAML or an expression that cannot be parsed")                      \
-    X(ERR_CANCELLED, -18, "cancelled by the caller's callback")                                  \
-    X(ERR_READ_ONLY, -19, "the store was opened for reading only")                               \
-    X(ERR_UNSUPPORTED, -20, "not supported by this build or this processor")                     \
+#define MNEME_STATUS_MAP(X)                                                                                            \
+    X(OK, 0, "done")                                                                                                   \
+    X(ERR_USAGE, -1, "a call or option that makes no sense")                                                           \
+    X(ERR_MEMORY, -2, "out of memory")                                                                                 \
+    X(ERR_IO, -3, "reading or writing failed")                                                                         \
+    X(ERR_DISK_FULL, -4, "no space left on the device")                                                                \
+    X(ERR_PERMISSION, -5, "permission denied")                                                                         \
+    X(ERR_NOT_FOUND, -6, "no such record, namespace, file or model")                                                   \
+    X(ERR_NOT_A_STORE, -7, "the directory is not a mneme store")                                                       \
+    X(ERR_FORMAT, -8, "the store was written in a format that this version cannot read")                               \
+    X(ERR_DAMAGED, -9, "stored data is damaged")                                                                       \
+    X(ERR_BUSY, -10, "the store is already open in this process")                                                      \
+    X(ERR_MODEL, -11, "the model folder is missing, incomplete or unusable")                                           \
+    X(ERR_ENCODER, -12, "the store was made with another encoder")                                                     \
+    X(ERR_DIMENSION, -13, "a vector of the wrong dimension")                                                           \
+    X(ERR_TOO_LARGE, -14, "over a size limit")                                                                         \
+    X(ERR_RECORD, -15, "a record that cannot be stored as it is")                                                      \
+    X(ERR_SETTING, -16, "an unknown setting, or a value out of its range")                                             \
+    X(ERR_SYNTAX, -17, "JSON, YAML or an expression that cannot be parsed")                                            \
+    X(ERR_CANCELLED, -18, "cancelled by the caller's callback")                                                        \
+    X(ERR_READ_ONLY, -19, "the store was opened for reading only")                                                     \
+    X(ERR_UNSUPPORTED, -20, "not supported by this build or this processor")                                           \
     X(ERR_INTERNAL, -21, "a library below failed in a way that it should not")
 
 typedef enum mneme_status {
@@ -140,12 +140,11 @@ MNEME_API bool mneme_settings_find(const mneme_settings *settings, const char *n
 typedef struct mneme mneme;
 
 #define MNEME_OPEN_READ_ONLY 1u /* no writes; the store must exist */
-#define MNEME_OPEN_EXISTING 2u  /* do not create: ERR_NOT_A_STORE if there is none */
+#define MNEME_OPEN_EXISTING  2u /* do not create: ERR_NOT_A_STORE if there is none */
 
 /* Open the store in directory `path`, creating it (mode 0700) when missing or empty, unless flags forbid.
- * settings: copied; NULL = defaults and what mneme_settings_load_environment adds. The encoder's model is loaded at first
- * use, not here.
- * ERR_NOT_A_STORE, ERR_FORMAT, ERR_PERMISSION, ERR_BUSY, ERR_DAMAGED, ERR_IO. */
+ * settings: copied; NULL = defaults and what mneme_settings_load_environment adds. The encoder's model is loaded at
+ * first use, not here. ERR_NOT_A_STORE, ERR_FORMAT, ERR_PERMISSION, ERR_BUSY, ERR_DAMAGED, ERR_IO. */
 MNEME_API mneme_status mneme_open(const char *path, const mneme_settings *settings, unsigned flags, mneme **out,
                                   mneme_error *error);
 MNEME_API void mneme_close(mneme *memory);
@@ -177,15 +176,18 @@ typedef struct mneme_record {
 typedef bool (*mneme_progress)(void *context, uint64_t done, uint64_t total, const char *unit);
 
 typedef struct mneme_add_options {
-    size_t size;                /* sizeof(mneme_add_options) */
-    bool strict;                /* one refused record refuses the whole call */
-    bool dry_run;               /* count what would happen, store nothing */
-    mneme_progress progress;    /* NULL = none */
+    size_t size;             /* sizeof(mneme_add_options) */
+    bool strict;             /* one refused record refuses the whole call */
+    bool dry_run;            /* count what would happen, store nothing */
+    mneme_progress progress; /* NULL = none */
     /* Called for every refused record with its place in the array; NULL = none. */
     void (*refused)(void *context, size_t index, const mneme_error *error);
-    void *context;              /* for both */
+    void *context; /* for both */
 } mneme_add_options;
-#define MNEME_ADD_OPTIONS_INIT {sizeof(mneme_add_options), false, false, NULL, NULL, NULL}
+#define MNEME_ADD_OPTIONS_INIT                                                                                         \
+    {                                                                                                                  \
+        sizeof(mneme_add_options), false, false, NULL, NULL, NULL                                                      \
+    }
 
 typedef struct mneme_add_result {
     uint64_t added, updated, unchanged, refused; /* records */
@@ -198,8 +200,8 @@ typedef struct mneme_add_result {
  * Records whose content is what the store already has are counted as unchanged and cost no encoding.
  * Records that cannot be stored (see mneme_add_options.refused) are left out, unless strict.
  * options, result: NULL allowed. On any failure the store is as before. */
-MNEME_API mneme_status mneme_add(mneme *memory, const mneme_record *records, size_t n,
-                                 const mneme_add_options *options, mneme_add_result *result, mneme_error *error);
+MNEME_API mneme_status mneme_add(mneme *memory, const mneme_record *records, size_t n, const mneme_add_options *options,
+                                 mneme_add_result *result, mneme_error *error);
 
 /* Parse one JSON object (`_id` or `id`, text, title, namespace, session, time, speaker, metadata, vector) into a
  * record. *out is owned (mneme_record_free) and holds everything its pointers name. ERR_SYNTAX, ERR_RECORD. */
@@ -235,7 +237,10 @@ typedef struct mneme_list_options {
     const char *after; /* NULL = from the start; else `next` of the page before */
     bool omit_text;
 } mneme_list_options;
-#define MNEME_LIST_OPTIONS_INIT {sizeof(mneme_list_options), {0}, 0, NULL, false}
+#define MNEME_LIST_OPTIONS_INIT                                                                                        \
+    {                                                                                                                  \
+        sizeof(mneme_list_options), {0}, 0, NULL, false                                                                \
+    }
 
 /* A page of records, by namespace, then in the order in which they were added. */
 MNEME_API mneme_status mneme_list(mneme *memory, const mneme_list_options *options, mneme_record_list **out,
@@ -248,7 +253,10 @@ typedef struct mneme_forget_options {
     mneme_selection select;
     bool dry_run;
 } mneme_forget_options;
-#define MNEME_FORGET_OPTIONS_INIT {sizeof(mneme_forget_options), NULL, 0, {0}, false}
+#define MNEME_FORGET_OPTIONS_INIT                                                                                      \
+    {                                                                                                                  \
+        sizeof(mneme_forget_options), NULL, 0, {0}, false                                                              \
+    }
 
 /* Remove records: text, vectors and postings. *n_forgotten: how many there were (NULL allowed); ids that do not
  * exist are not an error. With neither ids nor any condition: ERR_USAGE. */
@@ -266,14 +274,17 @@ typedef enum mneme_mode {
 
 typedef struct mneme_query_options {
     size_t size;
-    uint32_t k;             /* hits wanted; 0 = the setting retrieval.k (10) */
+    uint32_t k; /* hits wanted; 0 = the setting retrieval.k (10) */
     mneme_mode mode;
     mneme_selection select; /* name_space NULL: every namespace, each with its own statistics */
     bool one_per_record;    /* a record comes once, as its best chunk */
     const float *vector;    /* NULL: encode the text; else `dimension` floats used as the question's embedding */
     uint32_t dimension;
 } mneme_query_options;
-#define MNEME_QUERY_OPTIONS_INIT {sizeof(mneme_query_options), 0, MNEME_MODE_DEFAULT, {0}, false, NULL, 0}
+#define MNEME_QUERY_OPTIONS_INIT                                                                                       \
+    {                                                                                                                  \
+        sizeof(mneme_query_options), 0, MNEME_MODE_DEFAULT, {0}, false, NULL, 0                                        \
+    }
 
 typedef struct mneme_hit {
     const char *id, *name_space, *title, *session, *speaker, *metadata, *source; /* NULL where the record has none */
@@ -307,7 +318,10 @@ typedef struct mneme_context_options {
     uint32_t budget;           /* tokens of the encoder's tokenizer; 0 = the setting context.budget (1024) */
     mneme_query_options query; /* how to find; its k bounds the memories considered (0 = setting context.k) */
 } mneme_context_options;
-#define MNEME_CONTEXT_OPTIONS_INIT {sizeof(mneme_context_options), 0, MNEME_QUERY_OPTIONS_INIT}
+#define MNEME_CONTEXT_OPTIONS_INIT                                                                                     \
+    {                                                                                                                  \
+        sizeof(mneme_context_options), 0, MNEME_QUERY_OPTIONS_INIT                                                     \
+    }
 
 typedef struct mneme_passage {
     const char *id, *name_space, *title, *session, *speaker, *source;
@@ -334,7 +348,8 @@ MNEME_API void mneme_window_free(mneme_window *window);
 MNEME_API mneme_status mneme_context(mneme *memory, const char *question, const mneme_context_options *options,
                                      mneme_window **out, mneme_error *error);
 
-/* ---- encoder ------------------------------------------------------------------------------------------------------ */
+/* ---- encoder ------------------------------------------------------------------------------------------------------
+ */
 
 /* An encoder on its own, without a store. Threads: encode from any number at once. */
 typedef struct mneme_encoder mneme_encoder;
@@ -346,17 +361,18 @@ typedef struct mneme_encoder_info {
     const char *path;      /* folder */
     const char *kind;      /* "transformer", or "static": a table of token vectors */
     const char *precision; /* "f32", "bf16", "int16", "int8" */
-    const char *kernels;   /* what its products run on: "amx", "avx512-bf16", "avx512-vnni", "avx512", "avx2", "reference" */
-    const char *reason;    /* why this precision, in a few words */
-    const char *pooling;   /* "mean" or "cls" */
-    uint32_t dimension;    /* floats in an embedding */
-    uint32_t max_tokens;   /* the window, special tokens included */
+    const char
+        *kernels; /* what its products run on: "amx", "avx512-bf16", "avx512-vnni", "avx512", "avx2", "reference" */
+    const char *reason;  /* why this precision, in a few words */
+    const char *pooling; /* "mean" or "cls" */
+    uint32_t dimension;  /* floats in an embedding */
+    uint32_t max_tokens; /* the window, special tokens included */
     uint32_t n_layers, n_heads, vocabulary;
     uint64_t n_parameters;
     const char *query_prompt, *passage_prompt; /* put before questions, texts; NULL = none */
     const char *packed_file; /* what this processor's packed weights are mapped from or were kept in; NULL = nothing */
     const char *distilled_from; /* the teacher and the settings in one line; NULL = not distilled, or not known */
-    uint64_t fingerprint; /* equal for equal weights, tokenizer and pooling */
+    uint64_t fingerprint;       /* equal for equal weights, tokenizer and pooling */
 } mneme_encoder_info;
 
 /* Load the model that settings (NULL = as in mneme_open) name. ERR_MODEL says which file is missing or wrong. */
@@ -384,14 +400,41 @@ MNEME_API void mneme_tokens_free(mneme_tokens *tokens);
 /* The tokens of a text, as mneme_count_tokens counts them. Invalid UTF-8 is read as U+FFFD. */
 MNEME_API mneme_status mneme_tokenize(const mneme_encoder *encoder, const char *text, size_t size, bool with_offsets,
                                       mneme_tokens **out, mneme_error *error);
-/* A token as the vocabulary writes it ("##ing"): *size bytes, not NUL-terminated, borrowed until close. *size = 0: there is
- * no such id. */
+/* A token as the vocabulary writes it ("##ing"): *size bytes, not NUL-terminated, borrowed until close. *size = 0:
+ * there is no such id. */
 MNEME_API const char *mneme_token_text(const mneme_encoder *encoder, uint32_t id, size_t *size);
+
+typedef struct mneme_distill_options {
+    size_t size;        /* sizeof(mneme_distill_options) */
+    uint32_t dimension; /* floats in a vector of the new encoder; at most the teacher's */
+    double sif;         /* in (0,1): the smaller, the less frequent tokens count */
+    uint32_t
+        rounds; /* how often each token comes in the made-up texts that the table is fitted to; 0 = no such texts */
+    const char *const *texts; /* n_texts texts like those that will be encoded, to fit the table to; borrowed */
+    const size_t *text_sizes; /* NULL: NUL-terminated */
+    size_t n_texts;
+    bool replace;            /* the model that is in the folder */
+    mneme_progress progress; /* NULL = none; counts what the teacher has encoded ("tokens") */
+    void *context;
+} mneme_distill_options;
+#define MNEME_DISTILL_OPTIONS_INIT                                                                                     \
+    {                                                                                                                  \
+        sizeof(mneme_distill_options), 256, 1e-4, 6, NULL, NULL, 0, false, NULL, NULL                                  \
+    }
+
+/* Make a static encoder (kind "static": a table of token vectors, thousands of times faster than its teacher, less
+ * exact) out of `teacher`, and write it to `folder`, whole or not at all. It is a model like any other then.
+ * docs/static-encoder.md has the method and figures. options: NULL = all defaults. The same result on every run of one
+ * build on one machine.
+ * ERR_USAGE: the folder exists, or an option makes no sense; ERR_CANCELLED, ERR_DISK_FULL, ERR_IO, ERR_MEMORY. */
+MNEME_API mneme_status mneme_distill_static(const mneme_encoder *teacher, const mneme_distill_options *options,
+                                            const char *folder, mneme_error *error);
 
 /* The encoder of an open store, loaded if need be; borrowed until mneme_close. */
 MNEME_API mneme_status mneme_get_encoder(mneme *memory, const mneme_encoder **out, mneme_error *error);
 
-/* ---- care ----------------------------------------------------------------------------------------------------------- */
+/* ---- care -----------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct mneme_namespace_stats {
     const char *name;
@@ -414,7 +457,7 @@ MNEME_API void mneme_stats_free(mneme_stats *stats);
 MNEME_API mneme_status mneme_get_stats(mneme *memory, mneme_stats **out, mneme_error *error);
 
 typedef struct mneme_check_report {
-    uint64_t problems; /* 0: sound */
+    uint64_t problems;                           /* 0: sound */
     uint64_t records, chunks, vectors, postings; /* read and found right */
 } mneme_check_report;
 
@@ -424,7 +467,8 @@ MNEME_API mneme_status mneme_check(mneme *memory, void (*problem)(void *context,
                                    mneme_progress progress, void *context, mneme_check_report *report,
                                    mneme_error *error);
 
-/* ---- time ------------------------------------------------------------------------------------------------------------ */
+/* ---- time
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* ISO 8601 date or date and time ("2023-05-08", "2023-05-08T13:56:00Z", "...+02:00"; no zone = UTC). */
 MNEME_API mneme_status mneme_time_parse(const char *text, int64_t *time_ms, mneme_error *error);

@@ -13,9 +13,10 @@ static mneme_status check_processor(mneme_error *error)
                           : strcmp(MN_FAISS_LEVEL, "avx2") == 0 ? MN_CPU_AVX2
                                                                 : MN_CPU_GENERIC;
     if (mn_cpu_detect() >= needed) return MNEME_OK;
-    return mn_fail(error, MNEME_ERR_UNSUPPORTED,
-                   "this mneme was built for processors with %s, which this one lacks; run scripts/setup here to build again",
-                   MN_FAISS_LEVEL);
+    return mn_fail(
+        error, MNEME_ERR_UNSUPPORTED,
+        "this mneme was built for processors with %s, which this one lacks; run scripts/setup here to build again",
+        MN_FAISS_LEVEL);
 }
 
 /* Settings of the caller's, copied, or the defaults with what the environment says. */
@@ -59,8 +60,10 @@ mneme_status mneme_open(const char *path, const mneme_settings *settings, unsign
         mn_settings_values_get(memory->settings, &memory->values);
         status = open_parts(memory, path, flags, error);
     }
-    if (status != MNEME_OK) mneme_close(memory);
-    else *out = memory;
+    if (status != MNEME_OK)
+        mneme_close(memory);
+    else
+        *out = memory;
     return status;
 }
 
@@ -106,8 +109,8 @@ static mneme_status find_model(const mn_settings_values *values, char **out, mne
         if (*at == ':') at++;
     }
     return mn_fail(error, MNEME_ERR_MODEL,
-                   "model \"%s\" is not in %s; scripts/setup fetches the default one, encoder.model may name a folder", model,
-                   *values->encoder_path ? values->encoder_path : "encoder.path, which is empty");
+                   "model \"%s\" is not in %s; scripts/setup fetches the default one, encoder.model may name a folder",
+                   model, *values->encoder_path ? values->encoder_path : "encoder.path, which is empty");
 }
 
 static mneme_status open_encoder(const mn_settings_values *values, mneme_encoder **out, mneme_error *error)
@@ -125,8 +128,10 @@ static mneme_status open_encoder(const mn_settings_values *values, mneme_encoder
                                         .cache = values->encoder_cache};
     if (status == MNEME_OK) status = mn_encoder_open(&options, &encoder->encoder, error);
     mn_free(folder);
-    if (status != MNEME_OK) mneme_encoder_close(encoder);
-    else *out = encoder;
+    if (status != MNEME_OK)
+        mneme_encoder_close(encoder);
+    else
+        *out = encoder;
     return status;
 }
 
@@ -182,8 +187,8 @@ mneme_status mneme_tokenize(const mneme_encoder *encoder, const char *text, size
     tokens_result *result = mn_alloc_zeroed(1, sizeof *result);
     if (!result) return mn_fail_memory(error, "tokens");
     result->tokens.with_offsets = with_offsets;
-    mneme_status status = mn_tokenizer_encode(mn_encoder_tokenizer(encoder->encoder), text, size, SIZE_MAX,
-                                              &result->tokens, error);
+    mneme_status status =
+        mn_tokenizer_encode(mn_encoder_tokenizer(encoder->encoder), text, size, SIZE_MAX, &result->tokens, error);
     const mn_tokens *tokens = &result->tokens;
     result->view = (mneme_tokens){.n = tokens->n, .ids = tokens->ids, .starts = tokens->starts, .ends = tokens->ends};
     *out = &result->view;
@@ -240,8 +245,10 @@ mneme_status mn_memory_encoder(mneme *memory, mneme_encoder **out, mneme_error *
         mneme_encoder *encoder = NULL;
         status = open_encoder(&memory->values, &encoder, error);
         if (status == MNEME_OK) status = check_stamp(memory, encoder, error);
-        if (status == MNEME_OK) memory->encoder = encoder;
-        else mneme_encoder_close(encoder);
+        if (status == MNEME_OK)
+            memory->encoder = encoder;
+        else
+            mneme_encoder_close(encoder);
     }
     *out = memory->encoder;
     pthread_mutex_unlock(&memory->encoder_lock);

@@ -15,61 +15,129 @@
 #include <string.h>
 
 /* docs/settings.md has the same list; a test compares. Where a default is tuned, docs/retrieval.md has the data. */
-#define FIELD(name) .field = offsetof(mn_settings_values, name)
-#define TEXT(fewest_bytes) .type = MN_SETTING_TEXT, .least = fewest_bytes
-#define CHOICE(of) .type = MN_SETTING_TEXT, .choices = of
-#define INTEGER(from, to) .type = MN_SETTING_INTEGER, .least = from, .most = to
+#define FIELD(name)               .field = offsetof(mn_settings_values, name)
+#define TEXT(fewest_bytes)        .type = MN_SETTING_TEXT, .least = fewest_bytes
+#define CHOICE(of)                .type = MN_SETTING_TEXT, .choices = of
+#define INTEGER(from, to)         .type = MN_SETTING_INTEGER, .least = from, .most = to
 #define ZERO_OR_INTEGER(from, to) INTEGER(from, to), .or_zero = true
-#define NUMBER(from, to) .type = MN_SETTING_NUMBER, .least = from, .most = to
+#define NUMBER(from, to)          .type = MN_SETTING_NUMBER, .least = from, .most = to
 static const mn_setting_spec table[] = {
-    {.name = "encoder.model", .fallback = "all-MiniLM-L6-v2", TEXT(1),
-     FIELD(encoder_model), .summary = "the model: a name to look up in encoder.path, or a folder (with a /)"},
-    {.name = "encoder.path", .fallback = "", TEXT(0),
-     FIELD(encoder_path), .summary = "folders that hold models, separated by :"},
-    {.name = "encoder.precision", .fallback = "auto", CHOICE("auto|f32|bf16|int16|int8"),
-     FIELD(encoder_precision), .summary = "number format of the encoder's products"},
-    {.name = "encoder.kernels", .fallback = "auto", CHOICE("auto|amx|avx512|avx2|reference"),
-     FIELD(encoder_kernels), .summary = "instructions to use at most; reference is plain C, for proof"},
-    {.name = "encoder.cache", .fallback = "", TEXT(0),
-     FIELD(encoder_cache), .summary = "folder where packed weights are kept for the next process; empty = nowhere"},
-    {.name = "encoder.threads", .fallback = "0", INTEGER(0, 1024),
-     FIELD(encoder_threads), .summary = "threads that encode; 0 = one per core"},
-    {.name = "chunk.max_tokens", .fallback = "0", ZERO_OR_INTEGER(16, 8192),
-     FIELD(chunk_max_tokens), .summary = "longest chunk; 0 = what fits the encoder's window"},
-    {.name = "chunk.overlap_tokens", .fallback = "32", INTEGER(0, 4096),
-     FIELD(chunk_overlap_tokens), .summary = "whole sentences of up to this many tokens begin the next chunk again"},
-    {.name = "lexical.language", .fallback = "english", TEXT(1),
-     FIELD(lexical_language), .summary = "stemmer of a new store: a libstemmer name, or none"},
-    {.name = "lexical.k1", .fallback = "1.2", NUMBER(0, 10),
-     FIELD(lexical_k1), .summary = "BM25: how soon more of the same word stops counting"},
-    {.name = "lexical.b", .fallback = "0.75", NUMBER(0, 1),
-     FIELD(lexical_b), .summary = "BM25: how much long chunks are held back"},
-    {.name = "retrieval.mode", .fallback = "hybrid", CHOICE("hybrid|dense|lexical"),
-     FIELD(retrieval_mode), .summary = "what a query looks at: vectors and words, or one of them"},
-    {.name = "retrieval.k", .fallback = "10", INTEGER(1, 10000),
-     FIELD(retrieval_k), .summary = "hits of a query"},
-    {.name = "retrieval.candidates", .fallback = "200", INTEGER(1, 100000),
-     FIELD(retrieval_candidates), .summary = "candidates that vectors and words each put up"},
-    {.name = "retrieval.dense_weight", .fallback = "0.65", NUMBER(0, 1),
-     FIELD(retrieval_dense_weight), .summary = "share of the vectors in a hybrid score; words have the rest"},
-    {.name = "retrieval.neighbour_share", .fallback = "0.5", NUMBER(0, 1),
-     FIELD(retrieval_neighbour_share), .summary = "how much of a hit's score its neighbours get"},
-    {.name = "retrieval.neighbour_reach", .fallback = "2", INTEGER(0, 100),
-     FIELD(retrieval_neighbour_reach), .summary = "how many places away a neighbour may be"},
-    {.name = "retrieval.attention_scale", .fallback = "10", NUMBER(0, 1000),
-     FIELD(retrieval_attention_scale), .summary = "sharpness of the attention over the hits"},
-    {.name = "context.budget", .fallback = "1024", INTEGER(1, 10000000),
-     FIELD(context_budget), .summary = "tokens of a spliced window"},
-    {.name = "context.k", .fallback = "50", INTEGER(1, 10000),
-     FIELD(context_k), .summary = "memories that a spliced window may draw from"},
-    {.name = "store.map_gib", .fallback = "0", INTEGER(0, 65536),
-     FIELD(store_map_gib), .summary = "address space to reserve for a store; 0 = 1024, less where the system refuses"},
-    {.name = "index.max_record_mib", .fallback = "64", INTEGER(1, 4095),
-     FIELD(index_max_record_mib), .summary = "larger records are refused"},
-    {.name = "index.batch_records", .fallback = "256", INTEGER(1, 100000),
-     FIELD(index_batch_records), .summary = "records that index stores in one transaction, at most"},
-    {.name = "output.color", .fallback = "auto", CHOICE("auto|always|never"),
-     FIELD(output_color), .summary = "colours on a terminal"},
+    {.name = "encoder.model",
+     .fallback = "all-MiniLM-L6-v2",
+     TEXT(1),
+     FIELD(encoder_model),
+     .summary = "the model: a name to look up in encoder.path, or a folder (with a /)"},
+    {.name = "encoder.path",
+     .fallback = "",
+     TEXT(0),
+     FIELD(encoder_path),
+     .summary = "folders that hold models, separated by :"},
+    {.name = "encoder.precision",
+     .fallback = "auto",
+     CHOICE("auto|f32|bf16|int16|int8"),
+     FIELD(encoder_precision),
+     .summary = "number format of the encoder's products"},
+    {.name = "encoder.kernels",
+     .fallback = "auto",
+     CHOICE("auto|amx|avx512|avx2|reference"),
+     FIELD(encoder_kernels),
+     .summary = "instructions to use at most; reference is plain C, for proof"},
+    {.name = "encoder.cache",
+     .fallback = "",
+     TEXT(0),
+     FIELD(encoder_cache),
+     .summary = "folder where packed weights are kept for the next process; empty = nowhere"},
+    {.name = "encoder.threads",
+     .fallback = "0",
+     INTEGER(0, 1024),
+     FIELD(encoder_threads),
+     .summary = "threads that encode; 0 = one per core"},
+    {.name = "chunk.max_tokens",
+     .fallback = "0",
+     ZERO_OR_INTEGER(16, 8192),
+     FIELD(chunk_max_tokens),
+     .summary = "longest chunk; 0 = what fits the encoder's window"},
+    {.name = "chunk.overlap_tokens",
+     .fallback = "32",
+     INTEGER(0, 4096),
+     FIELD(chunk_overlap_tokens),
+     .summary = "whole sentences of up to this many tokens begin the next chunk again"},
+    {.name = "lexical.language",
+     .fallback = "english",
+     TEXT(1),
+     FIELD(lexical_language),
+     .summary = "stemmer of a new store: a libstemmer name, or none"},
+    {.name = "lexical.k1",
+     .fallback = "1.2",
+     NUMBER(0, 10),
+     FIELD(lexical_k1),
+     .summary = "BM25: how soon more of the same word stops counting"},
+    {.name = "lexical.b",
+     .fallback = "0.75",
+     NUMBER(0, 1),
+     FIELD(lexical_b),
+     .summary = "BM25: how much long chunks are held back"},
+    {.name = "retrieval.mode",
+     .fallback = "hybrid",
+     CHOICE("hybrid|dense|lexical"),
+     FIELD(retrieval_mode),
+     .summary = "what a query looks at: vectors and words, or one of them"},
+    {.name = "retrieval.k", .fallback = "10", INTEGER(1, 10000), FIELD(retrieval_k), .summary = "hits of a query"},
+    {.name = "retrieval.candidates",
+     .fallback = "200",
+     INTEGER(1, 100000),
+     FIELD(retrieval_candidates),
+     .summary = "candidates that vectors and words each put up"},
+    {.name = "retrieval.dense_weight",
+     .fallback = "0.65",
+     NUMBER(0, 1),
+     FIELD(retrieval_dense_weight),
+     .summary = "share of the vectors in a hybrid score; words have the rest"},
+    {.name = "retrieval.neighbour_share",
+     .fallback = "0.5",
+     NUMBER(0, 1),
+     FIELD(retrieval_neighbour_share),
+     .summary = "how much of a hit's score its neighbours get"},
+    {.name = "retrieval.neighbour_reach",
+     .fallback = "2",
+     INTEGER(0, 100),
+     FIELD(retrieval_neighbour_reach),
+     .summary = "how many places away a neighbour may be"},
+    {.name = "retrieval.attention_scale",
+     .fallback = "10",
+     NUMBER(0, 1000),
+     FIELD(retrieval_attention_scale),
+     .summary = "sharpness of the attention over the hits"},
+    {.name = "context.budget",
+     .fallback = "1024",
+     INTEGER(1, 10000000),
+     FIELD(context_budget),
+     .summary = "tokens of a spliced window"},
+    {.name = "context.k",
+     .fallback = "50",
+     INTEGER(1, 10000),
+     FIELD(context_k),
+     .summary = "memories that a spliced window may draw from"},
+    {.name = "store.map_gib",
+     .fallback = "0",
+     INTEGER(0, 65536),
+     FIELD(store_map_gib),
+     .summary = "address space to reserve for a store; 0 = 1024, less where the system refuses"},
+    {.name = "index.max_record_mib",
+     .fallback = "64",
+     INTEGER(1, 4095),
+     FIELD(index_max_record_mib),
+     .summary = "larger records are refused"},
+    {.name = "index.batch_records",
+     .fallback = "256",
+     INTEGER(1, 100000),
+     FIELD(index_batch_records),
+     .summary = "records that index stores in one transaction, at most"},
+    {.name = "output.color",
+     .fallback = "auto",
+     CHOICE("auto|always|never"),
+     FIELD(output_color),
+     .summary = "colours on a terminal"},
 };
 #undef FIELD
 #undef TEXT
@@ -269,13 +337,15 @@ static void variable_name(const char *setting, char *out, size_t size)
 {
     size_t n = (size_t)snprintf(out, size, "MNEME_%s", setting);
     for (size_t i = 0; i < n && i < size; i++) {
-        if (out[i] == '.') out[i] = '_';
-        else if (out[i] >= 'a' && out[i] <= 'z') out[i] = (char)(out[i] - 'a' + 'A');
+        if (out[i] == '.')
+            out[i] = '_';
+        else if (out[i] >= 'a' && out[i] <= 'z')
+            out[i] = (char)(out[i] - 'a' + 'A');
     }
 }
 
-/* Append $variable/mneme/name, behind a colon where something is there already; without the variable, under $HOME as the
- * XDG specification has it; with neither, nothing. */
+/* Append $variable/mneme/name, behind a colon where something is there already; without the variable, under $HOME as
+ * the XDG specification has it; with neither, nothing. */
 static mneme_status xdg_folder(mn_buffer *out, const char *variable, const char *under_home, const char *name,
                                mneme_error *error)
 {
@@ -352,7 +422,9 @@ void mn_settings_values_get(const mneme_settings *settings, mn_settings_values *
             continue;
         }
         mn_number_read(text, &number); /* it was checked when it was set; the defaults by a test */
-        if (table[i].type == MN_SETTING_NUMBER) *(double *)(void *)field = number.real;
-        else *(int64_t *)(void *)field = number.integer;
+        if (table[i].type == MN_SETTING_NUMBER)
+            *(double *)(void *)field = number.real;
+        else
+            *(int64_t *)(void *)field = number.integer;
     }
 }

@@ -4,8 +4,8 @@
 
 #include "common/error.h"
 
-/* One field for each setting of the table in settings.c, dots as underscores. Texts are borrowed from the settings until
- * they change. */
+/* One field for each setting of the table in settings.c, dots as underscores. Texts are borrowed from the settings
+ * until they change. */
 typedef struct mn_settings_values {
     const char *encoder_model, *encoder_path, *encoder_precision, *encoder_kernels, *encoder_cache;
     int64_t encoder_threads;

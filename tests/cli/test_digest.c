@@ -10,7 +10,8 @@
 static char reason[300];
 
 /* The digest of a file with this content. */
-static const char *digest_of(const char *content, cli_digest kind) {
+static const char *digest_of(const char *content, cli_digest kind)
+{
     static char digest[CLI_DIGEST_TEXT];
     char path[] = "/tmp/mneme-digest-XXXXXX";
     int fd = mkstemp(path);
@@ -23,7 +24,8 @@ static const char *digest_of(const char *content, cli_digest kind) {
 }
 
 /* SHA-256: FIPS 180-4's examples. Git: what `git hash-object` prints. */
-static void digest_of_known_content_is_the_published_one(void **state) {
+static void digest_of_known_content_is_the_published_one(void **state)
+{
     (void)state;
     assert_string_equal(digest_of("", CLI_DIGEST_SHA256),
                         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
@@ -33,7 +35,8 @@ static void digest_of_known_content_is_the_published_one(void **state) {
     assert_string_equal(digest_of("hello\n", CLI_DIGEST_GIT_BLOB), "ce013625030ba8dba906f756967f9e9ca394464a");
 }
 
-static void digest_of_a_file_that_cannot_be_read_is_said(void **state) {
+static void digest_of_a_file_that_cannot_be_read_is_said(void **state)
+{
     (void)state;
     char digest[CLI_DIGEST_TEXT] = "x";
     assert_false(cli_digest_file("/nowhere/at/all", CLI_DIGEST_SHA256, digest, reason, sizeof reason));
@@ -42,7 +45,8 @@ static void digest_of_a_file_that_cannot_be_read_is_said(void **state) {
     assert_string_equal(digest, "");
 }
 
-static void digest_kind_goes_by_length_and_digits(void **state) {
+static void digest_kind_goes_by_length_and_digits(void **state)
+{
     (void)state;
     assert_int_equal(cli_digest_kind("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"), CLI_DIGEST_GIT_BLOB);
     assert_int_equal(cli_digest_kind("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
@@ -53,7 +57,8 @@ static void digest_kind_goes_by_length_and_digits(void **state) {
     assert_int_equal(cli_digest_kind(""), CLI_DIGEST_NONE);
 }
 
-static void library_that_is_missing_or_too_old_is_named(void **state) {
+static void library_that_is_missing_or_too_old_is_named(void **state)
+{
     (void)state;
     static const char *const none[] = {"libnosuch-mneme.so.9", NULL}, *const c[] = {"libnosuch-mneme.so.9", "libc.so.6",
                                                                                     NULL};
@@ -70,7 +75,8 @@ static void library_that_is_missing_or_too_old_is_named(void **state) {
     assert_int_equal(length("four"), 4);
 }
 
-static void url_part_escapes_all_but_plain_characters(void **state) {
+static void url_part_escapes_all_but_plain_characters(void **state)
+{
     (void)state;
     static const char *const pairs[][2] = {
         {"main", "main"},           {"refs/pr/1", "refs%2Fpr%2F1"}, {"a b?c#d%", "a%20b%3Fc%23d%25"},
@@ -82,7 +88,8 @@ static void url_part_escapes_all_but_plain_characters(void **state) {
     }
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digest_of_known_content_is_the_published_one),
         cmocka_unit_test(digest_of_a_file_that_cannot_be_read_is_said),

@@ -15,7 +15,8 @@ static const mn_product_kernel *const emulated_products[] = {
 
 /* The combinations that mn_arithmetic_for makes on processors with AVX-512 and above. */
 static inline mn_arithmetic emulated_combination(mn_precision precision, const mn_product_kernel *product,
-                                                 const mn_product_kernel *attention) {
+                                                 const mn_product_kernel *attention)
+{
     const mn_row_format formats[] = {{.element = MN_ELEMENT_F32},
                                      {.element = MN_ELEMENT_BF16},
                                      {.element = MN_ELEMENT_I16, .limit = MN_INT16_ROW_LIMIT},
@@ -30,28 +31,25 @@ static inline mn_arithmetic emulated_combination(mn_precision precision, const m
                            .attention_rows = formats[attention->element]};
 }
 
-static inline size_t emulated_count(void) {
+static inline size_t emulated_count(void)
+{
     return 6;
 }
 
-static inline mn_arithmetic emulated_arithmetic(size_t i) {
+static inline mn_arithmetic emulated_arithmetic(size_t i)
+{
     switch (i) {
-    case 0:
-        return emulated_combination(MN_PRECISION_F32, &emulated_avx512_f32, &emulated_avx512_f32);
-    case 1:
-        return emulated_combination(MN_PRECISION_INT16, &emulated_avx512_i16, &emulated_avx512_i16);
-    case 2:
-        return emulated_combination(MN_PRECISION_BF16, &emulated_avx512bf16_bf16, &emulated_avx512bf16_bf16);
-    case 3:
-        return emulated_combination(MN_PRECISION_INT8, &emulated_avx512vnni_u8, &emulated_avx512vnni_i16);
-    case 4:
-        return emulated_combination(MN_PRECISION_BF16, &emulated_amx_bf16, &emulated_amx_bf16);
-    default:
-        return emulated_combination(MN_PRECISION_INT8, &emulated_amx_u8, &emulated_amx_bf16);
+    case 0: return emulated_combination(MN_PRECISION_F32, &emulated_avx512_f32, &emulated_avx512_f32);
+    case 1: return emulated_combination(MN_PRECISION_INT16, &emulated_avx512_i16, &emulated_avx512_i16);
+    case 2: return emulated_combination(MN_PRECISION_BF16, &emulated_avx512bf16_bf16, &emulated_avx512bf16_bf16);
+    case 3: return emulated_combination(MN_PRECISION_INT8, &emulated_avx512vnni_u8, &emulated_avx512vnni_i16);
+    case 4: return emulated_combination(MN_PRECISION_BF16, &emulated_amx_bf16, &emulated_amx_bf16);
+    default: return emulated_combination(MN_PRECISION_INT8, &emulated_amx_u8, &emulated_amx_bf16);
     }
 }
 
-static inline mn_arithmetic emulated_int8_bytes(void) {
+static inline mn_arithmetic emulated_int8_bytes(void)
+{
     return emulated_arithmetic(3);
 }
 

@@ -15,7 +15,8 @@ typedef struct golden {
     size_t n;
 } golden;
 
-static golden read_golden(void) {
+static golden read_golden(void)
+{
     golden g = {.ids = calloc(64 * 256, sizeof(uint32_t)), .vectors = calloc(64 * 384, sizeof(float))};
     char path[1024], *line = NULL;
     size_t capacity = 0;
@@ -38,7 +39,8 @@ static golden read_golden(void) {
     return g;
 }
 
-static double cosine(const float *a, const float *b, size_t n) {
+static double cosine(const float *a, const float *b, size_t n)
+{
     double dot = 0, aa = 0, bb = 0;
     for (size_t i = 0; i < n; i++) {
         dot += (double)a[i] * (double)b[i];
@@ -49,7 +51,8 @@ static double cosine(const float *a, const float *b, size_t n) {
 }
 
 /* Encode the first n golden texts as one batch and hold each vector against the official one: least and mean cosine. */
-static void check_golden(const char *what, const mn_arithmetic *arithmetic, size_t n, double least, double mean) {
+static void check_golden(const char *what, const mn_arithmetic *arithmetic, size_t n, double least, double mean)
+{
     golden g = read_golden();
     mn_model_config config;
     mn_bert *bert = NULL;
@@ -83,7 +86,8 @@ static const struct {
 /* The short texts at the head of the file, for what takes its time. */
 enum { FEW = 30, N_SLOW = 12, ALL = 64 };
 
-static void bert_on_golden_file_equals_official_in_every_precision(void **state) {
+static void bert_on_golden_file_equals_official_in_every_precision(void **state)
+{
     (void)state;
     for (int precision = MN_PRECISION_F32; precision <= MN_PRECISION_INT8; precision++) {
         for (mn_cpu_level level = MN_CPU_AVX2; level <= mn_cpu_detect(); level++) {
@@ -97,7 +101,8 @@ static void bert_on_golden_file_equals_official_in_every_precision(void **state)
     }
 }
 
-static void bert_on_emulated_instructions_equals_official(void **state) {
+static void bert_on_emulated_instructions_equals_official(void **state)
+{
     (void)state;
     for (size_t i = 0; i < emulated_count(); i++) {
         const mn_arithmetic arithmetic = emulated_arithmetic(i);
@@ -107,7 +112,8 @@ static void bert_on_emulated_instructions_equals_official(void **state) {
 }
 
 /* The integers of a product are the same on every kernel, so the vectors may differ by rounding outside of it only. */
-static void bert_int8_is_the_same_on_every_kernel(void **state) {
+static void bert_int8_is_the_same_on_every_kernel(void **state)
+{
     (void)state;
     golden g = read_golden();
     mn_model_config config;
@@ -131,7 +137,8 @@ static void bert_int8_is_the_same_on_every_kernel(void **state) {
     free(g.vectors);
 }
 
-static void bert_alone_or_in_a_batch_gives_the_same_bits(void **state) {
+static void bert_alone_or_in_a_batch_gives_the_same_bits(void **state)
+{
     (void)state;
     golden g = read_golden();
     mn_model_config config;
@@ -158,7 +165,8 @@ static void bert_alone_or_in_a_batch_gives_the_same_bits(void **state) {
 }
 
 /* What one process packed serves another: the same bits, and a block of another size is refused. */
-static void bert_from_packed_weights_gives_the_same_bits(void **state) {
+static void bert_from_packed_weights_gives_the_same_bits(void **state)
+{
     (void)state;
     golden g = read_golden();
     mn_model_config config;
@@ -184,7 +192,8 @@ static void bert_from_packed_weights_gives_the_same_bits(void **state) {
     free(g.vectors);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bert_on_golden_file_equals_official_in_every_precision),
         cmocka_unit_test(bert_on_emulated_instructions_equals_official),

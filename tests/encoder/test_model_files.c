@@ -53,7 +53,7 @@ static void safetensors_of_three_types_reads_as_f32(void **state)
 {
     (void)state;
     /* 1.5, -2, 65504 (largest half), 2^-24 (smallest half) in IEEE 754; bf16 is the upper half of f32. */
-    const unsigned char data[] = {0, 0, 0xC0, 0x3F, 0, 0, 0, 0xC0, 0x00, 0x3E, 0x00, 0xC0,
+    const unsigned char data[] = {0,    0,    0xC0, 0x3F, 0,    0,    0,    0xC0, 0x00, 0x3E, 0x00, 0xC0,
                                   0xFF, 0x7B, 0x01, 0x00, 0x00, 0x7C, 0x01, 0x80, 0xC0, 0x3F, 0x00, 0xC0};
     const char *header = "{\"__metadata__\":{\"format\":\"pt\"},"
                          "\"h\":{\"dtype\":\"F16\",\"shape\":[2,3],\"data_offsets\":[8,20]},"
@@ -88,7 +88,8 @@ static void safetensors_with_a_bad_header_is_refused(void **state)
     expect_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[-4],\"data_offsets\":[0,16]}}", 16, "shape");
     expect_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}", 16, "shape");
     expect_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}", 16, "bytes");
-    expect_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 16, "dimensions");
+    expect_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 16,
+                   "dimensions");
     expect_refused("{\"a\":{\"dtype\":\"Q4\",\"shape\":[4],\"data_offsets\":[0,16]}}", 16, "Q4");
     expect_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[4]}}", 16, "data_offsets");
     expect_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
@@ -179,8 +180,9 @@ static void expect_model_refused(const char *word)
     if (!strstr(error.message, word)) fail_msg("\"%s\" does not say \"%s\"", error.message, word);
 }
 
-#define CONFIG(type, act, hidden, heads)                                                                           \
-    "{\"model_type\":\"" type "\",\"hidden_act\":\"" act "\",\"hidden_size\":" hidden ",\"num_attention_heads\":" heads  \
+#define CONFIG(type, act, hidden, heads)                                                                               \
+    "{\"model_type\":\"" type "\",\"hidden_act\":\"" act "\",\"hidden_size\":" hidden                                  \
+    ",\"num_attention_heads\":" heads                                                                                  \
     ",\"intermediate_size\":1536,\"num_hidden_layers\":6,\"vocab_size\":30522,\"max_position_embeddings\":512}"
 
 static void model_folder_with_one_thing_wrong_is_refused_by_name(void **state)
@@ -188,25 +190,27 @@ static void model_folder_with_one_thing_wrong_is_refused_by_name(void **state)
     (void)state;
     const struct {
         const char *file, *content, *word;
-    } cases[] = {{"config.json", NULL, "config.json"},
-                 {"config.json", "{\"model_type\":", "config.json:1"},
-                 {"config.json", "[]", "model_type"},
-                 {"config.json", CONFIG("mpnet", "gelu", "384", "12"), "mpnet"},
-                 {"config.json", CONFIG("bert", "swish", "384", "12"), "swish"},
-                 {"config.json", CONFIG("bert", "gelu", "384", "7"), "multiple"},
-                 {"config.json", CONFIG("bert", "gelu", "-1", "12"), "hidden_size"},
-                 {"config.json", CONFIG("bert", "gelu", "99999999999", "12"), "hidden_size"},
-                 {"config.json", CONFIG("bert", "gelu", "768", "12"), "word_embeddings"},
-                 {"config.json", CONFIG("bert", "gelu", "384", "12,\"layer_norm_eps\":-1"), "layer_norm_eps"},
-                 {"config.json", CONFIG("bert", "gelu", "384", "12,\"layer_norm_eps\":1e300"), "layer_norm_eps"},
-                 {"config.json", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]", "nested"},
-                 {"modules.json", "[{\"type\":\"sentence_transformers.models.Dense\"}]", "Dense"},
-                 {"1_Pooling/config.json", "{\"pooling_mode\":\"lasttoken\"}", "lasttoken"},
-                 {"1_Pooling/config.json", "{\"pooling_mode\":\"median\"}", "median"},
-                 {"1_Pooling/config.json", "{\"pooling_mode\":[\"mean\",\"cls\"]}", "pooling_mode"},
-                 {"1_Pooling/config.json", "{\"pooling_mode_cls_token\":true,\"pooling_mode_mean_tokens\":true}", "another"},
-                 {"model.safetensors", NULL, "model.safetensors"},
-                 {"model.safetensors", "not a model", "model.safetensors"}};
+    } cases[] = {
+        {"config.json", NULL, "config.json"},
+        {"config.json", "{\"model_type\":", "config.json:1"},
+        {"config.json", "[]", "model_type"},
+        {"config.json", CONFIG("mpnet", "gelu", "384", "12"), "mpnet"},
+        {"config.json", CONFIG("bert", "swish", "384", "12"), "swish"},
+        {"config.json", CONFIG("bert", "gelu", "384", "7"), "multiple"},
+        {"config.json", CONFIG("bert", "gelu", "-1", "12"), "hidden_size"},
+        {"config.json", CONFIG("bert", "gelu", "99999999999", "12"), "hidden_size"},
+        {"config.json", CONFIG("bert", "gelu", "768", "12"), "word_embeddings"},
+        {"config.json", CONFIG("bert", "gelu", "384", "12,\"layer_norm_eps\":-1"), "layer_norm_eps"},
+        {"config.json", CONFIG("bert", "gelu", "384", "12,\"layer_norm_eps\":1e300"), "layer_norm_eps"},
+        {"config.json", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+         "nested"},
+        {"modules.json", "[{\"type\":\"sentence_transformers.models.Dense\"}]", "Dense"},
+        {"1_Pooling/config.json", "{\"pooling_mode\":\"lasttoken\"}", "lasttoken"},
+        {"1_Pooling/config.json", "{\"pooling_mode\":\"median\"}", "median"},
+        {"1_Pooling/config.json", "{\"pooling_mode\":[\"mean\",\"cls\"]}", "pooling_mode"},
+        {"1_Pooling/config.json", "{\"pooling_mode_cls_token\":true,\"pooling_mode_mean_tokens\":true}", "another"},
+        {"model.safetensors", NULL, "model.safetensors"},
+        {"model.safetensors", "not a model", "model.safetensors"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         link_model();
         replace(cases[i].file, cases[i].content);
@@ -228,7 +232,8 @@ static void model_with_truncated_weights_is_refused(void **state)
     (void)state;
     link_model();
     char command[4000];
-    snprintf(command, sizeof command, "rm %s/model/model.safetensors && head -c 1000000 %s/model.safetensors > %s/model/model.safetensors",
+    snprintf(command, sizeof command,
+             "rm %s/model/model.safetensors && head -c 1000000 %s/model.safetensors > %s/model/model.safetensors",
              g_dir, test_model_dir(), g_dir);
     assert_int_equal(system(command), 0);
     expect_model_refused("cut short");
@@ -239,7 +244,8 @@ static void model_with_nan_weights_is_refused(void **state)
     (void)state;
     link_model();
     char command[4000];
-    snprintf(command, sizeof command, "rm %s/model/model.safetensors && cp %s/model.safetensors %s/model/model.safetensors", g_dir,
+    snprintf(command, sizeof command,
+             "rm %s/model/model.safetensors && cp %s/model.safetensors %s/model/model.safetensors", g_dir,
              test_model_dir(), g_dir);
     assert_int_equal(system(command), 0);
     FILE *file = fopen(path_of("model/model.safetensors"), "r+b");

@@ -11,24 +11,28 @@
 
 static uint32_t g_seed = 1;
 
-static float random_float(void) {
+static float random_float(void)
+{
     g_seed = g_seed * 1664525u + 1013904223u;
     return (float)(g_seed >> 8) / 8388608.0f - 1.0f;
 }
 
-static float *random_array(size_t n, float scale) {
+static float *random_array(size_t n, float scale)
+{
     float *values = malloc(n * sizeof *values + 64);
     for (size_t i = 0; i < n; i++) values[i] = scale * random_float();
     return values;
 }
 
-static void *aligned(size_t size) {
+static void *aligned(size_t size)
+{
     void *block = aligned_alloc(64, (size + 63) / 64 * 64);
     memset(block, 0, (size + 63) / 64 * 64);
     return block;
 }
 
-static double largest_difference(const float *a, const float *b, size_t n) {
+static double largest_difference(const float *a, const float *b, size_t n)
+{
     double largest = 0;
     for (size_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)a[i] - (double)b[i]));
     return largest;
@@ -39,7 +43,8 @@ enum { KINDS_MAX = 32 };
 static mn_arithmetic g_kinds[KINDS_MAX];
 static size_t g_n_kinds;
 
-static void fill_kinds(void) {
+static void fill_kinds(void)
+{
     for (int p = MN_PRECISION_F32; p <= MN_PRECISION_INT8; p++) {
         for (mn_cpu_level level = MN_CPU_AVX2; level <= mn_cpu_detect(); level++)
             g_kinds[g_n_kinds++] = mn_arithmetic_for((mn_precision)p, level, false);
@@ -56,7 +61,8 @@ typedef struct layer_case {
     double *exact; /* (rows, n_out), no activation */
 } layer_case;
 
-static layer_case make_case(uint32_t rows, uint32_t n_in, uint32_t n_out) {
+static layer_case make_case(uint32_t rows, uint32_t n_in, uint32_t n_out)
+{
     layer_case c = {rows,
                     n_in,
                     n_out,
@@ -73,18 +79,21 @@ static layer_case make_case(uint32_t rows, uint32_t n_in, uint32_t n_out) {
     return c;
 }
 
-static void free_case(layer_case *c) {
+static void free_case(layer_case *c)
+{
     free(c->x), free(c->weight), free(c->bias), free(c->exact);
 }
 
 /* What rounding may do to a sum of n products of values up to 2 and 1: the error of one operand's step each, at random
  * signs (four standard deviations and more). */
-static double tolerance(const mn_arithmetic *a, uint32_t n) {
+static double tolerance(const mn_arithmetic *a, uint32_t n)
+{
     static const double steps[] = {1e-6, 1.0 / 256, 1.0 / 2048, 1.0 / 127};
     return 6 * steps[a->precision] * sqrt((double)n) + 1e-5;
 }
 
-static void run_layer(const mn_arithmetic *a, const layer_case *c, mn_activation activation, float *y) {
+static void run_layer(const mn_arithmetic *a, const layer_case *c, mn_activation activation, float *y)
+{
     mn_linear linear;
     mn_image image = {0};
     mn_linear_place(&linear, a, c->n_out, c->n_in, &image);
@@ -103,7 +112,8 @@ static void run_layer(const mn_arithmetic *a, const layer_case *c, mn_activation
     free(lows), free(scales), free(rows), free(block);
 }
 
-static void linear_at_odd_sizes_equals_plain_loops(void **state) {
+static void linear_at_odd_sizes_equals_plain_loops(void **state)
+{
     (void)state;
     const uint32_t shapes[][3] = {{1, 8, 8},    {5, 384, 40},  {6, 7, 33},   {7, 30, 70},  {12, 100, 16},
                                   {13, 65, 17}, {31, 48, 100}, {33, 129, 5}, {70, 96, 288}};
@@ -124,7 +134,8 @@ static void linear_at_odd_sizes_equals_plain_loops(void **state) {
     }
 }
 
-static void linear_of_integers_gives_the_same_bits_on_every_kernel(void **state) {
+static void linear_of_integers_gives_the_same_bits_on_every_kernel(void **state)
+{
     (void)state;
     layer_case c = make_case(37, 130, 75);
     size_t n = (size_t)c.rows * c.n_out;
@@ -148,7 +159,8 @@ static void linear_of_integers_gives_the_same_bits_on_every_kernel(void **state)
 }
 
 /* The worst that can come: all of one sign, all at the limit. */
-static void linear_of_integers_does_not_overflow(void **state) {
+static void linear_of_integers_does_not_overflow(void **state)
+{
     (void)state;
     enum { DEPTH = 4096 };
     layer_case c = make_case(3, DEPTH, 4);
@@ -167,7 +179,8 @@ static void linear_of_integers_does_not_overflow(void **state) {
     free_case(&c);
 }
 
-static void linear_of_zeros_is_its_bias(void **state) {
+static void linear_of_zeros_is_its_bias(void **state)
+{
     (void)state;
     layer_case c = make_case(4, 24, 20);
     memset(c.x, 0, 4 * 24 * sizeof(float));
@@ -179,7 +192,8 @@ static void linear_of_zeros_is_its_bias(void **state) {
     free_case(&c);
 }
 
-static void activations_equal_the_exact_form(void **state) {
+static void activations_equal_the_exact_form(void **state)
+{
     (void)state;
     layer_case c = make_case(9, 40, 50);
     size_t n = (size_t)c.rows * c.n_out;
@@ -204,14 +218,16 @@ enum { TABLES_MAX = 4 };
 static const mn_kernels *g_tables[TABLES_MAX];
 static size_t g_n_tables;
 
-static void fill_tables(void) {
+static void fill_tables(void)
+{
     for (mn_cpu_level level = MN_CPU_AVX2; level <= mn_cpu_detect() && level <= MN_CPU_AVX512; level++)
         g_tables[g_n_tables++] = mn_kernels_for(level);
     g_tables[g_n_tables++] = emulated_kernels_avx512();
     g_tables[g_n_tables++] = mn_kernels_reference();
 }
 
-static void gelu_equals_the_exact_form_over_its_whole_range(void **state) {
+static void gelu_equals_the_exact_form_over_its_whole_range(void **state)
+{
     (void)state;
     enum { N = 4000 };
     static float x[N + 16], y[N];
@@ -224,7 +240,8 @@ static void gelu_equals_the_exact_form_over_its_whole_range(void **state) {
     }
 }
 
-static void layer_norm_equals_plain_loops(void **state) {
+static void layer_norm_equals_plain_loops(void **state)
+{
     (void)state;
     const uint32_t sizes[] = {1, 7, 8, 15, 16, 17, 31, 384, 1000};
     for (size_t t = 0; t < g_n_tables; t++) {
@@ -254,7 +271,8 @@ static void layer_norm_equals_plain_loops(void **state) {
 }
 
 /* bfloat16 by the definition: the nearest of the two neighbours with 8 bits of precision. */
-static void rows_become_bfloat16_by_rounding_to_nearest(void **state) {
+static void rows_become_bfloat16_by_rounding_to_nearest(void **state)
+{
     (void)state;
     enum { N = 1001 };
     float *x = random_array(N, 100);
@@ -276,7 +294,8 @@ static void rows_become_bfloat16_by_rounding_to_nearest(void **state) {
 
 /* ---- attention ------------------------------------------------------------------------------------------------- */
 
-static void exact_attention(const float *qkv, uint32_t length, uint32_t n_heads, uint32_t head, double *out) {
+static void exact_attention(const float *qkv, uint32_t length, uint32_t n_heads, uint32_t head, double *out)
+{
     size_t width = (size_t)n_heads * head, stride = 3 * width;
     double *weights = malloc(length * sizeof *weights);
     for (size_t h = 0; h < n_heads; h++)
@@ -300,7 +319,8 @@ static void exact_attention(const float *qkv, uint32_t length, uint32_t n_heads,
     free(weights);
 }
 
-static void check_attention(const mn_arithmetic *a, uint32_t length, uint32_t n_heads, uint32_t head) {
+static void check_attention(const mn_arithmetic *a, uint32_t length, uint32_t n_heads, uint32_t head)
+{
     size_t width = (size_t)n_heads * head, n = length * width;
     float *qkv = random_array((length + 15) / 16 * 16 * 3 * width, 3), *y = calloc(n, sizeof *y);
     double *exact = malloc(n * sizeof *exact);
@@ -319,7 +339,8 @@ static void check_attention(const mn_arithmetic *a, uint32_t length, uint32_t n_
     free(scratch), free(exact), free(y), free(qkv);
 }
 
-static void attention_at_odd_sizes_equals_plain_loops(void **state) {
+static void attention_at_odd_sizes_equals_plain_loops(void **state)
+{
     (void)state;
     const uint32_t lengths[] = {1, 2, 3, 5, 12, 13, 15, 16, 17, 33, 64, 65, 130};
     for (size_t k = 0; k < g_n_kinds; k++)
@@ -332,7 +353,8 @@ static void attention_at_odd_sizes_equals_plain_loops(void **state) {
         }
 }
 
-int main(void) {
+int main(void)
+{
     fill_kinds();
     fill_tables();
     const struct CMUnitTest tests[] = {

@@ -36,7 +36,8 @@ static void yaml_values_are_read_with_their_lines(void **state)
 {
     (void)state;
     mneme_settings *settings = fresh();
-    const char *path = write_yaml("# a comment\nretrieval:\n  k: 20\n  dense_weight: 0.5\nencoder: {threads: 1}\nlexical.language: german\n");
+    const char *path = write_yaml(
+        "# a comment\nretrieval:\n  k: 20\n  dense_weight: 0.5\nencoder: {threads: 1}\nlexical.language: german\n");
     assert_ok(mneme_settings_load_file(settings, path, test_error()));
     assert_value(settings, "retrieval.k", "20", "mneme.yaml:3");
     assert_value(settings, "encoder.threads", "1", "mneme.yaml:5");
@@ -57,7 +58,9 @@ static void yaml_that_is_wrong_is_refused_with_line_and_name(void **state)
         const char *says[2];
     } cases[] = {
         {"retrieval:\n  kk: 20\n", MNEME_ERR_SETTING, {"mneme.yaml:2", "did you mean retrieval.k?"}},
-        {"retrieval:\n  dence_weight: 1\n", MNEME_ERR_SETTING, {"mneme.yaml:2", "did you mean retrieval.dense_weight?"}},
+        {"retrieval:\n  dence_weight: 1\n",
+         MNEME_ERR_SETTING,
+         {"mneme.yaml:2", "did you mean retrieval.dense_weight?"}},
         {"k1: 2\n", MNEME_ERR_SETTING, {"mneme.yaml:1", "lexical.k1"}},
         {"retrieval:\n  k: many\n", MNEME_ERR_SETTING, {"mneme.yaml:2", "whole number"}},
         {"retrieval:\n  k: 0\n", MNEME_ERR_SETTING, {"mneme.yaml:2", "1 to 10000"}},
@@ -80,7 +83,8 @@ static void yaml_that_is_wrong_is_refused_with_line_and_name(void **state)
         mneme_status status = mneme_settings_load_file(settings, write_yaml(cases[i].yaml), &error);
         if (status != cases[i].status) fail_msg("case %zu: %s: %s", i, mneme_status_name(status), error.message);
         for (size_t j = 0; j < 2; j++)
-            if (!strstr(error.message, cases[i].says[j])) fail_msg("\"%s\" does not say \"%s\"", error.message, cases[i].says[j]);
+            if (!strstr(error.message, cases[i].says[j]))
+                fail_msg("\"%s\" does not say \"%s\"", error.message, cases[i].says[j]);
         mneme_settings_free(settings);
     }
 }
@@ -153,7 +157,8 @@ static void documentation_lists_every_setting_as_it_is(void **state)
         char name[100], expected[300];
         if (sscanf(line, "| `%99[^`]` |", name) != 1) continue;
         if (!mneme_settings_find(settings, name, &setting)) fail_msg("%s is in the doc alone", name);
-        snprintf(expected, sizeof expected, *setting.value ? "| `%s` | %s |" : "| %s(none) | %s |", *setting.value ? setting.value : "", setting.summary);
+        snprintf(expected, sizeof expected, *setting.value ? "| `%s` | %s |" : "| %s(none) | %s |",
+                 *setting.value ? setting.value : "", setting.summary);
         if (!strstr(line, expected)) fail_msg("%s: the doc does not say %s", name, expected);
         n_listed++;
     }
@@ -178,7 +183,8 @@ static void yaml_with_random_changes_never_crashes(void **state)
         }
         mneme_settings *settings = fresh();
         mneme_error error = {0};
-        if (mneme_settings_load_file(settings, write_yaml(text), &error) != MNEME_OK) assert_true(strlen(error.message) > 0);
+        if (mneme_settings_load_file(settings, write_yaml(text), &error) != MNEME_OK)
+            assert_true(strlen(error.message) > 0);
         mneme_settings_free(settings);
     }
 }

@@ -50,7 +50,8 @@ static struct server {
 
 /* ---- rules ---- */
 
-static void read_rules(void) {
+static void read_rules(void)
+{
     char path[1024], text[sizeof server.control] = "";
     snprintf(path, sizeof path, "%s/control", server.root);
     FILE *file = fopen(path, "r");
@@ -73,7 +74,8 @@ static void read_rules(void) {
 }
 
 /* The value of the rule for this request, counted; "" when there is none. */
-static void rule_value(const char *name, const char *request, char value[200]) {
+static void rule_value(const char *name, const char *request, char value[200])
+{
     value[0] = '\0';
     pthread_mutex_lock(&server.lock);
     read_rules();
@@ -100,7 +102,8 @@ typedef struct body {
     uint64_t endless; /* bytes of a body that is in no file; 0 = not */
 } body;
 
-static ssize_t read_body(void *context, uint64_t at, char *out, size_t room) {
+static ssize_t read_body(void *context, uint64_t at, char *out, size_t room)
+{
     const body *b = context;
     if (b->endless) {
         if (at >= b->endless) return MHD_CONTENT_READER_END_OF_STREAM;
@@ -116,32 +119,35 @@ static ssize_t read_body(void *context, uint64_t at, char *out, size_t room) {
     return size;
 }
 
-static void free_body(void *context) {
+static void free_body(void *context)
+{
     body *b = context;
     if (b->fd >= 0) close(b->fd);
     free(b);
 }
 
-static enum MHD_Result send_and_drop(struct MHD_Connection *connection, unsigned status,
-                                     struct MHD_Response *response) {
+static enum MHD_Result send_and_drop(struct MHD_Connection *connection, unsigned status, struct MHD_Response *response)
+{
     enum MHD_Result result = MHD_queue_response(connection, status, response);
     MHD_destroy_response(response);
     return result;
 }
 
-static struct MHD_Response *text_response(const char *text) {
+static struct MHD_Response *text_response(const char *text)
+{
     return MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
 }
 
-static enum MHD_Result send_status(struct MHD_Connection *connection, const char *status) {
+static enum MHD_Result send_status(struct MHD_Connection *connection, const char *status)
+{
     struct MHD_Response *response = text_response("{\"error\":\"as told\"}");
     const char *code = strchr(status, ':');
     if (code) MHD_add_response_header(response, "X-Error-Code", code + 1);
     return send_and_drop(connection, (unsigned)strtoul(status, NULL, 10), response);
 }
 
-static enum MHD_Result send_redirect(struct MHD_Connection *connection, const char *url,
-                                     struct MHD_Response *response) {
+static enum MHD_Result send_redirect(struct MHD_Connection *connection, const char *url, struct MHD_Response *response)
+{
     if (!response) response = text_response("elsewhere");
     MHD_add_response_header(response, "Location", url);
     return send_and_drop(connection, MHD_HTTP_FOUND, response);
@@ -149,17 +155,20 @@ static enum MHD_Result send_redirect(struct MHD_Connection *connection, const ch
 
 /* ---- files ---- */
 
-static const char *header(struct MHD_Connection *connection, const char *name) {
+static const char *header(struct MHD_Connection *connection, const char *name)
+{
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 }
 
-static long long rule_number(const char *name, const char *request) {
+static long long rule_number(const char *name, const char *request)
+{
     char value[200];
     rule_value(name, request, value);
     return value[0] ? strtoll(value, NULL, 10) : -1;
 }
 
-static void make_etag(const char *request, const struct stat *info, char etag[240]) {
+static void make_etag(const char *request, const struct stat *info, char etag[240])
+{
     char value[200];
     rule_value("etag", request, value);
     if (value[0])
@@ -170,7 +179,8 @@ static void make_etag(const char *request, const struct stat *info, char etag[24
 }
 
 /* The first byte that Range asks for; 0: all of it, also where If-Range names another file. */
-static uint64_t range_start(struct MHD_Connection *connection, const char *request, const char *etag) {
+static uint64_t range_start(struct MHD_Connection *connection, const char *request, const char *etag)
+{
     const char *range = header(connection, "Range"), *condition = header(connection, "If-Range");
     if (!range || strncmp(range, "bytes=", 6) != 0 || rule_number("norange", request) > 0) return 0;
     if (condition && strcmp(condition, etag) != 0) return 0;
@@ -178,7 +188,8 @@ static uint64_t range_start(struct MHD_Connection *connection, const char *reque
 }
 
 static enum MHD_Result send_file(struct MHD_Connection *connection, const char *request, const char *path,
-                                 const char *commit) {
+                                 const char *commit)
+{
     struct stat info;
     char etag[240], told[200], text[120];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -211,7 +222,8 @@ static enum MHD_Result send_file(struct MHD_Connection *connection, const char *
 /* ---- the hub's paths ---- */
 
 static enum MHD_Result send_to_cdn(struct MHD_Connection *connection, const char *model, const char *file,
-                                   const char *commit) {
+                                   const char *commit)
+{
     char url[1024], path[1024], etag[128] = "";
     snprintf(path, sizeof path, "%s/models/%s/linked_etag", server.root, model);
     FILE *linked = fopen(path, "r");
@@ -226,7 +238,8 @@ static enum MHD_Result send_to_cdn(struct MHD_Connection *connection, const char
     return send_redirect(connection, url, response);
 }
 
-static enum MHD_Result answer_listing(struct MHD_Connection *connection, const char *request, const char *url) {
+static enum MHD_Result answer_listing(struct MHD_Connection *connection, const char *request, const char *url)
+{
     char model[256], path[1024];
     const char *revision = strstr(url, "/revision/");
     if (!revision) return send_status(connection, "404");
@@ -238,7 +251,8 @@ static enum MHD_Result answer_listing(struct MHD_Connection *connection, const c
     return send_file(connection, request, path, NULL);
 }
 
-static enum MHD_Result answer_resolve(struct MHD_Connection *connection, const char *request, const char *url) {
+static enum MHD_Result answer_resolve(struct MHD_Connection *connection, const char *request, const char *url)
+{
     char model[256], commit[128], path[1024];
     const char *resolve = strstr(url, "/resolve/"), *file = resolve ? strchr(resolve + 9, '/') : NULL;
     if (!file) return send_status(connection, "404");
@@ -250,7 +264,8 @@ static enum MHD_Result answer_resolve(struct MHD_Connection *connection, const c
     return send_file(connection, request, path, commit);
 }
 
-static enum MHD_Result answer_cdn(struct MHD_Connection *connection, const char *request, const char *url) {
+static enum MHD_Result answer_cdn(struct MHD_Connection *connection, const char *request, const char *url)
+{
     char model[256], path[1024];
     const char *file = strrchr(url, '/');
     if (strncmp(url, "/cdn/", 5) != 0) return send_status(connection, "404");
@@ -259,7 +274,8 @@ static enum MHD_Result answer_cdn(struct MHD_Connection *connection, const char 
     return send_file(connection, request, path, NULL);
 }
 
-static void log_request(struct MHD_Connection *connection, const char *request) {
+static void log_request(struct MHD_Connection *connection, const char *request)
+{
     char path[1024], line[2048];
     const char *range = header(connection, "Range"), *condition = header(connection, "If-Range");
     const char *token = header(connection, "Authorization");
@@ -273,7 +289,8 @@ static void log_request(struct MHD_Connection *connection, const char *request) 
 }
 
 static enum MHD_Result answer(void *who, struct MHD_Connection *connection, const char *url, const char *method,
-                              const char *version, const char *upload, size_t *upload_size, void **state) {
+                              const char *version, const char *upload, size_t *upload_size, void **state)
+{
     char request[1024], value[200];
     (void)method, (void)version, (void)upload, (void)upload_size, (void)state;
     snprintf(request, sizeof request, "%s %s", (const char *)who, url);
@@ -290,12 +307,14 @@ static enum MHD_Result answer(void *who, struct MHD_Connection *connection, cons
 /* ---- start and end ---- */
 
 /* Paths stay as they were sent: %2F in a revision is not a folder. */
-static size_t leave_escapes(void *context, struct MHD_Connection *connection, char *text) {
+static size_t leave_escapes(void *context, struct MHD_Connection *connection, char *text)
+{
     (void)context, (void)connection;
     return strlen(text);
 }
 
-static struct MHD_Daemon *start(const char *who, uint32_t host, unsigned *port) {
+static struct MHD_Daemon *start(const char *who, uint32_t host, unsigned *port)
+{
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(host)}};
     struct MHD_Daemon *daemon = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, answer, (void *)(uintptr_t)who, MHD_OPTION_SOCK_ADDR,
@@ -305,7 +324,8 @@ static struct MHD_Daemon *start(const char *who, uint32_t host, unsigned *port) 
     return daemon;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     sigset_t ends;
     int number;
     unsigned port = 0;

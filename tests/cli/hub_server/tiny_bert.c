@@ -37,11 +37,13 @@ static const struct {
 };
 #define N_TENSORS (sizeof tensors / sizeof *tensors)
 
-static unsigned elements(size_t i) {
+static unsigned elements(size_t i)
+{
     return tensors[i].rows * (tensors[i].columns ? tensors[i].columns : 1);
 }
 
-static FILE *create(const char *folder, const char *name) {
+static FILE *create(const char *folder, const char *name)
+{
     char path[1024];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *file = fopen(path, "wb");
@@ -49,12 +51,14 @@ static FILE *create(const char *folder, const char *name) {
     return file;
 }
 
-static void close_file(FILE *file) {
+static void close_file(FILE *file)
+{
     if (fclose(file) != 0) perror("tiny_bert"), exit(1);
 }
 
 /* Safetensors: size of the header (u64, little-endian), the header as JSON, the data. */
-static void write_weights(const char *folder, uint32_t seed) {
+static void write_weights(const char *folder, uint32_t seed)
+{
     static char head[8192];
     size_t size = 0, offset = 0;
     size += (size_t)snprintf(head, sizeof head, "{");
@@ -80,7 +84,8 @@ static void write_weights(const char *folder, uint32_t seed) {
     close_file(file);
 }
 
-static void write_vocabulary(const char *folder) {
+static void write_vocabulary(const char *folder)
+{
     FILE *file = create(folder, "vocab.txt");
     fputs("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", file);
     for (char c = 'a'; c <= 'z'; c++) fprintf(file, "%c\n", c);
@@ -88,7 +93,8 @@ static void write_vocabulary(const char *folder) {
     close_file(file);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     if (argc != 3) return fputs("usage: tiny_bert FOLDER SEED\n", stderr), 2;
     FILE *file = create(argv[1], "config.json");
     fprintf(

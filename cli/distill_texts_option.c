@@ -1,0 +1,109 @@
+/* distill_texts_option.c -- reading the files of --text. */
+#include "cli/distill_texts_option.h"
+
+#include "cli/arguments.h"
+#include "cli/document.h"
+#include "cli/lines.h"
+#include "cli/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FILE_MAX_BYTES ((uint64_t)1 << 30)
+#define LINE_MAX_BYTES ((size_t)64 << 20)
+
+void cli_distill_texts_free(cli_distill_texts *texts)
+{
+    for (size_t i = 0; i < texts->n; i++) free(texts->items[i]);
+    free(texts->items);
+    free(texts->sizes);
+    *texts = (cli_distill_texts){0};
+}
+
+/* text: taken over. */
+static void add(cli_distill_texts *texts, char *text, size_t size)
+{
+    if (texts->n == texts->capacity) {
+        texts->capacity = texts->capacity ? texts->capacity * 2 : 64;
+        texts->items = cli_realloc(texts->items, texts->capacity, sizeof *texts->items);
+        texts->sizes = cli_realloc(texts->sizes, texts->capacity, sizeof *texts->sizes);
+    }
+    texts->items[texts->n] = text;
+    texts->sizes[texts->n++] = size;
+}
+
+static int add_record(cli_distill_texts *texts, const char *path, const cli_lines *lines)
+{
+    mneme_record *record = NULL;
+    mneme_error error = {MNEME_OK, ""};
+    if (mneme_record_parse(lines->line.data, lines->line.size, &record, &error) != MNEME_OK) {
+        cli_complain("%s:%llu: %s", path, (unsigned long long)lines->number, error.message);
+        return CLI_EXIT_USAGE;
+    }
+    cli_text text = {0};
+    if (record->title) cli_text_format(&text, "%s. ", record->title);
+    if (record->text) cli_text_append(&text, record->text, record->text_size);
+    size_t size = text.size;
+    add(texts, cli_text_take(&text), size);
+    mneme_record_free(record);
+    return CLI_GO_ON;
+}
+
+static int read_lines(cli_distill_texts *texts, const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        cli_complain("cannot read %s: %s", path, strerror(errno));
+        return CLI_EXIT_USAGE;
+    }
+    cli_lines lines;
+    cli_lines_result got;
+    int code = CLI_GO_ON;
+    cli_lines_begin(&lines, fd, LINE_MAX_BYTES);
+    while (code == CLI_GO_ON && (got = cli_lines_next(&lines)) != CLI_LINES_END) {
+        if (got == CLI_LINES_LINE) {
+            bool blank = !lines.line.data || lines.line.data[strspn(lines.line.data, " \t\r")] == '\0';
+            if (!blank) code = add_record(texts, path, &lines);
+            continue;
+        }
+        if (got == CLI_LINES_FAILED)
+            cli_complain("cannot read %s: %s", path, strerror(lines.error));
+        else
+            cli_complain("%s:%llu: the line is too long", path, (unsigned long long)lines.number);
+        code = CLI_EXIT_USAGE;
+    }
+    cli_lines_end(&lines);
+    close(fd);
+    return code;
+}
+
+static int read_document(cli_distill_texts *texts, const char *path, cli_format_kind format)
+{
+    cli_document document = {0};
+    cli_reading reading = cli_document_read(path, format, FILE_MAX_BYTES, &document);
+    if (reading == CLI_READING_FINE) {
+        add(texts, document.text, document.size);
+        document.text = NULL;
+    } else {
+        cli_complain("%s: %s", path,
+                     reading == CLI_READING_BINARY  ? "is not text"
+                     : reading == CLI_READING_EMPTY ? "is empty"
+                                                    : document.reason);
+    }
+    cli_document_free(&document);
+    return reading == CLI_READING_FINE ? CLI_GO_ON : CLI_EXIT_USAGE;
+}
+
+int cli_distill_texts_read(cli_distill_texts *texts, const cli_list *files)
+{
+    int code = CLI_GO_ON;
+    for (size_t i = 0; i < files->n && code == CLI_GO_ON; i++) {
+        cli_format_kind format = cli_format_of(files->items[i]);
+        code = format == CLI_FORMAT_JSONL ? read_lines(texts, files->items[i])
+                                          : read_document(texts, files->items[i], format);
+    }
+    return code;
+}

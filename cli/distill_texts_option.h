@@ -1,0 +1,19 @@
+/* distill_texts_option.h -- the texts that --text names for a distillation. */
+#ifndef MN_CLI_DISTILL_TEXTS_OPTION_H
+#define MN_CLI_DISTILL_TEXTS_OPTION_H
+
+#include "cli/text.h"
+
+typedef struct cli_distill_texts {
+    char **items; /* owned, and each of them */
+    size_t *sizes;
+    size_t n, capacity;
+} cli_distill_texts; /* start from {0} */
+
+void cli_distill_texts_free(cli_distill_texts *texts);
+
+/* Read every file: a JSONL file gives one text for each record ("title. text"), any other file one. CLI_GO_ON, or the
+ * exit code after saying which file (and line) cannot be read. */
+int cli_distill_texts_read(cli_distill_texts *texts, const cli_list *files);
+
+#endif
