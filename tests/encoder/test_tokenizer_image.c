@@ -361,6 +361,32 @@ static void words_at_the_end_of_the_text_are_whole(void **state)
     mn_tokenizer_close(tokenizer);
 }
 
+static void tokenizer_without_memory_says_so_and_keeps_nothing(void **state)
+{
+    (void)state;
+    const char *text = "The quick Brownn fox";
+    const char *folder = in_source("tokenizer/cased");
+    size_t n_failed = 0;
+    mneme_status status = MNEME_ERR_MEMORY;
+    for (size_t n = 1; status != MNEME_OK; n++, n_failed += status != MNEME_OK) {
+        mn_tokenizer *tokenizer = NULL;
+        mn_tokens tokens = {.with_offsets = true};
+        mn_buffer frozen = {0};
+        mn_alloc_fail_after(n);
+        status = mn_tokenizer_open(folder, &tokenizer, test_error());
+        if (status == MNEME_OK) status = mn_tokenizer_freeze(tokenizer, &frozen, test_error());
+        if (status == MNEME_OK)
+            status = mn_tokenizer_encode(tokenizer, text, strlen(text), SIZE_MAX, &tokens, test_error());
+        mn_alloc_fail_after(0);
+        assert_true(status == MNEME_OK || status == MNEME_ERR_MEMORY);
+        assert_true(status == MNEME_OK || tokens.n == 0);
+        mn_tokens_free(&tokens);
+        mn_buffer_free(&frozen);
+        mn_tokenizer_close(tokenizer);
+    }
+    assert_true(n_failed > 15);
+}
+
 static int make_dir(void **state)
 {
     (void)state;
@@ -386,6 +412,7 @@ int main(void)
         cmocka_unit_test(frozen_tokenizer_with_a_full_table_ends_its_searches),
         cmocka_unit_test(pieces_of_random_words_are_those_of_plain_search),
         cmocka_unit_test(words_at_the_end_of_the_text_are_whole),
+        cmocka_unit_test(tokenizer_without_memory_says_so_and_keeps_nothing),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
