@@ -125,10 +125,10 @@ static int measure_encoding(const mneme_encoder *encoder, const bench_texts *tex
     }
     float *vectors = cli_alloc(texts->n * info.dimension, sizeof *vectors);
     size_t warm_up = texts->n < 64 ? texts->n : 64, passes = 0;
-    mneme_status status = mneme_encode(encoder, texts->items, texts->sizes, warm_up, MNEME_TEXT_PASSAGE, vectors, &error);
+    mneme_status status = mneme_encode(encoder, texts->items, texts->sizes, warm_up, NULL, vectors, &error);
     double started = now_s(), took = 0;
     while (status == MNEME_OK && (passes == 0 || took < seconds)) {
-        status = mneme_encode(encoder, texts->items, texts->sizes, texts->n, MNEME_TEXT_PASSAGE, vectors, &error);
+        status = mneme_encode(encoder, texts->items, texts->sizes, texts->n, NULL, vectors, &error);
         passes++;
         took = now_s() - started;
     }

@@ -126,7 +126,7 @@ static bool flush(embedding_run *run)
     mneme_error error = {MNEME_OK, ""};
     bool fine = true;
     if (run->n == 0) return true;
-    if (mneme_encode(run->encoder, (const char *const *)run->texts, run->sizes, run->n, run->kind, run->vectors,
+    if (mneme_encode(run->encoder, (const char *const *)run->texts, run->sizes, run->n, &(mneme_encode_options){sizeof(mneme_encode_options), run->kind, 0, NULL, NULL}, run->vectors,
                      &error) != MNEME_OK) {
         run->failure = cli_failed(&error);
         fine = false;

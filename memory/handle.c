@@ -160,58 +160,6 @@ mneme_encoder_info mneme_encoder_get_info(const mneme_encoder *encoder)
     return *mn_encoder_info(encoder->encoder);
 }
 
-mneme_status mneme_encode(const mneme_encoder *encoder, const char *const *texts, const size_t *sizes, size_t n,
-                          mneme_text_kind kind, float *vectors, mneme_error *error)
-{
-    return mn_encoder_encode(encoder->encoder, texts, sizes, n, kind, vectors, NULL, NULL, error);
-}
-
-mneme_status mneme_count_tokens(const mneme_encoder *encoder, const char *text, size_t size, uint64_t *n_tokens,
-                                mneme_error *error)
-{
-    (void)error; /* counting allocates nothing, so that it cannot fail */
-    *n_tokens = mn_tokenizer_count(mn_encoder_tokenizer(encoder->encoder), text, size);
-    return MNEME_OK;
-}
-
-/* What mneme_tokenize hands out: the public view first. */
-typedef struct tokens_result {
-    mneme_tokens view;
-    mn_tokens tokens;
-} tokens_result;
-
-mneme_status mneme_tokenize(const mneme_encoder *encoder, const char *text, size_t size, bool with_offsets,
-                            mneme_tokens **out, mneme_error *error)
-{
-    *out = NULL;
-    tokens_result *result = mn_alloc_zeroed(1, sizeof *result);
-    if (!result) return mn_fail_memory(error, "tokens");
-    result->tokens.with_offsets = with_offsets;
-    mneme_status status =
-        mn_tokenizer_encode(mn_encoder_tokenizer(encoder->encoder), text, size, SIZE_MAX, &result->tokens, error);
-    const mn_tokens *tokens = &result->tokens;
-    result->view = (mneme_tokens){.n = tokens->n, .ids = tokens->ids, .starts = tokens->starts, .ends = tokens->ends};
-    *out = &result->view;
-    if (status != MNEME_OK) {
-        mneme_tokens_free(*out);
-        *out = NULL;
-    }
-    return status;
-}
-
-void mneme_tokens_free(mneme_tokens *tokens)
-{
-    if (!tokens) return;
-    tokens_result *result = (tokens_result *)tokens;
-    mn_tokens_free(&result->tokens);
-    mn_free(result);
-}
-
-const char *mneme_token_text(const mneme_encoder *encoder, uint32_t id, size_t *size)
-{
-    return mn_tokenizer_token(mn_encoder_tokenizer(encoder->encoder), id, size);
-}
-
 mn_encoder_stamp mn_memory_stamp(const mneme_encoder *encoder)
 {
     const mneme_encoder_info *info = mn_encoder_info(encoder->encoder);
