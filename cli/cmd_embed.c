@@ -1,227 +1,145 @@
 /* cmd_embed.c -- mneme embed: texts in, vectors out, in the input's order.
  *
- *     lines or JSONL --batch of texts--> mneme_encode --> rows of a .npy file, or JSON lines
+ *     embed_input.c --texts--> mneme_encode_each --vectors--> embed_output.c
  *
- * Needs no store. A file is written beside its place and moved there at the end, so that it is whole or not there. */
+ * Needs no store. The library gathers texts into batches, so reading runs ahead of writing: for each text that was read
+ * but not yet written, its id and where the input stood after it wait in a queue. */
 #include "cli/commands.h"
-#include "cli/lines.h"
-#include "cli/npy.h"
+#include "cli/embed_input.h"
+#include "cli/embed_output.h"
 #include "cli/output.h"
 #include "cli/stop.h"
 #include "cli/store_option.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#define BATCH_TEXTS 256
-#define BATCH_BYTES ((size_t)1 << 20)
-#define LINE_BYTES ((size_t)64 << 20)
+/* A text that was read and whose vector is not yet written. */
+typedef struct waiting_text {
+    char *id; /* owned; NULL = none */
+    cli_embed_position position;
+} waiting_text;
 
-enum { INPUT_AUTO, INPUT_LINES, INPUT_JSONL };
+typedef struct embed_options {
+    const char *output;
+    int type;   /* cli_vector_type; CLI_VECTOR_TYPES: not given */
+    int format; /* CLI_EMBED_... */
+    uint64_t dimension;
+    bool query, strict, restart;
+} embed_options;
 
-typedef struct embedding_run {
+typedef struct embed_run {
+    const embed_options *options;
     const mneme_encoder *encoder;
-    mneme_text_kind kind;
-    uint32_t dimension;
-    int format; /* INPUT_... of the options */
-    bool npy;
-    FILE *out;                /* NULL: JSON lines on stdout */
-    char *path, *part;        /* of the file to write; owned */
-    char *texts[BATCH_TEXTS]; /* owned; the batch in hand */
-    size_t sizes[BATCH_TEXTS];
-    char *ids[BATCH_TEXTS]; /* owned; NULL = none */
-    size_t n, batch_bytes;
-    float *vectors; /* BATCH_TEXTS x dimension */
-    uint64_t rows, refused, replaced;
+    cli_words files;
+    cli_embed_input input;
+    cli_embed_output output;
+    waiting_text *waiting; /* a ring of `capacity` places, of which n from `first` on are taken */
+    size_t first, n, capacity;
+    cli_embed_position written; /* after the last text whose vector is written */
     cli_progress progress;
-    int failure; /* exit code, said on stderr */
-} embedding_run;
+    int code; /* CLI_GO_ON, or why it ends; said on stderr */
+} embed_run;
 
-/* ---- output ---- */
+/* ---- texts in, vectors out ---- */
 
-static bool fail_write(embedding_run *run)
+static void wait_for_vector(embed_run *run)
 {
-    cli_complain("cannot write %s: %s", run->path, strerror(errno));
-    run->failure = CLI_EXIT_FAILURE;
-    return false;
+    if (run->n == run->capacity) {
+        size_t capacity = run->capacity ? run->capacity * 2 : 1024;
+        waiting_text *larger = cli_alloc(capacity, sizeof *larger);
+        for (size_t i = 0; i < run->n; i++) larger[i] = run->waiting[(run->first + i) % run->capacity];
+        free(run->waiting);
+        run->waiting = larger;
+        run->first = 0;
+        run->capacity = capacity;
+    }
+    run->waiting[(run->first + run->n++) % run->capacity] = (waiting_text){run->input.id, run->input.now};
+    run->input.id = NULL;
 }
 
-static bool open_output(embedding_run *run, const char *path)
+/* A mneme_next_text. */
+static bool next_text(void *context, const char **text, size_t *size)
 {
-    if (!path) return true;
-    run->path = cli_strdup(path);
-    run->part = cli_format("%s.part", path);
-    run->out = fopen(run->part, "wbe");
-    if (!run->out) return fail_write(run);
-    char header[CLI_NPY_HEADER];
-    cli_npy_header(0, run->dimension, header);
-    if (run->npy && fwrite(header, sizeof header, 1, run->out) != 1) return fail_write(run);
+    embed_run *run = context;
+    bool some = !cli_stop_asked() && cli_embed_input_next(&run->input);
+    if (cli_stop_asked() || run->input.failed) return false;
+    if (run->options->strict && run->input.now.refused) {
+        run->code = CLI_EXIT_REFUSED;
+        return false;
+    }
+    if (!some) return true;
+    wait_for_vector(run);
+    *text = run->input.text.data ? run->input.text.data : "";
+    *size = run->input.text.size;
     return true;
 }
 
-/* Fill in the number of rows, and move the file to its place. */
-static bool close_output(embedding_run *run)
+/* A mneme_take_vector. */
+static bool take_vector(void *context, uint64_t index, const float *vector)
 {
-    if (!run->out) return true;
-    char header[CLI_NPY_HEADER];
-    cli_npy_header(run->rows, run->dimension, header);
-    bool fine = true;
-    if (run->npy) fine = fseek(run->out, 0, SEEK_SET) == 0 && fwrite(header, sizeof header, 1, run->out) == 1;
-    fine = fine && fflush(run->out) == 0 && fsync(fileno(run->out)) == 0;
-    fine = fclose(run->out) == 0 && fine;
-    run->out = NULL;
-    fine = fine && rename(run->part, run->path) == 0;
-    return fine || fail_write(run);
-}
-
-/* {"id":...,"vector":[...]}; nine digits bring every float back exactly. */
-static bool write_json(embedding_run *run, const char *id, const float *vector)
-{
-    cli_text line = {0};
-    cli_text_byte(&line, '{');
-    if (id) {
-        json_t *name = cli_json_string(id);
-        char *quoted = json_dumps(name, JSON_ENCODE_ANY);
-        cli_text_format(&line, "\"id\":%s,", quoted);
-        free(quoted);
-        json_decref(name);
-    }
-    cli_text_string(&line, "\"vector\":[");
-    for (uint32_t i = 0; i < run->dimension; i++) cli_text_format(&line, "%s%.9g", i ? "," : "", (double)vector[i]);
-    cli_text_string(&line, "]}\n");
-    bool fine = run->out ? fwrite(line.data, 1, line.size, run->out) == line.size || fail_write(run)
-                         : cli_print_bytes(line.data, line.size);
-    cli_text_free(&line);
+    embed_run *run = context;
+    waiting_text *text = &run->waiting[run->first];
+    (void)index;
+    bool fine = cli_embed_output_put(&run->output, text->id, vector, &text->position);
+    if (fine) run->written = text->position;
+    free(text->id);
+    run->first = (run->first + 1) % run->capacity;
+    run->n--;
+    cli_progress_update(&run->progress, run->input.read);
     return fine;
 }
 
-static bool write_rows(embedding_run *run)
+/* A mneme_progress: only there so that Ctrl-C need not wait for a batch. */
+static bool go_on(void *context, uint64_t done, uint64_t total, const char *unit)
 {
-    bool fine = true;
-    if (run->npy)
-        fine = fwrite(run->vectors, run->dimension * sizeof(float), run->n, run->out) == run->n || fail_write(run);
-    for (size_t i = 0; !run->npy && i < run->n && fine; i++)
-        fine = write_json(run, run->ids[i], run->vectors + i * run->dimension);
-    run->rows += run->n;
-    return fine;
+    (void)context, (void)done, (void)total, (void)unit;
+    return !cli_stop_asked();
 }
 
-/* ---- batches ---- */
-
-static void clear_batch(embedding_run *run)
-{
-    for (size_t i = 0; i < run->n; i++) {
-        free(run->texts[i]);
-        free(run->ids[i]);
-    }
-    run->n = run->batch_bytes = 0;
-}
-
-static bool flush(embedding_run *run)
+static void encode(embed_run *run)
 {
     mneme_error error = {MNEME_OK, ""};
-    bool fine = true;
-    if (run->n == 0) return true;
-    if (mneme_encode(run->encoder, (const char *const *)run->texts, run->sizes, run->n, &(mneme_encode_options){sizeof(mneme_encode_options), run->kind, 0, NULL, NULL}, run->vectors,
-                     &error) != MNEME_OK) {
-        run->failure = cli_failed(&error);
-        fine = false;
-    }
-    fine = fine && write_rows(run);
-    clear_batch(run);
-    return fine && !cli_stop_asked();
+    mneme_encode_options options = MNEME_ENCODE_OPTIONS_INIT;
+    options.kind = run->options->query ? MNEME_TEXT_QUERY : MNEME_TEXT_PASSAGE;
+    options.dimension = run->output.dimension;
+    options.progress = go_on;
+    mneme_status status = mneme_encode_each(run->encoder, next_text, take_vector, run, &options, &error);
+    if (status == MNEME_OK || run->code != CLI_GO_ON) return;
+    if (cli_stop_asked()) run->code = cli_stop_code();
+    else if (status == MNEME_ERR_CANCELLED) run->code = CLI_EXIT_FAILURE; /* reading or writing failed, as was said */
+    else run->code = cli_failed(&error);
 }
 
-static bool add_text(embedding_run *run, const char *text, size_t size, const char *id)
+/* ---- beginning ---- */
+
+/* All that decides the bytes of the output, but the texts: a run goes on only where these are what they were. The keys
+ * are what the user reads when one differs. */
+static json_t *make_stamp(const embed_run *run)
 {
-    cli_text repaired = {0};
-    run->replaced += cli_text_repaired(&repaired, text, size);
-    run->sizes[run->n] = repaired.size;
-    run->texts[run->n] = cli_text_take(&repaired);
-    run->ids[run->n++] = cli_strdup(id);
-    run->batch_bytes += size;
-    return run->n == BATCH_TEXTS || run->batch_bytes >= BATCH_BYTES ? flush(run) : true;
+    mneme_encoder_info info = mneme_encoder_get_info(run->encoder);
+    const embed_options *options = run->options;
+    char fingerprint[24];
+    snprintf(fingerprint, sizeof fingerprint, "%016llx", (unsigned long long)info.fingerprint);
+    json_t *stamp = json_object(), *inputs = json_array();
+    cli_json_put(stamp, "model", fingerprint);
+    cli_json_put(stamp, "precision", info.precision);
+    cli_json_put(stamp, "kernels", info.kernels);
+    cli_json_put(stamp, "prompt", options->query ? "query" : "passage");
+    cli_json_count(stamp, "--dim", run->output.dimension);
+    cli_json_put(stamp, "--type", cli_vector_name(run->output.type));
+    cli_json_count(stamp, "--format", (uint64_t)options->format);
+    for (size_t i = 0; i < run->files.n; i++) json_array_append_new(inputs, cli_json_string(run->files.items[i]));
+    json_object_set_new(stamp, "list of inputs", inputs);
+    return stamp;
 }
 
-/* ---- input ---- */
-
-static void refuse(embedding_run *run, const char *name, uint64_t line, const char *reason)
+static bool has_stream(const cli_words *files)
 {
-    run->refused++;
-    cli_complain("%s:%llu: %s", name, (unsigned long long)line, reason);
-}
-
-static bool add_record(embedding_run *run, const cli_lines *lines, const char *name)
-{
-    mneme_error error = {MNEME_OK, ""};
-    mneme_record *record = NULL;
-    bool going = true;
-    if (lines->line.size == 0) return true;
-    if (mneme_record_parse(lines->line.data, lines->line.size, &record, &error) != MNEME_OK)
-        refuse(run, name, lines->number, error.message);
-    else if (!record->text) refuse(run, name, lines->number, "a record without text");
-    else going = add_text(run, record->text, record->text_size ? record->text_size : strlen(record->text), record->id);
-    mneme_record_free(record);
-    return going;
-}
-
-/* JSONL by the name, else when the first line is a JSON object with a text. */
-static bool is_jsonl(const embedding_run *run, cli_lines *lines, const char *name)
-{
-    if (run->format != INPUT_AUTO) return run->format == INPUT_JSONL;
-    size_t length = strlen(name);
-    if (length > 6 && (strcmp(name + length - 6, ".jsonl") == 0 || strcmp(name + length - 7, ".ndjson") == 0))
-        return true;
-    const char *data;
-    size_t size = cli_lines_peek(lines, &data);
-    const char *end = size ? memchr(data, '\n', size) : NULL;
-    json_t *first = size ? json_loadb(data, end ? (size_t)(end - data) : size, JSON_ALLOW_NUL, NULL) : NULL;
-    bool found = json_is_string(json_object_get(first, "text"));
-    json_decref(first);
-    return found;
-}
-
-static bool read_lines(embedding_run *run, int fd, const char *name)
-{
-    cli_lines lines;
-    cli_lines_begin(&lines, fd, LINE_BYTES);
-    bool jsonl = is_jsonl(run, &lines, name), going = true;
-    uint64_t before = run->progress.done;
-    while (going) {
-        cli_lines_result result = cli_lines_next(&lines);
-        if (result == CLI_LINES_END) break;
-        if (result == CLI_LINES_FAILED) {
-            cli_complain("cannot read %s: %s", name, strerror(lines.error));
-            run->failure = CLI_EXIT_FAILURE;
-            going = false;
-        } else if (result == CLI_LINES_TOO_LONG) {
-            refuse(run, name, lines.number, "the line is over the size limit of 64 MB");
-        } else {
-            going = jsonl ? add_record(run, &lines, name)
-                          : add_text(run, lines.line.data ? lines.line.data : "", lines.line.size, NULL);
-        }
-        cli_progress_update(&run->progress, before + lines.bytes);
-    }
-    cli_lines_end(&lines);
-    return going;
-}
-
-static bool read_input(embedding_run *run, const char *name)
-{
-    if (strcmp(name, "-") == 0) return read_lines(run, STDIN_FILENO, "-");
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        cli_complain("%s: %s", name, strerror(errno));
-        run->refused++;
-        return true;
-    }
-    bool going = read_lines(run, fd, name);
-    close(fd);
-    return going;
+    for (size_t i = 0; i < files->n; i++)
+        if (cli_embed_is_stream(files->items[i])) return true;
+    return false;
 }
 
 static uint64_t bytes_of(const cli_words *files)
@@ -233,88 +151,180 @@ static uint64_t bytes_of(const cli_words *files)
     return total;
 }
 
-/* ---- the command ---- */
-
-static int finish(embedding_run *run, bool going)
+/* --strict: read the files once before anything is encoded. Streams cannot be: they are looked at on the way. */
+static bool check_files(embed_run *run, uint32_t max_tokens)
 {
-    cli_progress_end(&run->progress);
-    if (run->replaced)
-        cli_say("replaced %llu invalid UTF-8 sequence%s by U+FFFD", (unsigned long long)run->replaced,
-                run->replaced == 1 ? "" : "s");
-    bool whole = going && close_output(run);
-    if (run->out) fclose(run->out);
-    if (!whole && run->part) unlink(run->part);
-    if (run->failure) return run->failure;
-    if (cli_stop_asked()) {
-        cli_say("stopped%s%s", run->path ? "; nothing was written to " : "", run->path ? run->path : "");
-        return cli_stop_code();
-    }
-    if (run->path && whole)
-        cli_say("%llu vectors of %u floats in %s", (unsigned long long)run->rows, run->dimension, run->path);
-    return run->refused ? CLI_EXIT_REFUSED : CLI_EXIT_DONE;
+    cli_words files = {0};
+    cli_embed_input input;
+    for (size_t i = 0; i < run->files.n; i++)
+        if (!cli_embed_is_stream(run->files.items[i])) cli_list_add(&files, run->files.items[i]);
+    cli_embed_input_begin(&input, &files, run->options->format, max_tokens);
+    while (!cli_stop_asked() && cli_embed_input_next(&input)) {}
+    if (cli_stop_asked()) run->code = cli_stop_code();
+    else if (input.failed) run->code = CLI_EXIT_FAILURE;
+    else if (input.now.refused) run->code = CLI_EXIT_REFUSED;
+    cli_embed_input_end(&input);
+    cli_list_free(&files);
+    return run->code == CLI_GO_ON;
 }
 
-static int embed(embedding_run *run, const cli_words *files, const char *output)
+/* Go on where an earlier run of the same command was stopped; false: nothing was, or it does not fit. */
+static bool go_on_from(embed_run *run, const cli_embed_position *position)
 {
-    run->dimension = mneme_encoder_get_info(run->encoder).dimension;
-    run->vectors = cli_alloc((size_t)BATCH_TEXTS * run->dimension, sizeof *run->vectors);
+    if (cli_embed_input_resume(&run->input, position)) {
+        run->written = *position;
+        cli_say("going on after %llu vectors in %s", (unsigned long long)run->output.rows, run->output.part);
+        if (!cli_embed_output_resume(&run->output)) run->code = CLI_EXIT_FAILURE;
+        return true;
+    }
+    if (has_stream(&run->files)) {
+        cli_complain("the input does not begin with what %s was made from, and it cannot be read again; --restart begins anew",
+                     run->output.part);
+        run->code = CLI_EXIT_USAGE;
+        return true;
+    }
+    cli_say("starting anew: the input of %s has changed", run->output.part);
+    return false;
+}
+
+static void begin(embed_run *run)
+{
+    cli_embed_position position = {0};
+    bool found = false;
+    if (!cli_embed_output_open(&run->output, run->options->output, run->options->restart, &position, &found)) {
+        run->code = CLI_EXIT_FAILURE;
+        return;
+    }
+    if (found && go_on_from(run, &position)) return;
+    if (!cli_embed_output_begin(&run->output)) run->code = CLI_EXIT_FAILURE;
+}
+
+/* ---- the end ---- */
+
+static void say_result(const embed_run *run)
+{
+    const cli_embed_output *out = &run->output;
+    static const char *const numbers[] = {"floats", "half floats", "int8 numbers", "signed bytes of bits", "bytes of bits"};
+    cli_say("%llu vectors of %u %s in %s", (unsigned long long)out->rows, cli_vector_columns(out->type, out->dimension),
+            numbers[out->type], out->path);
+}
+
+static int finish(embed_run *run)
+{
+    cli_embed_output *out = &run->output;
+    cli_progress_end(&run->progress);
+    if (run->code == CLI_GO_ON && !cli_embed_output_finish(out)) run->code = CLI_EXIT_FAILURE;
+    if (run->input.now.replaced)
+        cli_say("replaced %llu invalid UTF-8 sequence%s by U+FFFD", (unsigned long long)run->input.now.replaced,
+                run->input.now.replaced == 1 ? "" : "s");
+    if (run->code == CLI_GO_ON) {
+        if (out->path) say_result(run);
+        return run->input.now.refused ? CLI_EXIT_REFUSED : CLI_EXIT_DONE;
+    }
+    if (cli_stop_asked()) cli_say("stopped");
+    if (run->code == CLI_EXIT_REFUSED) {
+        cli_embed_output_discard(out);
+        cli_say("nothing was written: --strict");
+    } else if (run->code != CLI_EXIT_USAGE) {
+        cli_embed_output_stop(out, &run->written);
+    }
+    return run->code;
+}
+
+static int embed(embed_run *run)
+{
+    uint32_t max_tokens = mneme_encoder_get_info(run->encoder).max_tokens;
+    run->code = CLI_GO_ON;
+    run->output.stamp = make_stamp(run);
+    run->written.hash = CLI_LINES_HASH;
     cli_stop_prepare();
-    cli_progress_begin(&run->progress, "encoding", "bytes", bytes_of(files));
-    bool going = open_output(run, output);
-    if (files->n == 0) going = going && read_input(run, "-");
-    for (size_t i = 0; i < files->n && going; i++) going = read_input(run, files->items[i]);
-    going = going && flush(run);
-    int code = finish(run, going);
-    clear_batch(run);
-    free(run->vectors);
-    free(run->path);
-    free(run->part);
+    cli_progress_begin(&run->progress, "encoding", "bytes", bytes_of(&run->files));
+    cli_embed_input_begin(&run->input, &run->files, run->options->format, max_tokens);
+    if (!run->options->strict || check_files(run, max_tokens)) begin(run);
+    if (run->code == CLI_GO_ON) encode(run);
+    int code = finish(run);
+    for (size_t i = 0; i < run->n; i++) free(run->waiting[(run->first + i) % run->capacity].id);
+    free(run->waiting);
+    cli_embed_input_end(&run->input);
+    cli_embed_output_close(&run->output);
     return code;
 }
 
-static bool ends_with(const char *text, const char *end)
+/* Is the output also an input? */
+static bool overwrites_input(const char *output, const cli_words *files)
 {
-    size_t size = strlen(text), end_size = strlen(end);
-    return size > end_size && strcmp(text + size - end_size, end) == 0;
+    struct stat to, from;
+    if (!output || stat(output, &to) != 0) return false;
+    for (size_t i = 0; i < files->n; i++)
+        if (stat(files->items[i], &from) == 0 && from.st_dev == to.st_dev && from.st_ino == to.st_ino) return true;
+    return false;
+}
+
+/* What does not depend on the model. */
+static int check_usage(embed_run *run, const embed_options *options)
+{
+    cli_vector_type type = (cli_vector_type)options->type;
+    const char *wrong = cli_embed_output_kind(options->output, &run->output.container, &type);
+    run->output.type = type;
+    if (wrong) return cli_usage_error(&cli_command_embed, "--output '%s': %s", options->output, wrong);
+    if (options->strict && !options->output && has_stream(&run->files))
+        return cli_usage_error(&cli_command_embed, "--strict with standard input needs --output: what is printed cannot be taken back");
+    if (overwrites_input(options->output, &run->files))
+        return cli_usage_error(&cli_command_embed, "--output '%s' is one of the inputs", options->output);
+    return CLI_GO_ON;
+}
+
+static int check_dimension(embed_run *run, const embed_options *options, bool given)
+{
+    uint32_t dimension = mneme_encoder_get_info(run->encoder).dimension;
+    if (given && (options->dimension < 1 || options->dimension > dimension))
+        return cli_usage_error(&cli_command_embed, "--dim %llu: this model's vectors allow 1 to %u",
+                               (unsigned long long)options->dimension, dimension);
+    run->output.dimension = given ? (uint32_t)options->dimension : dimension;
+    return CLI_GO_ON;
 }
 
 static int run_command(cli_global *global, int argc, char **argv)
 {
-    embedding_run run = {0};
-    const char *output = NULL;
-    bool query = false;
+    embed_options given = {.type = CLI_VECTOR_TYPES, .dimension = UINT64_MAX};
     const cli_option options[] = {
-        {'o', "output", CLI_TEXT, &output, "FILE",
-         "a .npy file, or .jsonl for JSON lines (default: JSON lines on stdout)"},
-        {0, "query", CLI_FLAG, &query, NULL, "the texts are questions (some models encode them differently)"},
-        {0, "format", CLI_CHOICE, &run.format, "auto|lines|jsonl", "what the input is"},
+        {'o', "output", CLI_TEXT, &given.output, "FILE",
+         ".npy, .jsonl, or raw rows: .f32, .f16, .int8, ... (default: JSON lines on stdout)"},
+        {0, "query", CLI_FLAG, &given.query, NULL, "the texts are questions (some models encode them differently)"},
+        {0, "dim", CLI_COUNT, &given.dimension, "N", "only the first N numbers of each vector, at unit length again"},
+        {0, "type", CLI_CHOICE, &given.type, CLI_VECTOR_CHOICES, "what a number is written as (default f32)"},
+        {0, "format", CLI_CHOICE, &given.format, CLI_EMBED_FORMATS, "what the input is"},
+        {0, "strict", CLI_FLAG, &given.strict, NULL, "one refused line, and nothing is written"},
+        {0, "restart", CLI_FLAG, &given.restart, NULL, "do not go on from FILE.part, begin anew"},
         CLI_OPTIONS_END,
     };
-    cli_words files = {0};
+    embed_run run = {.options = &given};
     mneme_encoder *encoder = NULL;
-    int code = cli_parse(global, &cli_command_embed, options, argc, argv, &files);
-    if (code == CLI_GO_ON && output && !ends_with(output, ".npy") && !ends_with(output, ".jsonl"))
-        code =
-            cli_usage_error(&cli_command_embed, "--output '%s': expected a name that ends in .npy or .jsonl", output);
+    int code = cli_parse(global, &cli_command_embed, options, argc, argv, &run.files);
+    if (code == CLI_GO_ON && run.files.n == 0) cli_list_add(&run.files, "-");
+    if (code == CLI_GO_ON) code = check_usage(&run, &given);
     if (code == CLI_GO_ON) code = cli_open_encoder(global, &encoder);
-    if (code == CLI_GO_ON) {
-        run.encoder = encoder;
-        run.kind = query ? MNEME_TEXT_QUERY : MNEME_TEXT_PASSAGE;
-        run.npy = output && ends_with(output, ".npy");
-        code = embed(&run, &files, output);
-    }
+    run.encoder = encoder;
+    if (code == CLI_GO_ON) code = check_dimension(&run, &given, given.dimension != UINT64_MAX);
+    if (code == CLI_GO_ON) code = embed(&run);
     mneme_encoder_close(encoder);
-    cli_list_free(&files);
+    cli_list_free(&run.files);
     return code;
 }
 
 const cli_command cli_command_embed = {
     .name = "embed",
     .usage = "[FILE...] [OPTIONS]   (without a file, or with \"-\": standard input)",
-    .summary = "turn lines or JSONL into vectors: .npy or JSON lines",
+    .summary = "turn lines or JSONL into vectors: .npy, raw or JSON lines",
     .details =
-        "One vector a line of the input, in its order, each of unit length. JSONL: the field \"text\" is encoded, the id\n"
-        "goes along. JSON lines: {\"id\",\"vector\":[...]}, which 'index' reads when a text is added. Needs no store.\n"
+        "One vector a line of the input, in its order, each of unit length. A text is cut at the model's window. JSONL:\n"
+        "the field \"text\" is encoded, the id goes along. JSON lines: {\"id\",\"vector\":[...]}, which 'index' reads when a\n"
+        "text is added. Needs no store; memory does not grow with the input.\n"
+        "Stopped in any way, the same command goes on from FILE.part, and the result is the same, byte for byte; an input\n"
+        "that has changed is noticed and begun anew. Standard input must be given again from its beginning.\n"
+        "--type: int8 is round(127 * x / c), c = min(1, 5 / sqrt(N)); ubinary is numpy.packbits(x > 0, axis=1), binary the\n"
+        "same less 128. Of the 10 nearest by f32, int8 finds 99%, bits alone about 60%, 93% when 40 are looked at again\n"
+        "with f32 (all-MiniLM-L6-v2 on Cranfield; docs/embed.md).\n"
         "Exit code 3: lines were refused (each named on stderr); they have no row.",
     .example = "mneme embed sentences.txt --output sentences.npy\necho \"a question\" | mneme embed --query",
     .run = run_command,

@@ -8,7 +8,7 @@
 
 void cli_lines_begin(cli_lines *lines, int fd, size_t limit)
 {
-    *lines = (cli_lines){.fd = fd, .limit = limit, .piece = cli_alloc(CLI_LINES_PIECE, 1)};
+    *lines = (cli_lines){.fd = fd, .limit = limit, .piece = cli_alloc(CLI_LINES_PIECE, 1), .hash = CLI_LINES_HASH};
 }
 
 void cli_lines_end(cli_lines *lines)
@@ -18,44 +18,96 @@ void cli_lines_end(cli_lines *lines)
     *lines = (cli_lines){.fd = -1};
 }
 
+uint64_t cli_lines_hash(uint64_t hash, const char *data, size_t size)
+{
+    for (size_t i = 0; i < size; i++) hash = (hash ^ (unsigned char)data[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+/* Read more behind what is there; false at the end and after a failure. There must be room. */
+static bool read_more(cli_lines *lines)
+{
+    ssize_t size;
+    do size = read(lines->fd, lines->piece + lines->size, CLI_LINES_PIECE - lines->size);
+    while (size < 0 && errno == EINTR);
+    if (size < 0) lines->error = errno;
+    if (size <= 0) return false;
+    lines->size += (size_t)size;
+    lines->bytes += (uint64_t)size;
+    return true;
+}
+
 /* Read ahead when nothing is left; false at the end and after a failure. */
 static bool fill(cli_lines *lines)
 {
     if (lines->at < lines->size) return true;
-    ssize_t size;
-    do size = read(lines->fd, lines->piece, CLI_LINES_PIECE);
-    while (size < 0 && errno == EINTR);
-    if (size < 0) lines->error = errno;
-    lines->at = 0;
-    lines->size = size > 0 ? (size_t)size : 0;
-    lines->bytes += lines->size;
-    return size > 0;
+    lines->at = lines->size = 0;
+    return read_more(lines);
+}
+
+/* The next `size` bytes of the piece are done with. */
+static void take(cli_lines *lines, size_t size)
+{
+    if (lines->hashing) lines->hash = cli_lines_hash(lines->hash, lines->piece + lines->at, size);
+    lines->at += size;
+}
+
+uint64_t cli_lines_taken(const cli_lines *lines)
+{
+    return lines->bytes - (lines->size - lines->at);
+}
+
+void cli_lines_skip(cli_lines *lines, uint64_t size)
+{
+    while (size > 0 && fill(lines)) {
+        size_t here = lines->size - lines->at;
+        if (here > size) here = (size_t)size;
+        take(lines, here);
+        size -= here;
+    }
 }
 
 size_t cli_lines_peek(cli_lines *lines, const char **data)
 {
-    bool some = fill(lines);
-    *data = lines->piece + lines->at;
-    return some ? lines->size - lines->at : 0;
+    if (lines->at) memmove(lines->piece, lines->piece + lines->at, lines->size - lines->at);
+    lines->size -= lines->at;
+    lines->at = 0;
+    for (size_t seen = 0; lines->size < CLI_LINES_PIECE;) {
+        if (memchr(lines->piece + seen, '\n', lines->size - seen)) break;
+        seen = lines->size;
+        if (!read_more(lines)) break;
+    }
+    *data = lines->piece;
+    return lines->size;
+}
+
+/* A part of the line into lines->line; false: over the limit. */
+static bool add_part(cli_lines *lines, const char *data, size_t size)
+{
+    if (lines->longer == CLI_LINES_REFUSE && size > lines->limit - lines->line.size) return false;
+    if (lines->longer == CLI_LINES_REFUSE) cli_text_append(&lines->line, data, size);
+    else cli_long_line_feed(&lines->shortener, data, size, &lines->line);
+    return lines->longer != CLI_LINES_CUT_STRINGS || lines->line.size <= 2 * lines->limit;
 }
 
 cli_lines_result cli_lines_next(cli_lines *lines)
 {
     bool any = false, too_long = false, ended = false;
     cli_text_clear(&lines->line);
+    cli_long_line_begin(&lines->shortener, lines->longer == CLI_LINES_CUT_STRINGS, lines->limit);
     while (!ended && fill(lines)) {
         const char *start = lines->piece + lines->at;
         const char *end = memchr(start, '\n', lines->size - lines->at);
         size_t length = end ? (size_t)(end - start) : lines->size - lines->at;
         any = true;
         ended = end != NULL;
-        too_long = too_long || length > lines->limit - lines->line.size;
-        if (!too_long) cli_text_append(&lines->line, start, length);
-        lines->at += length + ended;
+        too_long = too_long || !add_part(lines, start, length);
+        take(lines, length + ended);
     }
     if (lines->error) return CLI_LINES_FAILED;
     if (!any) return CLI_LINES_END;
     lines->number++;
+    lines->unended = !ended;
     if (too_long) return CLI_LINES_TOO_LONG;
     cli_text *line = &lines->line;
     if (line->size && line->data[line->size - 1] == '\r') line->data[--line->size] = '\0';
@@ -68,7 +120,7 @@ bool cli_lines_rest(cli_lines *lines, uint64_t max_size, cli_text *out)
         size_t size = lines->size - lines->at;
         if (size > max_size - out->size) return false;
         cli_text_append(out, lines->piece + lines->at, size);
-        lines->at = lines->size;
+        take(lines, size);
     }
     return lines->error == 0;
 }
