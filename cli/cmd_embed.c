@@ -82,11 +82,12 @@ static bool take_vector(void *context, uint64_t index, const float *vector)
     embed_run *run = context;
     waiting_text *text = &run->waiting[run->first];
     (void)index;
-    bool fine = cli_embed_output_put(&run->output, text->id, vector, &text->position);
+    bool fine = cli_embed_output_put(&run->output, text->id, vector);
     if (fine) run->written = text->position;
     free(text->id);
     run->first = (run->first + 1) % run->capacity;
     run->n--;
+    if (run->n == 0) fine = fine && cli_embed_output_save(&run->output, &run->written); /* the end of a batch */
     cli_progress_update(&run->progress, run->input.read);
     return fine;
 }

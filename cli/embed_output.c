@@ -253,13 +253,17 @@ static bool write_json(cli_embed_output *out, const char *id)
     return fine;
 }
 
-bool cli_embed_output_put(cli_embed_output *out, const char *id, const float *vector, const cli_embed_position *position)
+bool cli_embed_output_put(cli_embed_output *out, const char *id, const float *vector)
 {
     cli_vector_convert(out->type, vector, out->dimension, out->row);
     bool json = out->container == CLI_EMBED_STDOUT || out->container == CLI_EMBED_JSON;
     bool fine = json ? write_json(out, id) : write_bytes(out, out->row, cli_vector_bytes(out->type, out->dimension));
-    if (!fine) return false;
-    out->rows++;
+    out->rows += fine;
+    return fine;
+}
+
+bool cli_embed_output_save(cli_embed_output *out, const cli_embed_position *position)
+{
     return !out->file || seconds() - out->saved_at < SAVE_SECONDS || save(out, position);
 }
 

@@ -41,9 +41,10 @@ bool cli_embed_output_open(cli_embed_output *out, const char *path, bool restart
 bool cli_embed_output_resume(cli_embed_output *out);
 bool cli_embed_output_begin(cli_embed_output *out);
 
-/* Write one vector. id: NULL = none; only JSON lines carry it. position: after its text; the state is saved with it
- * about every second. */
-bool cli_embed_output_put(cli_embed_output *out, const char *id, const float *vector, const cli_embed_position *position);
+/* Write one vector. id: NULL = none; only JSON lines carry it. */
+bool cli_embed_output_put(cli_embed_output *out, const char *id, const float *vector);
+/* Save the state, unless that was done less than a second ago. position: after the text of the last vector put. */
+bool cli_embed_output_save(cli_embed_output *out, const cli_embed_position *position);
 
 /* All is written: put the file in its place. */
 bool cli_embed_output_finish(cli_embed_output *out);

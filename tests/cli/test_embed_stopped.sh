@@ -3,13 +3,13 @@
 # byte for byte. Changed inputs and options begin anew. MNEME_TEST_LONG=1: many more moments.
 . "$MNEME_SOURCE_DIR/tests/cli/support.sh"
 need_model
-trials=3
+trials=2
 [ -z "${MNEME_TEST_LONG:-}" ] || trials=60
 
-# Lines, some of them empty or broken UTF-8, then JSONL with lines to refuse. About four seconds of work.
-awk 'BEGIN { for (i = 1; i <= 1800; i++) printf "%s\n", i % 50 ? "The harbour of " i " lay in the fog of a late autumn day, and ship " i * 7 % 101 " did not leave it." : "" }' >one.txt
+# Lines, some of them empty or broken UTF-8, then JSONL with lines to refuse: three batches of the encoder.
+awk 'BEGIN { for (i = 1; i <= 1800; i++) printf "%s\n", i % 50 ? "ship " i * 7 % 101 : "" }' >one.txt
 printf 'broken \377 text\n' >>one.txt
-awk 'BEGIN { for (i = 1; i <= 1200; i++) printf i % 90 ? "{\"_id\":\"r%d\",\"text\":\"Record %d tells of lantern keepers, their copper lamps, and the year %d.\"}\n" : "{\"id\":%d}\n", i, i, 1000 + i }' >two.jsonl
+awk 'BEGIN { for (i = 1; i <= 1200; i++) printf i % 90 ? "{\"_id\":\"r%d\",\"text\":\"lantern %d\"}\n" : "{\"id\":%d}\n", i, i }' >two.jsonl
 embed=(mneme embed one.txt two.jsonl)
 start=$(date +%s%N)
 expect 3 "${embed[@]}" -o whole.npy
@@ -65,7 +65,7 @@ part=x.npy
 stop_with_rows KILL "${embed[@]}" -o x.npy
 if [ -e x.npy.part.state ]; then
     rows=$(kept x.npy)
-    [ "$rows" -gt 0 ] || fail "a state without rows"
+    [ "$rows" -ge 1024 ] || fail "a state of $rows rows: less than a batch"
     echo "rubbish at the end" >>x.npy.part
     cp x.npy.part saved.part && cp x.npy.part.state saved.state
     expect 3 "${embed[@]}" -o x.npy
@@ -83,7 +83,7 @@ if [ -e x.npy.part.state ]; then
     back
     expect 3 "${embed[@]}" -o x.npy --restart
     no_err "going on" && same x.npy
-    back && sed '1s/harbour/HARBOUR!/' one.txt >other && cp one.txt saved.txt && cp other one.txt
+    back && sed '1s/ship/boat/' one.txt >other && cp one.txt saved.txt && cp other one.txt
     expect 3 "${embed[@]}" -o x.npy
     err "starting anew: the input of x.npy.part has changed"
     expect 3 "${embed[@]}" -o y.npy
@@ -92,15 +92,11 @@ if [ -e x.npy.part.state ]; then
     head -n 20 one.txt >short.txt
     for change in "--query" "--dim 100" "--type f16" "--format lines"; do
         back
-        expect_input 0 /dev/null timeout 100 mneme --quiet embed short.txt -o x.npy # another list of inputs
-        back
-        (
-            # shellcheck disable=SC2086
-            stop_embed KILL 1500 "${embed[@]}" -o x.npy $change
-            err "starting anew: x.npy.part was made with another"
-        )
+        # shellcheck disable=SC2086
+        expect 0 mneme embed short.txt -o x.npy $change
+        err "starting anew: x.npy.part was made with another"
+        [ ! -e x.npy.part.state ] || fail "the old state is still there"
     done
-    rm -f x.npy.part x.npy.part.state
 else
     echo "the machine was faster than the signal"
 fi
@@ -120,7 +116,7 @@ for kind in full.npy full.jsonl full.f32; do
     code=0
     (
         trap '' XFSZ
-        ulimit -f 1500 # KB
+        ulimit -f 3000 # KB
         "${embed[@]}" -o "$kind" >"$work/out" 2>"$work/err" </dev/null
     ) || code=$?
     [ "$code" -eq 4 ] || fail "a full disk gave $code"
@@ -139,7 +135,6 @@ expect_input 0 one.txt mneme embed - -o in.whole.npy
 part=in.npy
 stop_with_rows KILL bash -c 'exec mneme embed - -o in.npy <one.txt'
 if [ -e in.npy.part.state ]; then
-    expect_input 2 two.jsonl mneme embed - -o in.npy --format lines --quiet
     expect_input 2 two.jsonl mneme embed - -o in.npy
     err "--restart"
     [ -e in.npy.part.state ] || fail "the state is gone"
