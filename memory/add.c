@@ -3,10 +3,9 @@
  *     records --prepare--> drafts --skip unchanged--> --chunk--> texts --encode--> vectors --store--> one transaction
  *
  * Nothing is held open while encoding; the transaction at the end only writes. */
-#include "memory/handle.h"
+#include "memory/add_chunks.h"
 
 #include "common/utf8.h"
-#include "encoder/chunker.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -23,7 +22,7 @@ typedef struct draft {
     bool left_out;       /* unchanged or refused: nothing to store */
     bool exists;         /* an older record with this id is in the store */
     uint32_t dimension;  /* of the vectors that its namespace has; 0 = none yet */
-    size_t first_chunk, n_chunks; /* into the job's chunks */
+    size_t first_chunk, n_chunks; /* of the job's chunks */
 } draft;
 
 typedef struct add_job {
@@ -33,11 +32,7 @@ typedef struct add_job {
     mn_arena arena;
     draft *drafts;
     size_t n_drafts;
-    mn_new_chunk *chunks; /* of all drafts to store */
-    const char **texts;   /* what is encoded for each chunk; NULL = it has a vector of its own */
-    size_t *sizes;
-    size_t n_chunks, chunk_capacity;
-    float *vectors; /* n_chunks x dimension, those of own vectors unused */
+    mn_add_chunks chunks;   /* of all drafts to store */
     mneme_encoder *encoder; /* NULL: nothing to encode */
 } add_job;
 
@@ -306,115 +301,20 @@ static void count_changes(add_job *job)
 
 /* ---- chunk and encode ------------------------------------------------------------------------------------------- */
 
-static mneme_status append_chunk(add_job *job, mn_new_chunk chunk, const char *text, size_t size, mneme_error *error)
-{
-    if (job->n_chunks == job->chunk_capacity) {
-        size_t capacity = job->chunk_capacity ? job->chunk_capacity * 2 : 256;
-        mn_new_chunk *chunks = mn_realloc_array(job->chunks, capacity, sizeof *chunks);
-        if (chunks) job->chunks = chunks;
-        const char **texts = mn_realloc_array((void *)job->texts, capacity, sizeof *texts);
-        if (texts) job->texts = texts;
-        size_t *sizes = mn_realloc_array(job->sizes, capacity, sizeof *sizes);
-        if (sizes) job->sizes = sizes;
-        if (!chunks || !texts || !sizes) return mn_fail_memory(error, "chunks");
-        job->chunk_capacity = capacity;
-    }
-    job->chunks[job->n_chunks] = chunk;
-    job->texts[job->n_chunks] = text;
-    job->sizes[job->n_chunks++] = size;
-    return MNEME_OK;
-}
-
-/* The chunk's text with the header before it, as it is encoded. */
-static mneme_status append_encoded_chunk(add_job *job, const draft *d, const mn_buffer *header, uint64_t start,
-                                         uint64_t end, mneme_error *error)
-{
-    mn_new_chunk chunk = {.start = (uint32_t)start, .end = (uint32_t)end};
-    size_t size = (size_t)(end - start);
-    const char *text = d->record.text + start;
-    if (header->size == 0) return append_chunk(job, chunk, text, size, error);
-    char *whole = mn_arena_alloc(&job->arena, header->size + size);
-    if (!whole) return mn_fail_memory(error, "chunks");
-    memcpy(whole, header->data, header->size);
-    memcpy(whole + header->size, text, size);
-    return append_chunk(job, chunk, whole, header->size + size, error);
-}
-
-/* How long chunks may be, so that prompt, header and chunk fit the window. A header takes at most half of it. */
-static mneme_status chunk_limits(const add_job *job, const mn_buffer *header, mn_chunk_options *out, mneme_error *error)
-{
-    const mn_settings_values *values = &job->memory->values;
-    uint32_t window = mn_encoder_info(job->encoder->encoder)->max_tokens;
-    uint32_t overhead = mn_encoder_overhead(job->encoder->encoder, MNEME_TEXT_PASSAGE);
-    uint32_t room = window > overhead + 8 ? window - overhead : 8;
-    uint64_t header_tokens = 0;
-    mneme_status status = mneme_count_tokens(job->encoder, header->size ? header->data : "", header->size, &header_tokens,
-                                             error);
-    if (status != MNEME_OK) return status;
-    uint32_t limit = header_tokens < room / 2 ? room - (uint32_t)header_tokens : room / 2;
-    uint32_t wanted = (uint32_t)values->chunk_max_tokens;
-    out->max_tokens = wanted && wanted < limit ? wanted : limit;
-    uint32_t overlap = (uint32_t)values->chunk_overlap_tokens;
-    out->overlap_tokens = overlap < out->max_tokens / 2 ? overlap : (out->max_tokens - 1) / 2;
-    return MNEME_OK;
-}
-
-static mneme_status chunk_text(add_job *job, const draft *d, mneme_error *error)
-{
-    mn_buffer header = {0};
-    mn_chunk_spans spans = {0};
-    mn_chunk_options limits;
-    mn_record_header(d->record.title, d->record.speaker, &header);
-    mneme_status status = header.failed ? mn_fail_memory(error, "chunks") : chunk_limits(job, &header, &limits, error);
-    if (status == MNEME_OK)
-        status = mn_chunk_text(mn_encoder_tokenizer(job->encoder->encoder), d->record.text, d->record.text_size, &limits,
-                               &spans, error);
-    for (size_t i = 0; i < spans.n && status == MNEME_OK; i++)
-        status = append_encoded_chunk(job, d, &header, spans.items[i].start, spans.items[i].end, error);
-    /* A title alone is worth finding, too. */
-    if (status == MNEME_OK && spans.n == 0 && d->record.title) status = append_encoded_chunk(job, d, &header, 0, 0, error);
-    mn_chunk_spans_free(&spans);
-    mn_buffer_free(&header);
-    return status;
-}
-
 static mneme_status chunk_all(add_job *job, mneme_error *error)
 {
+    mn_add_chunks *chunks = &job->chunks;
     mneme_status status = MNEME_OK;
+    chunks->values = &job->memory->values;
+    chunks->encoder = job->encoder;
     for (size_t i = 0; i < job->n_drafts && status == MNEME_OK; i++) {
         draft *d = &job->drafts[i];
         if (d->left_out) continue;
-        d->first_chunk = job->n_chunks;
-        if (d->record.vector) {
-            mn_new_chunk whole = {.start = 0, .end = (uint32_t)d->record.text_size, .vector = d->record.vector};
-            status = append_chunk(job, whole, NULL, 0, error);
-        } else {
-            status = chunk_text(job, d, error);
-        }
-        d->n_chunks = job->n_chunks - d->first_chunk;
+        d->first_chunk = chunks->n;
+        status = mn_add_chunks_cut(chunks, &d->record, error);
+        d->n_chunks = chunks->n - d->first_chunk;
     }
-    job->result->chunks = job->n_chunks;
-    return status;
-}
-
-/* Encode the chunks that have no vector of their own; they are brought together first. */
-static mneme_status encode_all(add_job *job, mneme_error *error)
-{
-    if (!job->encoder) return MNEME_OK;
-    size_t dimension = mn_encoder_info(job->encoder->encoder)->dimension, n = 0, bytes = 0;
-    size_t *places = mn_arena_array(&job->arena, job->n_chunks, sizeof *places);
-    if (!places || !mn_multiply(job->n_chunks, dimension, &bytes)) return mn_fail_memory(error, "vectors");
-    job->vectors = mn_alloc_array(bytes, sizeof *job->vectors);
-    if (!job->vectors) return mn_fail_memory(error, "vectors");
-    for (size_t i = 0; i < job->n_chunks; i++) {
-        if (!job->texts[i]) continue;
-        job->texts[n] = job->texts[i];
-        job->sizes[n] = job->sizes[i];
-        places[n++] = i;
-    }
-    mneme_status status = mn_encoder_encode(job->encoder->encoder, job->texts, job->sizes, n, MNEME_TEXT_PASSAGE,
-                                            job->vectors, job->options->progress, job->options->context, error);
-    for (size_t i = 0; i < n; i++) job->chunks[places[i]].vector = job->vectors + i * dimension;
+    job->result->chunks = chunks->n;
     return status;
 }
 
@@ -433,7 +333,7 @@ static mneme_status write_all(void *context, mn_write *write, mneme_error *error
         if (d->left_out) continue;
         const mn_new_record record = {.record = &d->record,
                                       .hash = {d->hash[0], d->hash[1]},
-                                      .chunks = job->chunks + d->first_chunk,
+                                      .chunks = job->chunks.items + d->first_chunk,
                                       .n_chunks = (uint32_t)d->n_chunks,
                                       .dimension = d->n_chunks ? d->dimension : 0};
         status = mn_write_put(write, &record, error);
@@ -443,10 +343,7 @@ static mneme_status write_all(void *context, mn_write *write, mneme_error *error
 
 static void free_job(add_job *job)
 {
-    mn_free(job->vectors);
-    mn_free(job->chunks);
-    mn_free((void *)job->texts);
-    mn_free(job->sizes);
+    mn_add_chunks_free(&job->chunks);
     mn_arena_free(&job->arena);
 }
 
@@ -464,7 +361,8 @@ mneme_status mneme_add(mneme *memory, const mneme_record *records, size_t n, con
     if (status == MNEME_OK) count_changes(&job);
     bool nothing = result->added + result->updated == 0 || job.options->dry_run;
     if (status == MNEME_OK && !nothing) status = chunk_all(&job, error);
-    if (status == MNEME_OK && !nothing) status = encode_all(&job, error);
+    if (status == MNEME_OK && !nothing)
+        status = mn_add_chunks_encode(&job.chunks, job.options->progress, job.options->context, error);
     if (status == MNEME_OK && !nothing)
         status = mn_store_update(memory->store, write_all, &job, &result->generation, error);
     if (status != MNEME_OK) result->added = result->updated = result->unchanged = result->chunks = 0;
