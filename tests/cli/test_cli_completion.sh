@@ -27,6 +27,8 @@ offers --json
 offers --until
 complete_line mneme --json query x --mode d
 [ "$(cat "$work/out")" = dense ] || fail "--mode d is dense"
+complete_line mneme embed x --type ub
+[ "$(cat "$work/out")" = ubinary ] || fail "--type ub is ubinary"
 complete_line mneme config retrieval.
 offers retrieval.k
 complete_line mneme query x --set retrieval.

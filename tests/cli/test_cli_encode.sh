@@ -45,6 +45,52 @@ expect 0 mneme embed /dev/null --output none.npy
 grep -aq "'shape': (0, 384)" none.npy || fail "no rows"
 expect 4 mneme embed lines.txt --output nowhere/x.npy
 
+# Other types and fewer numbers: header and size of .npy, raw files, JSON numbers.
+header() { head -c 128 "$1" | grep -aqF "'descr': '$2', 'fortran_order': False, 'shape': (4, $3), }" || fail "header of $1"; }
+expect 0 mneme embed lines.txt --type f16 -o half.npy
+header half.npy '<f2' 384
+[ "$(stat -c %s half.npy)" -eq $((128 + 4 * 384 * 2)) ] || fail "size of half.npy"
+expect 0 mneme embed lines.txt --type int8 --dim 100 -o bytes.npy
+header bytes.npy '|i1' 100
+expect 0 mneme embed lines.txt -o bytes.int8 --dim 100
+tail -c +129 bytes.npy | cmp -s - bytes.int8 || fail "raw int8 differs"
+expect 0 mneme embed lines.txt --type ubinary --dim 20 -o bits.npy
+header bits.npy '|u1' 3
+expect 0 mneme embed lines.txt --type binary -o signed.npy
+header signed.npy '|i1' 48
+expect 0 mneme embed lines.txt --type ubinary
+sed -n 's/^{"vector":\[\(.*\)\]}$/\1/p' "$work/out" | tr ',' '\n' >bits.numbers
+tail -c +129 signed.npy | od -An -v -td1 -w1 | awk '{ print $1 + 128 }' | cmp -s - bits.numbers || fail "binary is ubinary less 128"
+# A bit is the sign of the number.
+sed -n 1p lines.out | sed 's/^{"vector":\[\(.*\)\]}$/\1/' | tr ',' '\n' |
+    awk '{ byte = byte * 2 + ($1 > 0) } NR % 8 == 0 { print byte; byte = 0 }' | cmp -s - <(head -n 48 bits.numbers) || fail "bits are not the signs"
+expect 0 mneme embed lines.txt --dim 2
+awk -F'[][,]' '{ s = $2 * $2 + $3 * $3; if (NF != 4 || s < 0.99999 || s > 1.00001) exit 1 }' "$work/out" || fail "--dim 2 is not of unit length"
+expect 0 mneme embed lines.txt -o lines.f32
+tail -c +129 lines.npy | cmp -s - lines.f32 || fail "raw f32 differs"
+expect 2 mneme embed lines.txt --dim 0
+err "1 to 384"
+expect 2 mneme embed lines.txt --dim 385
+err "1 to 384"
+expect 2 mneme embed lines.txt --type f16 -o x.f32
+expect 2 mneme embed lines.txt -o x.txt
+err ".npy, .jsonl"
+expect 2 mneme embed lines.npy -o lines.npy
+err "one of the inputs"
+
+# --strict: one line that is refused, and nothing is written.
+expect 3 mneme embed lines.txt in.jsonl --strict -o strict.npy
+err "in.jsonl:2:"
+[ ! -e strict.npy ] && [ ! -e strict.npy.part ] && [ ! -e strict.npy.part.state ] || fail "--strict wrote something"
+expect 3 mneme embed in.jsonl --strict
+silent
+expect_input 3 in.jsonl mneme embed --strict -o strict.npy
+[ ! -e strict.npy ] && [ ! -e strict.npy.part ] || fail "--strict wrote something from standard input"
+expect_input 2 in.jsonl mneme embed --strict
+err "needs --output"
+expect 0 mneme embed lines.txt --strict
+cmp -s "$work/out" lines.out || fail "--strict changes the output"
+
 # model: what there is, what it is, adding one.
 expect 0 mneme model list --json
 json '[.models[] | select(.in_use) | .name] == ["all-MiniLM-L6-v2"]'
