@@ -113,14 +113,16 @@ static void free_texts(bench_texts *texts)
 /* ---- measuring ---- */
 
 /* Whole passes over the texts until `seconds` are over; the first pass warms up and is not counted. */
-static int measure_encoding(const mneme_encoder *encoder, const bench_texts *texts, double seconds, bench_result *result)
+static int measure_encoding(const mneme_encoder *encoder, const bench_texts *texts, double seconds,
+                            bench_result *result)
 {
     mneme_error error = {MNEME_OK, ""};
     mneme_encoder_info info = mneme_encoder_get_info(encoder);
     uint64_t tokens = 0;
     for (size_t i = 0; i < texts->n; i++) {
         uint64_t n = 0;
-        if (mneme_count_tokens(encoder, texts->items[i], texts->sizes[i], &n, &error) != MNEME_OK) return cli_failed(&error);
+        if (mneme_count_tokens(encoder, texts->items[i], texts->sizes[i], &n, &error) != MNEME_OK)
+            return cli_failed(&error);
         tokens += n + 2 < info.max_tokens ? n + 2 : info.max_tokens;
     }
     float *vectors = cli_alloc(texts->n * info.dimension, sizeof *vectors);
@@ -150,7 +152,8 @@ static int measure_indexing(mneme *memory, const bench_texts *texts, bench_resul
         size_t n = texts->n - first < BATCH ? texts->n - first : BATCH;
         for (size_t i = 0; i < n; i++) {
             snprintf(ids[i], sizeof ids[i], "%zu", first + i);
-            records[i] = (mneme_record){.id = ids[i], .text = texts->items[first + i], .text_size = texts->sizes[first + i]};
+            records[i] =
+                (mneme_record){.id = ids[i], .text = texts->items[first + i], .text_size = texts->sizes[first + i]};
         }
         mneme_add_result added;
         if (mneme_add(memory, records, n, NULL, &added, &error) != MNEME_OK) return cli_failed(&error);
@@ -206,8 +209,8 @@ static int measure_fresh_process(const char *store, const bench_texts *texts, be
         pid_t child;
         int status = 0;
         double before = now_s();
-        ok = posix_spawn(&child, "/proc/self/exe", &actions, NULL, argv, environ) == 0 && waitpid(child, &status, 0) == child &&
-             WIFEXITED(status) && WEXITSTATUS(status) <= CLI_EXIT_NO;
+        ok = posix_spawn(&child, "/proc/self/exe", &actions, NULL, argv, environ) == 0 &&
+             waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) <= CLI_EXIT_NO;
         took[i] = (now_s() - before) * 1000.0;
     }
     posix_spawn_file_actions_destroy(&actions);
@@ -221,7 +224,8 @@ static int measure_fresh_process(const char *store, const bench_texts *texts, be
     return CLI_GO_ON;
 }
 
-static int measure_store(const cli_global *global, const char *path, const bench_texts *texts, double seconds, bench_result *result)
+static int measure_store(const cli_global *global, const char *path, const bench_texts *texts, double seconds,
+                         bench_result *result)
 {
     cli_global local = *global;
     mneme *memory = NULL;
@@ -262,8 +266,9 @@ static void print_result(const mneme_encoder *encoder, const bench_texts *texts,
     mneme_encoder_info info = mneme_encoder_get_info(encoder);
     char processor[200];
     processor_name(processor, sizeof processor);
-    json_t *object = json_pack("{s:s, s:I, s:s, s:s, s:s}", "processor", processor, "cores", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN),
-                               "encoder", info.name, "precision", info.precision, "kernels", info.kernels);
+    json_t *object = json_pack("{s:s, s:I, s:s, s:s, s:s}", "processor", processor, "cores",
+                               (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "encoder", info.name, "precision",
+                               info.precision, "kernels", info.kernels);
     cli_json_count(object, "texts", texts->n);
     cli_json_count(object, "text_bytes", texts->bytes);
     cli_json_count(object, "tokens", r->tokens);
@@ -276,8 +281,10 @@ static void print_result(const mneme_encoder *encoder, const bench_texts *texts,
     const struct {
         const char *name;
         double value;
-    } figures[] = {{"index_records_per_s", r->records_per_s},     {"query_p50_ms", r->query_p50_ms},
-                   {"query_p99_ms", r->query_p99_ms},             {"fresh_process_query_ms", r->fresh_query_ms},
+    } figures[] = {{"index_records_per_s", r->records_per_s},
+                   {"query_p50_ms", r->query_p50_ms},
+                   {"query_p99_ms", r->query_p99_ms},
+                   {"fresh_process_query_ms", r->fresh_query_ms},
                    {"peak_memory_mb", r->peak_memory_mb}};
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
         json_object_set_new(object, figures[i].name, cli_json_float((float)figures[i].value));
@@ -294,7 +301,8 @@ static int measure_all(const cli_global *global, const bench_texts *texts, doubl
         cli_complain("cannot make a folder in /tmp: %s", strerror(errno));
         return CLI_EXIT_FAILURE;
     }
-    char *store = cli_format("%s/store", folder), *data = cli_format("%s/store/data.mdb", folder), *lock = cli_format("%s/store/lock.mdb", folder);
+    char *store = cli_format("%s/store", folder), *data = cli_format("%s/store/data.mdb", folder),
+         *lock = cli_format("%s/store/lock.mdb", folder);
     int code = cli_open_encoder(global, &encoder);
     if (code == CLI_GO_ON) code = measure_encoding(encoder, texts, seconds, &result);
     if (code == CLI_GO_ON && !encode_only) code = measure_store(global, store, texts, seconds, &result);
@@ -318,7 +326,8 @@ static int run(cli_global *global, int argc, char **argv)
     cli_words words = {0};
     bench_texts texts = {0};
     int code = cli_parse(global, &cli_command_bench, options, argc, argv, &words);
-    if (code == CLI_GO_ON && words.n == 0) code = cli_usage_error(&cli_command_bench, "name text files to measure with");
+    if (code == CLI_GO_ON && words.n == 0)
+        code = cli_usage_error(&cli_command_bench, "name text files to measure with");
     if (code == CLI_GO_ON) code = read_texts(&words, lines, &texts);
     if (code == CLI_GO_ON) code = measure_all(global, &texts, seconds, encode_only);
     free_texts(&texts);
@@ -330,9 +339,10 @@ const cli_command cli_command_bench = {
     .name = "bench",
     .usage = "FILE... [OPTIONS]",
     .summary = "measure speed and size on your own text",
-    .details = "Cuts the files into paragraphs, then encodes, stores and asks for them in a temporary store. Prints one JSON\n"
-               "object: tokens per second, records per second end to end, query times warm and in a fresh process, peak\n"
-               "memory and bytes on disk.",
+    .details =
+        "Cuts the files into paragraphs, then encodes, stores and asks for them in a temporary store. Prints one JSON\n"
+        "object: tokens per second, records per second end to end, query times warm and in a fresh process, peak\n"
+        "memory and bytes on disk.",
     .example = "mneme bench examples/grimms-fairy-tales.txt",
     .run = run,
 };

@@ -108,9 +108,12 @@ static void encode(embed_run *run)
     options.progress = go_on;
     mneme_status status = mneme_encode_each(run->encoder, next_text, take_vector, run, &options, &error);
     if (status == MNEME_OK || run->code != CLI_GO_ON) return;
-    if (cli_stop_asked()) run->code = cli_stop_code();
-    else if (status == MNEME_ERR_CANCELLED) run->code = CLI_EXIT_FAILURE; /* reading or writing failed, as was said */
-    else run->code = cli_failed(&error);
+    if (cli_stop_asked())
+        run->code = cli_stop_code();
+    else if (status == MNEME_ERR_CANCELLED)
+        run->code = CLI_EXIT_FAILURE; /* reading or writing failed, as was said */
+    else
+        run->code = cli_failed(&error);
 }
 
 /* ---- beginning ---- */
@@ -160,10 +163,14 @@ static bool check_files(embed_run *run, uint32_t max_tokens)
     for (size_t i = 0; i < run->files.n; i++)
         if (!cli_embed_is_stream(run->files.items[i])) cli_list_add(&files, run->files.items[i]);
     cli_embed_input_begin(&input, &files, run->options->format, max_tokens);
-    while (!cli_stop_asked() && cli_embed_input_next(&input)) {}
-    if (cli_stop_asked()) run->code = cli_stop_code();
-    else if (input.failed) run->code = CLI_EXIT_FAILURE;
-    else if (input.now.refused) run->code = CLI_EXIT_REFUSED;
+    while (!cli_stop_asked() && cli_embed_input_next(&input)) {
+    }
+    if (cli_stop_asked())
+        run->code = cli_stop_code();
+    else if (input.failed)
+        run->code = CLI_EXIT_FAILURE;
+    else if (input.now.refused)
+        run->code = CLI_EXIT_REFUSED;
     cli_embed_input_end(&input);
     cli_list_free(&files);
     return run->code == CLI_GO_ON;
@@ -179,8 +186,9 @@ static bool go_on_from(embed_run *run, const cli_embed_position *position)
         return true;
     }
     if (has_stream(&run->files)) {
-        cli_complain("the input does not begin with what %s was made from, and it cannot be read again; --restart begins anew",
-                     run->output.part);
+        cli_complain(
+            "the input does not begin with what %s was made from, and it cannot be read again; --restart begins anew",
+            run->output.part);
         run->code = CLI_EXIT_USAGE;
         return true;
     }
@@ -205,7 +213,8 @@ static void begin(embed_run *run)
 static void say_result(const embed_run *run)
 {
     const cli_embed_output *out = &run->output;
-    static const char *const numbers[] = {"floats", "half floats", "int8 numbers", "signed bytes of bits", "bytes of bits"};
+    static const char *const numbers[] = {"floats", "half floats", "int8 numbers", "signed bytes of bits",
+                                          "bytes of bits"};
     cli_say("%llu vectors of %u %s in %s", (unsigned long long)out->rows, cli_vector_columns(out->type, out->dimension),
             numbers[out->type], out->path);
 }
@@ -269,7 +278,8 @@ static int check_usage(embed_run *run, const embed_options *options)
     run->output.type = type;
     if (wrong) return cli_usage_error(&cli_command_embed, "--output '%s': %s", options->output, wrong);
     if (options->strict && !options->output && has_stream(&run->files))
-        return cli_usage_error(&cli_command_embed, "--strict with standard input needs --output: what is printed cannot be taken back");
+        return cli_usage_error(&cli_command_embed,
+                               "--strict with standard input needs --output: what is printed cannot be taken back");
     if (overwrites_input(options->output, &run->files))
         return cli_usage_error(&cli_command_embed, "--output '%s' is one of the inputs", options->output);
     return CLI_GO_ON;
@@ -317,16 +327,20 @@ const cli_command cli_command_embed = {
     .name = "embed",
     .usage = "[FILE...] [OPTIONS]   (without a file, or with \"-\": standard input)",
     .summary = "turn lines or JSONL into vectors: .npy, raw or JSON lines",
-    .details =
-        "One vector a line of the input, in its order, each of unit length. A text is cut at the model's window. JSONL:\n"
-        "the field \"text\" is encoded, the id goes along. JSON lines: {\"id\",\"vector\":[...]}, which 'index' reads when a\n"
-        "text is added. Needs no store; memory does not grow with the input.\n"
-        "Stopped in any way, the same command goes on from FILE.part, and the result is the same, byte for byte; an input\n"
-        "that has changed is noticed and begun anew. Standard input must be given again from its beginning.\n"
-        "--type: int8 is round(127 * x / c), c = min(1, 5 / sqrt(N)); ubinary is numpy.packbits(x > 0, axis=1), binary the\n"
-        "same less 128. Of the 10 nearest by f32, int8 finds 99%, bits alone about 60%, 93% when 40 are looked at again\n"
-        "with f32 (all-MiniLM-L6-v2 on Cranfield; docs/embed.md).\n"
-        "Exit code 3: lines were refused (each named on stderr); they have no row.",
+    .details = "One vector a line of the input, in its order, each of unit length. A text is cut at the model's "
+               "window. JSONL:\n"
+               "the field \"text\" is encoded, the id goes along. JSON lines: {\"id\",\"vector\":[...]}, which 'index' "
+               "reads when a\n"
+               "text is added. Needs no store; memory does not grow with the input.\n"
+               "Stopped in any way, the same command goes on from FILE.part, and the result is the same, byte for "
+               "byte; an input\n"
+               "that has changed is noticed and begun anew. Standard input must be given again from its beginning.\n"
+               "--type: int8 is round(127 * x / c), c = min(1, 5 / sqrt(N)); ubinary is numpy.packbits(x > 0, axis=1), "
+               "binary the\n"
+               "same less 128. Of the 10 nearest by f32, int8 finds 99%, bits alone about 60%, 93% when 40 are looked "
+               "at again\n"
+               "with f32 (all-MiniLM-L6-v2 on Cranfield; docs/embed.md).\n"
+               "Exit code 3: lines were refused (each named on stderr); they have no row.",
     .example = "mneme embed sentences.txt --output sentences.npy\necho \"a question\" | mneme embed --query",
     .run = run_command,
 };

@@ -10,11 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Bytes kept of a text for each token of the window: far more than the longest words take (100 characters, unless a model
- * says otherwise), and within bounds that keep memory small. */
+/* Bytes kept of a text for each token of the window: far more than the longest words take (100 characters, unless a
+ * model says otherwise), and within bounds that keep memory small. */
 #define BYTES_PER_TOKEN ((size_t)2048)
-#define KEPT_LEAST ((size_t)1 << 20)
-#define KEPT_MOST ((size_t)16 << 20)
+#define KEPT_LEAST      ((size_t)1 << 20)
+#define KEPT_MOST       ((size_t)16 << 20)
 
 void cli_embed_input_begin(cli_embed_input *input, const cli_words *files, int format, uint32_t max_tokens)
 {
@@ -119,8 +119,10 @@ bool cli_embed_input_resume(cli_embed_input *input, const cli_embed_position *to
         next_file(input);
     }
     bool same = input->now.file == to->file;
-    if (same && to->file == input->files->n) same = input->now.hash == to->hash;
-    else same = same && resume_inside(input, to);
+    if (same && to->file == input->files->n)
+        same = input->now.hash == to->hash;
+    else
+        same = same && resume_inside(input, to);
     if (same) {
         input->now = *to;
     } else {
@@ -161,8 +163,10 @@ static bool take_record(cli_embed_input *input)
     mneme_record *record = NULL;
     if (is_blank(line)) return false;
     bool fine = mneme_record_parse(line->data, line->size, &record, &error) == MNEME_OK;
-    if (!fine) refuse(input, error.message);
-    else if (!record->text) refuse(input, "a record without text");
+    if (!fine)
+        refuse(input, error.message);
+    else if (!record->text)
+        refuse(input, "a record without text");
     fine = fine && record->text;
     if (fine) {
         take_text(input, record->text, record->text_size ? record->text_size : strlen(record->text));
@@ -208,8 +212,8 @@ bool cli_embed_input_next(cli_embed_input *input)
             return false;
         }
         bool some = result != CLI_LINES_END && take_line(input, result);
-        /* After a line without a break the position is at the next input: were more appended to this one, the line would
-         * be another. */
+        /* After a line without a break the position is at the next input: were more appended to this one, the line
+         * would be another. */
         if (result == CLI_LINES_END || input->lines.unended) next_file(input);
         if (some) return true;
     }

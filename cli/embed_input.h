@@ -1,8 +1,8 @@
 /* embed_input.h -- the texts that embed encodes: lines or JSONL records of files and streams, one after the other.
  *
- * Never holds more than one line, and of a long one only what an encoder can take in (long_line.h). Says after each text
- * where reading stands, with a hash of all bytes up to there, so that a later run can go on behind the text and know that
- * what lies before is what it was. */
+ * Never holds more than one line, and of a long one only what an encoder can take in (long_line.h). Says after each
+ * text where reading stands, with a hash of all bytes up to there, so that a later run can go on behind the text and
+ * know that what lies before is what it was. */
 #ifndef MN_CLI_EMBED_INPUT_H
 #define MN_CLI_EMBED_INPUT_H
 

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SAVE_SECONDS 1.0
+#define SAVE_SECONDS  1.0
 #define STATE_VERSION 1
 
 static double seconds(void)
@@ -55,7 +55,9 @@ const char *cli_embed_output_kind(const char *path, cli_embed_container *contain
 static void sync_folder(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    char *folder = !slash ? cli_strdup(".") : slash == path ? cli_strdup("/") : cli_strndup(path, (size_t)(slash - path));
+    char *folder = !slash          ? cli_strdup(".")
+                   : slash == path ? cli_strdup("/")
+                                   : cli_strndup(path, (size_t)(slash - path));
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
         (void)!fsync(fd);
@@ -96,8 +98,10 @@ static bool save(cli_embed_output *out, const cli_embed_position *position)
     cli_json_count(state, "replaced", position->replaced);
     char *text = json_dumps(state, JSON_COMPACT), *fresh = cli_format("%s~", out->state);
     bool fine = write_file(fresh, text) && rename(fresh, out->state) == 0;
-    if (!fine) fail_write(out, out->state);
-    else if (out->saved_rows == 0) sync_folder(out->state);
+    if (!fine)
+        fail_write(out, out->state);
+    else if (out->saved_rows == 0)
+        sync_folder(out->state);
     if (fine) out->saved_rows = out->rows;
     out->saved_at = seconds();
     free(fresh);
@@ -133,8 +137,7 @@ static const char *difference(json_t *stamp, const json_t *stored)
 {
     const char *key;
     json_t *value;
-    json_object_foreach(stamp, key, value)
-        if (!json_equal(value, json_object_get(stored, key))) return key;
+    json_object_foreach(stamp, key, value) if (!json_equal(value, json_object_get(stored, key))) return key;
     return NULL;
 }
 
@@ -147,9 +150,12 @@ static bool find_state(cli_embed_output *out, cli_embed_position *position)
     const char *differs = difference(out->stamp, json_object_get(state, "stamp"));
     bool sound = read_numbers(out, state, position);
     bool whole = sound && fstat(fileno(out->file), &info) == 0 && (uint64_t)info.st_size >= out->bytes;
-    if (!sound) cli_say("starting anew: %s cannot be read", out->state);
-    else if (differs) cli_say("starting anew: %s was made with another %s", out->part, differs);
-    else if (!whole) cli_say("starting anew: %s is shorter than it was", out->part);
+    if (!sound)
+        cli_say("starting anew: %s cannot be read", out->state);
+    else if (differs)
+        cli_say("starting anew: %s was made with another %s", out->part, differs);
+    else if (!whole)
+        cli_say("starting anew: %s is shorter than it was", out->part);
     json_decref(state);
     return whole && !differs;
 }
@@ -274,8 +280,8 @@ bool cli_embed_output_finish(cli_embed_output *out)
     if (!out->file) return true;
     char header[CLI_NPY_HEADER];
     cli_npy_header(cli_vector_dtype(out->type), out->rows, cli_vector_columns(out->type, out->dimension), header);
-    bool fine = out->container != CLI_EMBED_NPY || (fseeko(out->file, 0, SEEK_SET) == 0 &&
-                                                    fwrite(header, sizeof header, 1, out->file) == 1);
+    bool fine = out->container != CLI_EMBED_NPY ||
+                (fseeko(out->file, 0, SEEK_SET) == 0 && fwrite(header, sizeof header, 1, out->file) == 1);
     fine = fine && fflush(out->file) == 0 && fsync(fileno(out->file)) == 0 && rename(out->part, out->path) == 0;
     if (!fine) return fail_write(out, out->path);
     unlink(out->state);
@@ -297,7 +303,8 @@ void cli_embed_output_stop(cli_embed_output *out, const cli_embed_position *posi
 {
     if (!out->file) return;
     if (!out->failed && out->rows > out->saved_rows) save(out, position);
-    if (out->saved_rows == 0) cli_embed_output_discard(out);
+    if (out->saved_rows == 0)
+        cli_embed_output_discard(out);
     else
         cli_say("%llu vectors are kept in %s; the same command goes on from there", (unsigned long long)out->saved_rows,
                 out->part);

@@ -1,11 +1,11 @@
 /* embed_output.h -- where embed puts its vectors: standard output, or a file that is whole or not there.
  *
  *     FILE.part        the rows so far; moved to FILE at the end
- *     FILE.part.state  JSON: how many rows and bytes of FILE.part count, where the input stood after them, and the stamp:
- *                      all that must be the same for another run to go on
+ *     FILE.part.state  JSON: how many rows and bytes of FILE.part count, where the input stood after them, and the
+ * stamp: all that must be the same for another run to go on
  *
- * The state is written after FILE.part has reached the disk, through a file of its own, so that at any moment, after any
- * kind of stop, it tells the truth about the bytes that it counts. A lock on FILE.part keeps a second run away. */
+ * The state is written after FILE.part has reached the disk, through a file of its own, so that at any moment, after
+ * any kind of stop, it tells the truth about the bytes that it counts. A lock on FILE.part keeps a second run away. */
 #ifndef MN_CLI_EMBED_OUTPUT_H
 #define MN_CLI_EMBED_OUTPUT_H
 
@@ -49,7 +49,8 @@ bool cli_embed_output_save(cli_embed_output *out, const cli_embed_position *posi
 /* All is written: put the file in its place. */
 bool cli_embed_output_finish(cli_embed_output *out);
 
-/* The run ends before that: save what is done, with the position after the last row put. Without a row, nothing stays. */
+/* The run ends before that: save what is done, with the position after the last row put. Without a row, nothing stays.
+ */
 void cli_embed_output_stop(cli_embed_output *out, const cli_embed_position *position);
 /* Remove what is there. */
 void cli_embed_output_discard(cli_embed_output *out);

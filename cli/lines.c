@@ -85,8 +85,10 @@ size_t cli_lines_peek(cli_lines *lines, const char **data)
 static bool add_part(cli_lines *lines, const char *data, size_t size)
 {
     if (lines->longer == CLI_LINES_REFUSE && size > lines->limit - lines->line.size) return false;
-    if (lines->longer == CLI_LINES_REFUSE) cli_text_append(&lines->line, data, size);
-    else cli_long_line_feed(&lines->shortener, data, size, &lines->line);
+    if (lines->longer == CLI_LINES_REFUSE)
+        cli_text_append(&lines->line, data, size);
+    else
+        cli_long_line_feed(&lines->shortener, data, size, &lines->line);
     return lines->longer != CLI_LINES_CUT_STRINGS || lines->line.size <= 2 * lines->limit;
 }
 

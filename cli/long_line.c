@@ -28,7 +28,8 @@ static bool keeps(cli_long_line *line, unsigned char c, size_t size)
     bool space = is_space(c), letter = is_letter_or_digit(c), begins = (c & 0xC0u) != 0x80u;
     if (line->kept >= line->limit && (begins || line->kept >= line->limit + 16)) line->full = true;
     if (line->full) return false;
-    if (line->kept >= SQUEEZE_FROM && ((space && line->after_space) || (letter && line->word >= WORD_MAX))) return false;
+    if (line->kept >= SQUEEZE_FROM && ((space && line->after_space) || (letter && line->word >= WORD_MAX)))
+        return false;
     line->after_space = space;
     line->word = letter ? line->word + 1 : 0;
     line->kept += size;
@@ -60,8 +61,14 @@ static bool is_hex(char c)
 static unsigned char escape_class(const char *escape, size_t size)
 {
     switch (escape[1]) {
-    case 'n': case 't': case 'r': return ' ';
-    case '"': case '\\': case '/': case 'b': case 'f': return '/';
+    case 'n':
+    case 't':
+    case 'r': return ' ';
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f': return '/';
     case 'u': break;
     default: return 0;
     }
@@ -131,6 +138,8 @@ static void feed_json(cli_long_line *line, const char *data, size_t size, cli_te
 
 void cli_long_line_feed(cli_long_line *line, const char *data, size_t size, cli_text *out)
 {
-    if (line->json) feed_json(line, data, size, out);
-    else feed_text(line, data, size, out);
+    if (line->json)
+        feed_json(line, data, size, out);
+    else
+        feed_text(line, data, size, out);
 }

@@ -7,23 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a model puts before a text, as config_sentence_transformers.json says (NULL = nothing). Borrowed from *config.
- */
-typedef struct model_prompts {
-    json_t *config; /* owned */
-    const char *query, *passage;
-} model_prompts;
-
-static model_prompts read_prompts(const char *folder)
-{
-    model_prompts prompts = {.config = cli_model_json(folder, "config_sentence_transformers.json")};
-    const json_t *texts = json_object_get(prompts.config, "prompts");
-    prompts.query = json_string_value(json_object_get(texts, "query"));
-    prompts.passage = json_string_value(json_object_get(texts, "passage"));
-    if (!prompts.passage) prompts.passage = json_string_value(json_object_get(texts, "document"));
-    return prompts;
-}
-
 /* ---- what is used, and why ---- */
 
 /* A property that a setting decides. */
@@ -49,11 +32,11 @@ static char *why(const mneme_settings *settings, const char *setting)
 
 /* ---- as JSON ---- */
 
-static void put_prompts(json_t *object, const model_prompts *prompts)
+static void put_prompts(json_t *object, const mneme_encoder_info *info)
 {
     json_t *texts = json_object();
-    json_object_set_new(texts, "query", cli_json_string(prompts->query));
-    json_object_set_new(texts, "passage", cli_json_string(prompts->passage));
+    json_object_set_new(texts, "query", cli_json_string(info->query_prompt));
+    json_object_set_new(texts, "passage", cli_json_string(info->passage_prompt));
     json_object_set_new(object, "prompts", texts);
 }
 
@@ -71,7 +54,7 @@ static void put_reasons(json_t *object, const mneme_encoder_info *info, const mn
     json_object_set_new(object, "why", reasons);
 }
 
-static void print_json(const mneme_encoder_info *info, const model_prompts *prompts, const mneme_settings *settings)
+static void print_json(const mneme_encoder_info *info, const mneme_settings *settings)
 {
     char fingerprint[20];
     snprintf(fingerprint, sizeof fingerprint, "%016llx", (unsigned long long)info->fingerprint);
@@ -88,8 +71,11 @@ static void print_json(const mneme_encoder_info *info, const model_prompts *prom
     cli_json_count(object, "heads", info->n_heads);
     cli_json_count(object, "vocabulary", info->vocabulary);
     cli_json_count(object, "parameters", info->n_parameters);
+    cli_json_put(object, "reason", info->reason);
+    cli_json_put(object, "packed_file", info->packed_file);
+    cli_json_put(object, "distilled_from", info->distilled_from);
     cli_json_put(object, "fingerprint", fingerprint);
-    put_prompts(object, prompts);
+    put_prompts(object, info);
     put_reasons(object, info, settings);
     cli_print_json(object);
 }
@@ -121,7 +107,7 @@ static char *parameters_text(uint64_t n)
     return n < 100000 ? cli_format("%llu", (unsigned long long)n) : cli_format("%.1f million", (double)n / 1e6);
 }
 
-static void print_lines(const mneme_encoder_info *info, const model_prompts *prompts, const mneme_settings *settings)
+static void print_lines(const mneme_encoder_info *info, const mneme_settings *settings)
 {
     decided properties[N_DECIDED];
     list_decided(info, properties);
@@ -129,13 +115,21 @@ static void print_lines(const mneme_encoder_info *info, const model_prompts *pro
     for (size_t i = 0; i < N_DECIDED; i++) reasons[i] = why(settings, properties[i].setting);
     print_line(properties[0].label, properties[0].value, reasons[0]);
     print_line("folder", info->path, NULL);
-    cli_print("%-13s %s, %u layers, %u heads, %s pooling\n", "kind", info->kind, info->n_layers, info->n_heads,
-              info->pooling);
+    if (info->n_layers)
+        cli_print("%-13s %s, %u layers, %u heads, %s pooling\n", "kind", info->kind, info->n_layers, info->n_heads,
+                  info->pooling);
+    else
+        cli_print("%-13s %s, %s pooling\n", "kind", info->kind, info->pooling);
+    if (info->distilled_from) print_line("made from", info->distilled_from, NULL);
     cli_print("%-13s %s, vocabulary of %u\n", "parameters", parameters, info->vocabulary);
     cli_print("%-13s %u floats, texts of up to %u tokens\n", "vectors", info->dimension, info->max_tokens);
-    print_prompt("query prompt", prompts->query);
-    print_prompt("text prompt", prompts->passage);
+    print_prompt("query prompt", info->query_prompt);
+    print_prompt("text prompt", info->passage_prompt);
     for (size_t i = 1; i < N_DECIDED; i++) print_line(properties[i].label, properties[i].value, reasons[i]);
+    print_line("because", info->reason, NULL);
+    print_line("packed file",
+               info->packed_file ? info->packed_file : "none (encoder.cache names no folder that can be written)",
+               NULL);
     cli_print("%-13s %016llx\n", "fingerprint", (unsigned long long)info->fingerprint);
     for (size_t i = 0; i < N_DECIDED; i++) free(reasons[i]);
     free(parameters);
@@ -150,12 +144,10 @@ int cli_model_info(const cli_global *global, mneme_settings *settings, const cha
     if (status == MNEME_OK) status = mneme_encoder_open(settings, &encoder, &error);
     if (status != MNEME_OK) return cli_failed(&error);
     mneme_encoder_info info = mneme_encoder_get_info(encoder);
-    model_prompts prompts = read_prompts(info.path);
     if (global->json)
-        print_json(&info, &prompts, settings);
+        print_json(&info, settings);
     else
-        print_lines(&info, &prompts, settings);
-    json_decref(prompts.config);
+        print_lines(&info, settings);
     mneme_encoder_close(encoder);
     return CLI_EXIT_DONE;
 }

@@ -88,8 +88,7 @@ static void to_bits(const float *vector, uint32_t dimension, unsigned less, uint
 {
     for (uint32_t first = 0; first < dimension; first += 8) {
         unsigned byte = 0;
-        for (uint32_t i = first; i < first + 8 && i < dimension; i++)
-            byte |= vector[i] > 0 ? 0x80u >> (i - first) : 0;
+        for (uint32_t i = first; i < first + 8 && i < dimension; i++) byte |= vector[i] > 0 ? 0x80u >> (i - first) : 0;
         *row++ = (uint8_t)(byte - less);
     }
 }

@@ -3,10 +3,9 @@
  *     f32      the floats as they are
  *     f16      IEEE 754 half precision, rounded to the nearest, ties to even
  *     int8     round(127 * x / c), within -127..127, c = min(1, 5 / sqrt(dimension)): one scale for all rows, so that
- *              inner products of two rows, times (c / 127)^2, are those of the vectors. docs/embed.md has the measurements
- *     ubinary  a bit a number, 1 where x > 0, the first number in the highest bit, rows padded with 0 to whole bytes:
- *              numpy.packbits(x > 0, axis=1)
- *     binary   the same bytes less 128, as signed ones
+ *              inner products of two rows, times (c / 127)^2, are those of the vectors. docs/embed.md has the
+ * measurements ubinary  a bit a number, 1 where x > 0, the first number in the highest bit, rows padded with 0 to whole
+ * bytes: numpy.packbits(x > 0, axis=1) binary   the same bytes less 128, as signed ones
  *
  * binary and ubinary are those of sentence-transformers' quantize_embeddings. */
 #ifndef MN_CLI_VECTOR_TYPE_H

@@ -383,17 +383,20 @@ MNEME_API mneme_encoder_info mneme_encoder_get_info(const mneme_encoder *encoder
 
 typedef struct mneme_encode_options {
     size_t size;
-    mneme_text_kind kind;    /* a model may put another prompt before questions than before passages */
-    uint32_t dimension;      /* 0 = all of them; else 1..info.dimension: only the first numbers of each vector, scaled to
-                                unit length again (for models trained for that: Kusupati et al. 2022, "Matryoshka
-                                Representation Learning") */
+    mneme_text_kind kind; /* a model may put another prompt before questions than before passages */
+    uint32_t dimension;   /* 0 = all of them; else 1..info.dimension: only the first numbers of each vector, scaled to
+                             unit length again (for models trained for that: Kusupati et al. 2022, "Matryoshka
+                             Representation Learning") */
     mneme_progress progress; /* NULL = none; counts "texts", may cancel: ERR_CANCELLED */
     void *context;           /* for progress */
 } mneme_encode_options;
-#define MNEME_ENCODE_OPTIONS_INIT {sizeof(mneme_encode_options), MNEME_TEXT_PASSAGE, 0, NULL, NULL}
+#define MNEME_ENCODE_OPTIONS_INIT                                                                                      \
+    {                                                                                                                  \
+        sizeof(mneme_encode_options), MNEME_TEXT_PASSAGE, 0, NULL, NULL                                                \
+    }
 
-/* Encode n texts at once. A text over the window is cut there; invalid UTF-8 is read as U+FFFD. The result depends on the
- * text alone, bit for bit: not on the number of threads, nor on what else is in the call.
+/* Encode n texts at once. A text over the window is cut there; invalid UTF-8 is read as U+FFFD. The result depends on
+ * the text alone, bit for bit: not on the number of threads, nor on what else is in the call.
  *
  * texts    n texts, borrowed for the call. sizes: their bytes; NULL = NUL-terminated texts.
  * options  NULL = passages, whole vectors. progress comes from the thread that encodes, one call at a time.
@@ -405,21 +408,21 @@ typedef struct mneme_encode_options {
 MNEME_API mneme_status mneme_encode(const mneme_encoder *encoder, const char *const *texts, const size_t *sizes,
                                     size_t n, const mneme_encode_options *options, float *vectors, mneme_error *error);
 
-/* Where mneme_encode_each gets its texts: set *text and *size and return true; leave *text NULL at the end; return false
- * to cancel. The text is borrowed until the next call. */
+/* Where mneme_encode_each gets its texts: set *text and *size and return true; leave *text NULL at the end; return
+ * false to cancel. The text is borrowed until the next call. */
 typedef bool (*mneme_next_text)(void *context, const char **text, size_t *size);
 /* Where it puts its vectors: d floats, borrowed for the call; index = 0, 1, ... in the order of the texts. Return false
  * to cancel. */
 typedef bool (*mneme_take_vector)(void *context, uint64_t index, const float *vector);
 
-/* Encode texts that come one by one, as many as there are, in bounded memory: batches are gathered inside (1,024 texts or
- * 256 KB), so `next` runs ahead of `take`. Each vector is what mneme_encode gives for its text.
+/* Encode texts that come one by one, as many as there are, in bounded memory: batches are gathered inside (1,024 texts
+ * or 256 KB), so `next` runs ahead of `take`. Each vector is what mneme_encode gives for its text.
  *
  * next, take  called from the calling thread only, never at once; both get `context`.
  * options     NULL = passages, whole vectors. progress: total is 0, for it is not known.
  *
- * ERR_CANCELLED when a callback returned false; after any failure `take` has had the vectors 0..k-1 for some k, in order,
- * and those of texts that were gathered behind them are lost. Threads: as mneme_encode. */
+ * ERR_CANCELLED when a callback returned false; after any failure `take` has had the vectors 0..k-1 for some k, in
+ * order, and those of texts that were gathered behind them are lost. Threads: as mneme_encode. */
 MNEME_API mneme_status mneme_encode_each(const mneme_encoder *encoder, mneme_next_text next, mneme_take_vector take,
                                          void *context, const mneme_encode_options *options, mneme_error *error);
 

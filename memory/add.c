@@ -18,10 +18,10 @@ typedef struct draft {
     mneme_record record; /* text valid and of known size; strings in the arena or the caller's */
     size_t index;        /* in the caller's array */
     uint64_t hash[2];
-    bool repeated;       /* its id comes more than once in this call: it is never "unchanged" */
-    bool left_out;       /* unchanged or refused: nothing to store */
-    bool exists;         /* an older record with this id is in the store */
-    uint32_t dimension;  /* of the vectors that its namespace has; 0 = none yet */
+    bool repeated;                /* its id comes more than once in this call: it is never "unchanged" */
+    bool left_out;                /* unchanged or refused: nothing to store */
+    bool exists;                  /* an older record with this id is in the store */
+    uint32_t dimension;           /* of the vectors that its namespace has; 0 = none yet */
     size_t first_chunk, n_chunks; /* of the job's chunks */
 } draft;
 
@@ -43,7 +43,8 @@ static mneme_status check_name(const char *what, const char *name, size_t least,
     size_t size = name ? strlen(name) : 0;
     if (size < least) return mn_fail(error, MNEME_ERR_RECORD, "a record without %s", what);
     if (size > MN_ID_MAX)
-        return mn_fail(error, MNEME_ERR_RECORD, "%s \"%.40s...\" has %zu bytes; at most %u", what, name, size, MN_ID_MAX);
+        return mn_fail(error, MNEME_ERR_RECORD, "%s \"%.40s...\" has %zu bytes; at most %u", what, name, size,
+                       MN_ID_MAX);
     if (name && !mn_utf8_valid(name, size))
         return mn_fail(error, MNEME_ERR_RECORD, "%s \"%.40s\" is not valid UTF-8", what, name);
     return MNEME_OK;
@@ -58,7 +59,8 @@ static mneme_status check_vector(const mneme_record *record, mneme_error *error)
     double squares = 0;
     for (uint32_t i = 0; i < record->dimension; i++) {
         if (!isfinite(record->vector[i]))
-            return mn_fail(error, MNEME_ERR_RECORD, "record \"%s\": element %u of the vector is not a number", record->id, i);
+            return mn_fail(error, MNEME_ERR_RECORD, "record \"%s\": element %u of the vector is not a number",
+                           record->id, i);
         squares += (double)record->vector[i] * (double)record->vector[i];
     }
     if (!(squares > 0)) return mn_fail(error, MNEME_ERR_RECORD, "record \"%s\": a vector of length 0", record->id);
@@ -88,8 +90,8 @@ static mneme_status check_record(const add_job *job, const mneme_record *record,
     size_t limit = (size_t)job->memory->values.index_max_record_mib << 20;
     size_t size = record->text ? (record->text_size ? record->text_size : strlen(record->text)) : 0;
     if (size > limit)
-        return mn_fail(error, MNEME_ERR_TOO_LARGE, "record \"%s\" has %zu bytes; index.max_record_mib allows %zu", record->id,
-                       size, limit);
+        return mn_fail(error, MNEME_ERR_TOO_LARGE, "record \"%s\" has %zu bytes; index.max_record_mib allows %zu",
+                       record->id, size, limit);
     return MNEME_OK;
 }
 
@@ -191,8 +193,10 @@ static mneme_status prepare_all(add_job *job, const mneme_record *records, size_
         mneme_error reason = {0};
         draft *d = &job->drafts[job->n_drafts];
         *d = (draft){.index = i};
-        if (prepare(job, &records[i], d, &reason) == MNEME_OK) job->n_drafts++;
-        else status = refuse(job, i, &reason, error);
+        if (prepare(job, &records[i], d, &reason) == MNEME_OK)
+            job->n_drafts++;
+        else
+            status = refuse(job, i, &reason, error);
     }
     return status;
 }
@@ -294,8 +298,10 @@ static void count_changes(add_job *job)
     for (size_t i = 0; i < job->n_drafts; i++) {
         const draft *d = &job->drafts[i];
         if (d->left_out) continue;
-        if (d->exists) job->result->updated++;
-        else job->result->added++;
+        if (d->exists)
+            job->result->updated++;
+        else
+            job->result->added++;
     }
 }
 
@@ -318,7 +324,8 @@ static mneme_status chunk_all(add_job *job, mneme_error *error)
     return status;
 }
 
-/* ---- store --------------------------------------------------------------------------------------------------------- */
+/* ---- store ---------------------------------------------------------------------------------------------------------
+ */
 
 static mneme_status write_all(void *context, mn_write *write, mneme_error *error)
 {

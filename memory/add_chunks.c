@@ -36,15 +36,16 @@ static mneme_status append(mn_add_chunks *chunks, const mneme_record *record, mn
 }
 
 /* How long chunks may be, so that prompt, header and chunk fit the window. A header takes at most half of it. */
-static mneme_status chunk_limits(const mn_add_chunks *chunks, const mn_buffer *header, mn_chunk_options *out, mneme_error *error)
+static mneme_status chunk_limits(const mn_add_chunks *chunks, const mn_buffer *header, mn_chunk_options *out,
+                                 mneme_error *error)
 {
     const mn_settings_values *values = chunks->values;
     uint32_t window = mn_encoder_info(chunks->encoder->encoder)->max_tokens;
     uint32_t overhead = mn_encoder_overhead(chunks->encoder->encoder, MNEME_TEXT_PASSAGE);
     uint32_t room = window > overhead + 8 ? window - overhead : 8;
     uint64_t header_tokens = 0;
-    mneme_status status = mneme_count_tokens(chunks->encoder, header->size ? header->data : "", header->size, &header_tokens,
-                                             error);
+    mneme_status status =
+        mneme_count_tokens(chunks->encoder, header->size ? header->data : "", header->size, &header_tokens, error);
     if (status != MNEME_OK) return status;
     uint32_t limit = header_tokens < room / 2 ? room - (uint32_t)header_tokens : room / 2;
     uint32_t wanted = (uint32_t)values->chunk_max_tokens;
@@ -64,7 +65,8 @@ mneme_status mn_add_chunks_cut(mn_add_chunks *chunks, const mneme_record *record
     mn_chunk_spans spans = {0};
     mn_chunk_options limits;
     mn_record_header(record->title, record->speaker, &header);
-    mneme_status status = header.failed ? mn_fail_memory(error, "chunks") : chunk_limits(chunks, &header, &limits, error);
+    mneme_status status =
+        header.failed ? mn_fail_memory(error, "chunks") : chunk_limits(chunks, &header, &limits, error);
     mn_buffer_free(&header);
     if (status == MNEME_OK)
         status = mn_chunk_text(mn_encoder_tokenizer(chunks->encoder->encoder), record->text, record->text_size, &limits,
@@ -115,9 +117,8 @@ static mneme_status encode_slice(const mn_add_chunks *chunks, slice *s, mneme_er
     const mn_encoder *encoder = chunks->encoder->encoder;
     float *vectors = chunks->vectors + s->before * mn_encoder_info(encoder)->dimension;
     for (size_t i = 0; i < s->n; i++) s->texts[i] = s->sizes[i] ? s->bytes.data + s->starts[i] : "";
-    mneme_status status =
-        mn_encoder_encode(chunks->encoder->encoder, s->texts, s->sizes, s->n, MNEME_TEXT_PASSAGE, vectors,
-                          s->progress ? pass_progress : NULL, s, error);
+    mneme_status status = mn_encoder_encode(chunks->encoder->encoder, s->texts, s->sizes, s->n, MNEME_TEXT_PASSAGE,
+                                            vectors, s->progress ? pass_progress : NULL, s, error);
     s->before += s->n;
     s->n = 0;
     mn_buffer_clear(&s->bytes);

@@ -3,8 +3,8 @@
  *     mneme_encode       array of texts --slices--> mn_encoder_encode --shorten--> caller's vectors
  *     mneme_encode_each  next() --copied into a batch--> mneme_encode --> take()
  *
- * Slices and batches bound the memory; they are large against the encoder's packs (256 tokens), so that its threads wait
- * for each other seldom. */
+ * Slices and batches bound the memory; they are large against the encoder's packs (256 tokens), so that its threads
+ * wait for each other seldom. */
 #include "memory/handle.h"
 
 #include "common/buffer.h"
@@ -13,8 +13,8 @@
 #include <math.h>
 #include <string.h>
 
-/* SLICE: texts of one call of the encoder. BATCH_...: what mneme_encode_each gathers; 256 KB of English are about 64,000
- * tokens, 250 packs. COPY_MAX: longer texts are looked at for what fits the window before they are copied. */
+/* SLICE: texts of one call of the encoder. BATCH_...: what mneme_encode_each gathers; 256 KB of English are about
+ * 64,000 tokens, 250 packs. COPY_MAX: longer texts are looked at for what fits the window before they are copied. */
 enum { SLICE_TEXTS = 4096, BATCH_TEXTS = 1024, BATCH_BYTES = 256 << 10, COPY_MAX = 32 << 10 };
 
 static const mneme_encode_options default_options = MNEME_ENCODE_OPTIONS_INIT;
@@ -36,8 +36,9 @@ static mneme_status check_options(const mneme_encoder *encoder, const mneme_enco
 {
     uint32_t dimension = mn_encoder_info(encoder->encoder)->dimension;
     if (options->dimension > dimension)
-        return mn_fail(error, MNEME_ERR_USAGE, "vectors of %u numbers were asked for; the model's have %u: give 1 to %u",
-                       options->dimension, dimension, dimension);
+        return mn_fail(error, MNEME_ERR_USAGE,
+                       "vectors of %u numbers were asked for; the model's have %u: give 1 to %u", options->dimension,
+                       dimension, dimension);
     if (options->kind != MNEME_TEXT_PASSAGE && options->kind != MNEME_TEXT_QUERY)
         return mn_fail(error, MNEME_ERR_USAGE, "%d is no kind of text", (int)options->kind);
     return MNEME_OK;
@@ -79,8 +80,8 @@ mneme_status mneme_encode(const mneme_encoder *encoder, const char *const *texts
     if (kept < dimension && !whole) return mn_fail_memory(error, "vectors");
     for (size_t first = 0; first < n && status == MNEME_OK; first += slice) {
         slice_progress progress = {.options = options, .before = first, .total = n};
-        status = encode_slice(encoder, texts + first, sizes ? sizes + first : NULL, n - first < slice ? n - first : slice,
-                              &progress, whole, vectors + first * kept, error);
+        status = encode_slice(encoder, texts + first, sizes ? sizes + first : NULL,
+                              n - first < slice ? n - first : slice, &progress, whole, vectors + first * kept, error);
     }
     mn_free(whole);
     return status;
@@ -96,12 +97,12 @@ typedef struct batch {
     void *context;
     uint64_t n_before; /* texts of earlier batches */
     size_t n;
-    mn_buffer bytes;              /* of the batch's texts, end to end */
-    size_t starts[BATCH_TEXTS];   /* into bytes */
+    mn_buffer bytes;            /* of the batch's texts, end to end */
+    size_t starts[BATCH_TEXTS]; /* into bytes */
     size_t sizes[BATCH_TEXTS];
     const char *texts[BATCH_TEXTS]; /* set when the batch is encoded */
-    uint32_t dimension;           /* of the vectors that come out */
-    float *vectors;               /* BATCH_TEXTS x dimension */
+    uint32_t dimension;             /* of the vectors that come out */
+    float *vectors;                 /* BATCH_TEXTS x dimension */
 } batch;
 
 static bool pass_batch_progress(void *context, uint64_t done, uint64_t total, const char *unit)

@@ -1,5 +1,5 @@
-/* test_embed_memory.c -- embed's memory does not grow with its input: the peak resident size of the command (getrusage) is
- * at most the model's size and 100 MB, for many lines, for one line without end, and for JSONL of both kinds.
+/* test_embed_memory.c -- embed's memory does not grow with its input: the peak resident size of the command (getrusage)
+ * is at most the model's size and 100 MB, for many lines, for one line without end, and for JSONL of both kinds.
  *
  * MNEME_TEST_LONG=1: 100 MB for each, and one file of lines with words in them. */
 #include "test_support.h"
@@ -74,8 +74,10 @@ static void embed_of_one_line_without_end_stays_small(void **state)
 static void embed_of_one_record_without_end_stays_small(void **state)
 {
     (void)state;
-    embed("one record", make_file("one.jsonl", "{\"id\":1,\"text\":\"", "a \\\"ship\\\" ", "\"}\n{\"text\":\"b\"}\n"), 2);
-    embed("one record's metadata", make_file("meta.jsonl", "{\"text\":\"a\",\"metadata\":{\"m\":\"", "m ", "\"}}\n"), 1);
+    embed("one record", make_file("one.jsonl", "{\"id\":1,\"text\":\"", "a \\\"ship\\\" ", "\"}\n{\"text\":\"b\"}\n"),
+          2);
+    embed("one record's metadata", make_file("meta.jsonl", "{\"text\":\"a\",\"metadata\":{\"m\":\"", "m ", "\"}}\n"),
+          1);
 }
 
 static void embed_of_many_lines_stays_small(void **state)
@@ -90,7 +92,8 @@ static void embed_of_many_lines_stays_small(void **state)
     embed("many long lines", make_file("lines.txt", "", line, ""), g_megabytes * ((1 << 20) / 20001));
     if (!getenv("MNEME_TEST_LONG")) return;
     g_megabytes = 4;
-    embed("words in lines", make_file("all.txt", "", "the ship left the harbour in the fog\n", ""), 4 * ((1 << 20) / 37));
+    embed("words in lines", make_file("all.txt", "", "the ship left the harbour in the fog\n", ""),
+          4 * ((1 << 20) / 37));
 }
 
 static int set_up(void **state)

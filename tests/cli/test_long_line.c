@@ -14,7 +14,8 @@ static cli_text feed(bool json, const char *data, size_t size, size_t step)
     cli_long_line line;
     cli_text out = {0};
     cli_long_line_begin(&line, json, LIMIT);
-    for (size_t at = 0; at < size; at += step) cli_long_line_feed(&line, data + at, size - at < step ? size - at : step, &out);
+    for (size_t at = 0; at < size; at += step)
+        cli_long_line_feed(&line, data + at, size - at < step ? size - at : step, &out);
     return out;
 }
 
@@ -107,7 +108,8 @@ static json_t *kept_text(const cli_text *line, size_t step)
 static void json_of_ordinary_length_stays_as_it_is(void **state)
 {
     (void)state;
-    cli_text line = build("{\"id\": \"a\\\"b\\\\\",  \"text\":\"\\ud83d\\ude00", "x \\n", 10000, "\\\\\", \"n\": [1, 2.5e3, null]}");
+    cli_text line = build("{\"id\": \"a\\\"b\\\\\",  \"text\":\"\\ud83d\\ude00", "x \\n", 10000,
+                          "\\\\\", \"n\": [1, 2.5e3, null]}");
     for (size_t step = 1; step < 100000; step = step * 5 + 1) {
         cli_text out = feed(true, line.data, line.size, step);
         assert_int_equal(out.size, line.size);
@@ -125,11 +127,11 @@ static void json_with_a_long_text_is_cut_inside_the_text(void **state)
         bool end_is_kept; /* "-end" */
     } cases[] = {
         {"word ", false},
-        {"\\u4e2d", false},          /* escapes count by their bytes */
-        {"\\ud83d\\ude00", false},  /* pairs stay together, or the parser would refuse them */
+        {"\\u4e2d", false},        /* escapes count by their bytes */
+        {"\\ud83d\\ude00", false}, /* pairs stay together, or the parser would refuse them */
         {"\xE6\x97\xA5", false},
         {"\\\"", false},
-        {"\\n", true},              /* white space is kept once */
+        {"\\n", true}, /* white space is kept once */
         {" ", true},
         {"a", true},
     };

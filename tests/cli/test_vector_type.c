@@ -1,5 +1,5 @@
-/* test_vector_type.c -- numbers of embed's rows against values written down by hand from IEEE 754 and NumPy's rules, and
- * the .npy header. */
+/* test_vector_type.c -- numbers of embed's rows against values written down by hand from IEEE 754 and NumPy's rules,
+ * and the .npy header. */
 #include "test_support.h"
 
 #include "cli/npy.h"
@@ -15,15 +15,16 @@ static void half_of_known_values_is_right(void **state)
         float value;
         uint16_t half;
     } known[] = {
-        {0.0f, 0x0000},          {-0.0f, 0x8000},        {1.0f, 0x3C00},           {-2.0f, 0xC000},
-        {65504.0f, 0x7BFF},      {65519.0f, 0x7BFF},     {65520.0f, 0x7C00},       {INFINITY, 0x7C00},
-        {0x1p-14f, 0x0400},      {0x1p-24f, 0x0001},     {0x1p-25f, 0x0000},       {0x1.8p-24f, 0x0002},
-        {0x1.8p-25f, 0x0001},    {0x1.ff8p-15f, 0x03FF}, {0x1.fff8p-15f, 0x0400},  {0.333251953125f, 0x3555},
-        {1.00048828125f, 0x3C00}, {1.00146484375f, 0x3C02}, {-1.00048840f, 0xBC01}, {0.1f, 0x2E66},
+        {0.0f, 0x0000},           {-0.0f, 0x8000},          {1.0f, 0x3C00},          {-2.0f, 0xC000},
+        {65504.0f, 0x7BFF},       {65519.0f, 0x7BFF},       {65520.0f, 0x7C00},      {INFINITY, 0x7C00},
+        {0x1p-14f, 0x0400},       {0x1p-24f, 0x0001},       {0x1p-25f, 0x0000},      {0x1.8p-24f, 0x0002},
+        {0x1.8p-25f, 0x0001},     {0x1.ff8p-15f, 0x03FF},   {0x1.fff8p-15f, 0x0400}, {0.333251953125f, 0x3555},
+        {1.00048828125f, 0x3C00}, {1.00146484375f, 0x3C02}, {-1.00048840f, 0xBC01},  {0.1f, 0x2E66},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (cli_half_from_float(known[i].value) != known[i].half)
-            fail_msg("%a became %04x, not %04x", (double)known[i].value, cli_half_from_float(known[i].value), known[i].half);
+            fail_msg("%a became %04x, not %04x", (double)known[i].value, cli_half_from_float(known[i].value),
+                     known[i].half);
     }
     assert_int_equal(cli_half_from_float(NAN) & 0x7C00, 0x7C00);
     assert_true((cli_half_from_float(NAN) & 0x3FF) != 0);
@@ -77,7 +78,8 @@ static void int8_has_one_scale_and_stays_in_range(void **state)
     assert_true(cli_vector_number(CLI_VECTOR_INT8, row, 1) == -127);
 }
 
-/* numpy.lib.format, version 1.0: magic, version, length of the rest, a dict ending in a line break, at a multiple of 64. */
+/* numpy.lib.format, version 1.0: magic, version, length of the rest, a dict ending in a line break, at a multiple
+ * of 64. */
 static void npy_header_is_what_numpy_reads(void **state)
 {
     (void)state;
@@ -87,8 +89,9 @@ static void npy_header_is_what_numpy_reads(void **state)
         char expected[200];
         cli_npy_header(cli_vector_dtype(type), 18446744073709551615ull, cli_vector_columns(type, 4294967295u), header);
         assert_memory_equal(header, "\x93NUMPY\x01\x00\x76\x00", 10);
-        snprintf(expected, sizeof expected, "{'descr': '%s', 'fortran_order': False, 'shape': (18446744073709551615, %u), }",
-                 dtypes[type], cli_vector_columns(type, 4294967295u));
+        snprintf(expected, sizeof expected,
+                 "{'descr': '%s', 'fortran_order': False, 'shape': (18446744073709551615, %u), }", dtypes[type],
+                 cli_vector_columns(type, 4294967295u));
         assert_memory_equal(header + 10, expected, strlen(expected));
         for (size_t i = 10 + strlen(expected); i < sizeof header - 1; i++) assert_int_equal(header[i], ' ');
         assert_int_equal(header[sizeof header - 1], '\n');
@@ -98,10 +101,8 @@ static void npy_header_is_what_numpy_reads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(half_of_known_values_is_right),
-        cmocka_unit_test(half_of_every_half_comes_back),
-        cmocka_unit_test(bits_are_packed_as_numpy_packs_them),
-        cmocka_unit_test(int8_has_one_scale_and_stays_in_range),
+        cmocka_unit_test(half_of_known_values_is_right),       cmocka_unit_test(half_of_every_half_comes_back),
+        cmocka_unit_test(bits_are_packed_as_numpy_packs_them), cmocka_unit_test(int8_has_one_scale_and_stays_in_range),
         cmocka_unit_test(npy_header_is_what_numpy_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

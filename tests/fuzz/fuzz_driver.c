@@ -99,8 +99,7 @@ static size_t mutate(uint8_t *data, size_t size)
         n = size ? 1 + draw((uint32_t)(size - at < 16 ? size - at : 16)) : 0;
         memmove(data + at, data + at + n, size - at - n);
         return size - n;
-    case 3: /* the end less */
-        return draw(4) ? size : at;
+    case 3: /* the end less */ return draw(4) ? size : at;
     case 4: /* a word more */
         if (size + word_size > INPUT_MAX) return size;
         memmove(data + at + word_size, data + at, size - at);

@@ -184,7 +184,8 @@ static void encode_with_a_dimension_keeps_the_first_numbers_at_unit_length(void 
     free(job.vectors);
 }
 
-/* Long texts: what is cut away before copying must not matter. Each case is `fill` repeated up to `size`, then `end`. */
+/* Long texts: what is cut away before copying must not matter. Each case is `fill` repeated up to `size`, then `end`.
+ */
 static void encode_each_of_long_texts_equals_encode(void **state)
 {
     (void)state;
@@ -207,7 +208,8 @@ static void encode_each_of_long_texts_equals_encode(void **state)
     const char *texts[N];
     size_t sizes[N];
     for (size_t i = 0; i < N; i++) {
-        size_t unit = strlen(cases[i].fill), end = strlen(cases[i].end), filled = unit ? cases[i].size / unit * unit : 0;
+        size_t unit = strlen(cases[i].fill), end = strlen(cases[i].end),
+               filled = unit ? cases[i].size / unit * unit : 0;
         char *text = malloc(filled + end + 1);
         for (size_t at = 0; at < filled; at += unit) memcpy(text + at, cases[i].fill, unit);
         memcpy(text + filled, cases[i].end, end);
@@ -299,7 +301,8 @@ static void *encode_again_and_again(void *argument)
             if (mneme_encode_each(g_encoder, give, take, &job, NULL, NULL) != MNEME_OK) mine->failures++;
             if (memcmp(job.vectors, mine->expected, mine->n * DIMENSION * sizeof(float)) != 0) mine->failures++;
         } else {
-            if (mneme_encode(g_encoder, mine->texts + first, NULL, n, NULL, job.vectors, NULL) != MNEME_OK) mine->failures++;
+            if (mneme_encode(g_encoder, mine->texts + first, NULL, n, NULL, job.vectors, NULL) != MNEME_OK)
+                mine->failures++;
             if (memcmp(job.vectors, mine->expected + first * DIMENSION, n * DIMENSION * sizeof(float)) != 0)
                 mine->failures++;
         }
