@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { LIST, INFO, ADD, PULL, N_VERBS };
+enum { LIST, INFO, ADD, PULL, PACK, N_VERBS };
 
 static const struct {
     const char *name;
@@ -18,6 +18,7 @@ static const struct {
     [INFO] = {"info", 0, 1, "one model at most"},
     [ADD] = {"add", 1, 1, "one folder"},
     [PULL] = {"pull", 1, 1, "one model, as in org/name"},
+    [PACK] = {"pack", 0, 1, "one model at most"},
 };
 
 static int find_verb(const char *name)
@@ -41,10 +42,10 @@ static int check_options(int verb, const cli_model_options *options)
 
 static int check_words(const cli_words *words, int *verb)
 {
-    if (words->n == 0) return cli_usage_error(&cli_command_model, "expected list, info, add, pull or distill");
+    if (words->n == 0) return cli_usage_error(&cli_command_model, "expected list, info, add, pull, pack or distill");
     *verb = find_verb(words->items[0]);
     if (*verb == N_VERBS)
-        return cli_usage_error(&cli_command_model, "unknown '%s': expected list, info, add, pull or distill",
+        return cli_usage_error(&cli_command_model, "unknown '%s': expected list, info, add, pull, pack or distill",
                                words->items[0]);
     size_t n = words->n - 1;
     return n >= verbs[*verb].words_min && n <= verbs[*verb].words_max
@@ -58,6 +59,7 @@ static int run_verb(const cli_global *global, mneme_settings *settings, int verb
     switch (verb) {
     case LIST: return cli_model_list(global, settings);
     case INFO: return cli_model_info(global, settings, word);
+    case PACK: return cli_model_pack(global, settings, word);
     case ADD: return cli_model_add(global, settings, word, options);
     default: return cli_model_pull(global, settings, word, options);
     }
@@ -90,7 +92,7 @@ static int run(cli_global *global, int argc, char **argv)
 
 const cli_command cli_command_model = {
     .name = "model",
-    .usage = "list | info [NAME|DIR] | add DIR | pull ORG/NAME | distill --static NAME [OPTIONS]",
+    .usage = "list | info [NAME|DIR] | add DIR | pull ORG/NAME | pack [NAME] | distill --static NAME [OPTIONS]",
     .summary = "the encoders: which there are, what the one in use is, getting others",
     .details =
         "list   models in the folders of encoder.path; * marks the one in use\n"
@@ -100,6 +102,7 @@ const cli_command cli_command_model = {
         "pull   fetch a model from a hub, check it, try it, and put it there; broken off, it goes on where it was.\n"
         "       $HF_ENDPOINT names another hub, $HF_TOKEN lets private and gated models in. No other command opens a\n"
         "       connection.\n"
+        "pack   keep a model's weights as this processor wants them in encoder.cache now, as its first use would\n"
         "distill  make a fast static encoder out of a Transformer: see mneme model distill --help",
     .example =
         "mneme model info\nmneme model add ~/downloads/bge-small-en-v1.5\nmneme model pull BAAI/bge-small-en-v1.5",

@@ -15,6 +15,8 @@ typedef struct cli_model_options {
 int cli_model_list(const cli_global *global, const mneme_settings *settings);
 /* model: NULL = the one in use. */
 int cli_model_info(const cli_global *global, mneme_settings *settings, const char *model);
+/* model: NULL = the one in use. */
+int cli_model_pack(const cli_global *global, mneme_settings *settings, const char *model);
 int cli_model_add(const cli_global *global, const mneme_settings *settings, const char *folder,
                   const cli_model_options *options);
 int cli_model_pull(const cli_global *global, const mneme_settings *settings, const char *model,

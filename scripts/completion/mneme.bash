@@ -58,7 +58,7 @@ _mneme() {
     else
         case $command in
         model)
-            [ "$before" = model ] && mapfile -t COMPREPLY < <(compgen -W "list info add pull" -- "$word") && return
+            [ "$before" = model ] && mapfile -t COMPREPLY < <(compgen -W "list info add pull pack distill" -- "$word") && return
             [ "$before" = info ] && mapfile -t COMPREPLY < <(compgen -W "$("$program" model list 2>/dev/null | sed 's/^[* ] \([^ ]*\) .*/\1/')" -- "$word") && return
             ;;
         config) mapfile -t COMPREPLY < <(compgen -W "$("$program" config --quiet 2>/dev/null | awk '{print $1}')" -- "$word") && return ;;

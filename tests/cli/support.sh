@@ -11,7 +11,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/mneme-cli-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 export HOME="$work/home" XDG_DATA_HOME="$work/home/data" XDG_CONFIG_HOME="$work/home/config"
 for name in $(env | sed -n 's/^\(MNEME_[A-Z_]*\)=.*/\1/p'); do
-    case "$name" in MNEME_BUILD_DIR | MNEME_SOURCE_DIR | MNEME_SHARED_DATA) ;; *) unset "$name" ;; esac
+    case "$name" in MNEME_BUILD_DIR | MNEME_SOURCE_DIR | MNEME_SHARED_DATA | MNEME_ENCODER_CACHE) ;; *) unset "$name" ;; esac
 done
 unset NO_COLOR || true
 export LC_ALL=C.UTF-8 TERM=xterm

@@ -1,0 +1,38 @@
+/* model_pack.c -- mneme model pack: make the packed file of a model now, so that the first query need not. */
+#include "cli/model_verbs.h"
+#include "cli/output.h"
+
+#include <sys/stat.h>
+
+int cli_model_pack(const cli_global *global, mneme_settings *settings, const char *model)
+{
+    mneme_error error = {MNEME_OK, ""};
+    mneme_encoder *encoder = NULL;
+    mneme_status status =
+        model ? mneme_settings_set(settings, "encoder.model", model, "command line", &error) : MNEME_OK;
+    if (status == MNEME_OK) status = mneme_encoder_open(settings, &encoder, &error);
+    if (status != MNEME_OK) return cli_failed(&error);
+    mneme_encoder_info info = mneme_encoder_get_info(encoder);
+    mneme_setting cache = {0};
+    mneme_settings_find(settings, "encoder.cache", &cache);
+    struct stat file;
+    bool packed = info.packed_file && stat(info.packed_file, &file) == 0;
+    if (!packed) {
+        cli_complain("%s is not packed: encoder.cache is %s, which must be a folder that can be written, and "
+                     "encoder.kernels must not be reference",
+                     info.name, cache.value && *cache.value ? cache.value : "empty");
+    } else if (global->json) {
+        json_t *object = json_object();
+        cli_json_put(object, "model", info.name);
+        cli_json_put(object, "precision", info.precision);
+        cli_json_put(object, "kernels", info.kernels);
+        cli_json_put(object, "packed_file", info.packed_file);
+        cli_json_count(object, "bytes", (uint64_t)file.st_size);
+        cli_print_json(object);
+    } else {
+        cli_say("%s for %s on %s: %.1f MB in %s", info.name, info.precision, info.kernels, (double)file.st_size / 1e6,
+                info.packed_file);
+    }
+    mneme_encoder_close(encoder);
+    return packed ? CLI_EXIT_DONE : CLI_EXIT_FAILURE;
+}
