@@ -44,7 +44,7 @@ def bars(work, top, y):
 
 def svg(result):
     top = max(row["tokens_per_s"] for work in result["workloads"] for row in work["rows"])
-    body, y = [], 74
+    body, y = [], 84
     for work in result["workloads"]:
         part, y = bars(work, top, y)
         body += part
