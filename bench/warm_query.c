@@ -51,11 +51,13 @@ static mneme_status measure(const mneme_encoder *encoder, const char *question, 
 {
     float *vector = malloc(mneme_encoder_get_info(encoder).dimension * sizeof *vector);
     size_t warm_up = runs / 10 + 10;
+    mneme_encode_options options = MNEME_ENCODE_OPTIONS_INIT;
+    options.kind = MNEME_TEXT_QUERY;
     mneme_status status = vector ? MNEME_OK : MNEME_ERR_MEMORY;
     for (size_t i = 0; i < warm_up + runs && status == MNEME_OK; i++) {
         if (i == warm_up) *cpu = now_ms(CLOCK_PROCESS_CPUTIME_ID);
         double started = now_ms(CLOCK_MONOTONIC);
-        status = mneme_encode(encoder, &question, NULL, 1, MNEME_TEXT_QUERY, vector, error);
+        status = mneme_encode(encoder, &question, NULL, 1, &options, vector, error);
         if (i >= warm_up) took[i - warm_up] = now_ms(CLOCK_MONOTONIC) - started;
     }
     *cpu = (now_ms(CLOCK_PROCESS_CPUTIME_ID) - *cpu) / (double)runs;

@@ -23,6 +23,7 @@ static inline __attribute__((always_inline)) void NAME(tile)(const uint32_t *row
     SUM sums[TILE_ROWS][2];
     memset(sums, 0, n_rows * sizeof sums[0]);
     for (size_t g = 0; g < n_groups; g++) {
+        __builtin_prefetch(weights + (n_groups + g) * 2 * LANES, 0, 2);
         const ivec w0 = *(const ivec *)(weights + g * 2 * LANES), w1 = *(const ivec *)(weights + g * 2 * LANES + LANES);
 #pragma GCC unroll 16
         for (size_t r = 0; r < n_rows; r++) {
