@@ -33,7 +33,7 @@ find_library(FAISS_LIBRARY "faiss_${MNEME_FAISS_LEVEL}" HINTS "${MNEME_FAISS_DIR
 add_library(FaissC::FaissC INTERFACE IMPORTED)
 if(FAISS_C_INCLUDE_DIR AND FAISS_C_LIBRARY AND FAISS_LIBRARY)
   find_package(OpenMP REQUIRED COMPONENTS CXX)
-  # The one-threaded OpenBLAS: a command that answers one question must not start threads when it is loaded.
+  # The one-threaded OpenBLAS, loaded when it is first called (common/blas.h).
   find_library(OPENBLAS_LIBRARY openblas
                HINTS /usr/lib/x86_64-linux-gnu/openblas-serial /usr/lib/x86_64-linux-gnu/openblas-pthread)
   if(NOT OPENBLAS_LIBRARY)
@@ -41,9 +41,9 @@ if(FAISS_C_INCLUDE_DIR AND FAISS_C_LIBRARY AND FAISS_LIBRARY)
   endif()
   target_include_directories(FaissC::FaissC SYSTEM INTERFACE "${FAISS_C_INCLUDE_DIR}")
   target_link_libraries(FaissC::FaissC INTERFACE
-    "${FAISS_C_LIBRARY}" "${FAISS_LIBRARY}" "${OPENBLAS_LIBRARY}" OpenMP::OpenMP_CXX stdc++ m)
+    "${FAISS_C_LIBRARY}" "${FAISS_LIBRARY}" OpenMP::OpenMP_CXX stdc++ m)
   set(MNEME_FAISS_PRIVATE_LIBS
-    "${FAISS_C_LIBRARY} ${FAISS_LIBRARY} ${OPENBLAS_LIBRARY} -lgomp -lstdc++ -lm")
+    "${FAISS_C_LIBRARY} ${FAISS_LIBRARY} -lgomp -lstdc++ -lm")
 elseif(FAISS_C_SYSTEM_LIBRARY)
   set(MNEME_FAISS_LEVEL generic)
   target_link_libraries(FaissC::FaissC INTERFACE "${FAISS_C_SYSTEM_LIBRARY}")

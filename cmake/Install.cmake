@@ -4,7 +4,7 @@ include(CMakePackageConfigHelpers)
 
 # The static library carries no dependencies with it: both package files name them. What scripts/setup built (FAISS) is
 # named by its place in the cache.
-set(MNEME_STATIC_LIBS "${MNEME_FAISS_PRIVATE_LIBS} ${STEMMER_LIBRARY} -llmdb -lpthread -lm")
+set(MNEME_STATIC_LIBS "-Wl,-u,sgemm_ ${MNEME_FAISS_PRIVATE_LIBS} ${STEMMER_LIBRARY} -llmdb -lpthread -ldl -lm")
 string(REPLACE " " ";" MNEME_STATIC_LIST "${MNEME_STATIC_LIBS}")
 list(TRANSFORM MNEME_STATIC_LIST REPLACE "^-l" "")
 

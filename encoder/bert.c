@@ -21,7 +21,7 @@
 
 #include "common/file.h"
 #include "common/memory.h"
-#include "encoder/attention.h"
+#include "encoder/self_attention.h"
 #include "encoder/safetensors.h"
 
 #include <math.h>

@@ -2,7 +2,7 @@
  * (emulated where this processor lacks them), against plain loops in double precision. */
 #include "test_support.h"
 
-#include "encoder/attention.h"
+#include "encoder/self_attention.h"
 #include "encoder/emulated.h"
 
 #include <math.h>

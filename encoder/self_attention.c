@@ -1,8 +1,8 @@
-/* attention.c -- attention as two products per head.
+/* self_attention.c -- attention as two products per head.
  *
  *     keys become panels (a key is a column)            values become panels (a component is a column)
  *     for every few queries:  scores = q * keys   ->  softmax  ->  weights * values  ->  out */
-#include "encoder/attention.h"
+#include "encoder/self_attention.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,9 +1,9 @@
-/* attention.h -- attention over one sequence, all heads: out = softmax(q k^T / sqrt D) v.
+/* self_attention.h -- attention over one sequence, all heads: out = softmax(q k^T / sqrt D) v.
  *
  * Vaswani et al. 2017, "Attention Is All You Need", equation 1. Both products run on the tile kernels, a few queries at
  * a time, so that the scores of one head never leave the cache. L: tokens of the sequence, D: size of a head. */
-#ifndef MN_ENCODER_ATTENTION_H
-#define MN_ENCODER_ATTENTION_H
+#ifndef MN_ENCODER_SELF_ATTENTION_H
+#define MN_ENCODER_SELF_ATTENTION_H
 
 #include "encoder/linear.h"
 
