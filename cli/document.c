@@ -143,7 +143,10 @@ cli_reading cli_document_from(const char *data, size_t size, cli_format_kind for
     if (size >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0) data += 3, size -= 3;
     if (cli_is_binary(data, size)) return CLI_READING_BINARY;
     if (format == CLI_FORMAT_HTML) {
-        if (!cli_html_text(data, size, &text, &out->title)) return refuse(out, "cannot be read as HTML");
+        if (!cli_html_text(data, size, &text, &out->title, out->reason, sizeof out->reason)) {
+            cli_text_free(&text);
+            return CLI_READING_REFUSED;
+        }
     } else {
         cli_text_append(&text, data, size);
         if (format == CLI_FORMAT_MARKDOWN) out->title = markdown_title(data, size);

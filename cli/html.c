@@ -3,17 +3,42 @@
  * libxml2 makes a tree of whatever it gets; this file walks the tree without recursion (a page may be nested as deep as
  * it likes) and writes text. White space collapses as in a browser, except inside <pre>. */
 #include "cli/html.h"
+#include "cli/lazy_library.h"
 
 #include <libxml/HTMLparser.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* What is used of libxml2, loaded with the first page. */
+static struct {
+    bool loaded;
+    htmlDocPtr (*read_memory)(const char *, int, const char *, const char *, int);
+    xmlNodePtr (*root_element)(const xmlDoc *);
+    void (*free_document)(xmlDocPtr);
+    xmlChar *(*property)(const xmlNode *, const xmlChar *);
+    xmlChar *(*content)(const xmlNode *);
+    xmlFreeFunc *free;
+} xml;
+
+static bool load_xml(char *reason, size_t reason_size)
+{
+    static const char *const names[] = {"libxml2.so.2", "libxml2.so", NULL};
+    const cli_lazy_symbol symbols[] = {
+        {"htmlReadMemory", &xml.read_memory}, {"xmlDocGetRootElement", &xml.root_element},
+        {"xmlFreeDoc", &xml.free_document},   {"xmlGetProp", &xml.property},
+        {"xmlNodeGetContent", &xml.content},  {"xmlFree", &xml.free}};
+    if (xml.loaded) return true;
+    xml.loaded = cli_lazy_load(names, symbols, sizeof symbols / sizeof *symbols, "libxml2", reason, reason_size);
+    return xml.loaded;
+}
+
 typedef struct html_writer {
     cli_text *out;
-    size_t begin;      /* of this page in `out` */
-    unsigned breaks;   /* line breaks to write before the next text */
-    bool space;        /* a space to write before the next text */
+    size_t begin;          /* of this page in `out` */
+    unsigned breaks;       /* line breaks to write before the next text */
+    bool space;            /* a space to write before the next text */
     unsigned preformatted; /* depth of <pre> */
     char *first_heading, *title;
 } html_writer;
@@ -26,17 +51,17 @@ static element_kind kind_of(const xmlNode *node)
         const char *name;
         element_kind kind;
     } elements[] = {
-        {"script", SKIPPED},  {"style", SKIPPED},  {"noscript", SKIPPED}, {"template", SKIPPED}, {"svg", SKIPPED},
-        {"math", INLINE},     {"head", SKIPPED},   {"iframe", SKIPPED},   {"object", SKIPPED},   {"select", SKIPPED},
-        {"textarea", SKIPPED}, {"button", SKIPPED}, {"br", BREAK},        {"li", ITEM},          {"td", CELL},
-        {"th", CELL},         {"pre", PRE},        {"img", IMAGE},        {"hr", RULE},          {"h1", HEADING},
-        {"h2", HEADING},      {"h3", HEADING},     {"h4", HEADING},       {"h5", HEADING},       {"h6", HEADING},
-        {"p", BLOCK},         {"div", BLOCK},      {"ul", BLOCK},         {"ol", BLOCK},         {"dl", BLOCK},
-        {"dt", BLOCK},        {"dd", BLOCK},       {"table", BLOCK},      {"tr", BREAK},         {"section", BLOCK},
-        {"article", BLOCK},   {"header", BLOCK},   {"footer", BLOCK},     {"main", BLOCK},       {"nav", BLOCK},
-        {"aside", BLOCK},     {"blockquote", BLOCK}, {"figure", BLOCK},   {"figcaption", BLOCK}, {"form", BLOCK},
-        {"fieldset", BLOCK},  {"address", BLOCK},  {"details", BLOCK},    {"summary", BLOCK},    {"body", BLOCK},
-        {"caption", BLOCK},   {"center", BLOCK},
+        {"script", SKIPPED},   {"style", SKIPPED},    {"noscript", SKIPPED}, {"template", SKIPPED}, {"svg", SKIPPED},
+        {"math", INLINE},      {"head", SKIPPED},     {"iframe", SKIPPED},   {"object", SKIPPED},   {"select", SKIPPED},
+        {"textarea", SKIPPED}, {"button", SKIPPED},   {"br", BREAK},         {"li", ITEM},          {"td", CELL},
+        {"th", CELL},          {"pre", PRE},          {"img", IMAGE},        {"hr", RULE},          {"h1", HEADING},
+        {"h2", HEADING},       {"h3", HEADING},       {"h4", HEADING},       {"h5", HEADING},       {"h6", HEADING},
+        {"p", BLOCK},          {"div", BLOCK},        {"ul", BLOCK},         {"ol", BLOCK},         {"dl", BLOCK},
+        {"dt", BLOCK},         {"dd", BLOCK},         {"table", BLOCK},      {"tr", BREAK},         {"section", BLOCK},
+        {"article", BLOCK},    {"header", BLOCK},     {"footer", BLOCK},     {"main", BLOCK},       {"nav", BLOCK},
+        {"aside", BLOCK},      {"blockquote", BLOCK}, {"figure", BLOCK},     {"figcaption", BLOCK}, {"form", BLOCK},
+        {"fieldset", BLOCK},   {"address", BLOCK},    {"details", BLOCK},    {"summary", BLOCK},    {"body", BLOCK},
+        {"caption", BLOCK},    {"center", BLOCK},
     };
     for (size_t i = 0; i < sizeof elements / sizeof *elements; i++)
         if (strcasecmp((const char *)node->name, elements[i].name) == 0) return elements[i].kind;
@@ -102,19 +127,19 @@ static bool at_line_start(const html_writer *writer)
 
 static void write_image(html_writer *writer, const xmlNode *node)
 {
-    xmlChar *alternative = xmlGetProp(node, (const xmlChar *)"alt");
+    xmlChar *alternative = xml.property(node, (const xmlChar *)"alt");
     write_text(writer, (const char *)alternative);
-    xmlFree(alternative);
+    (*xml.free)(alternative);
 }
 
 /* Text of a subtree with white space collapsed; owned, NULL when there is none. */
 static char *plain_text(const xmlNode *node)
 {
-    xmlChar *content = xmlNodeGetContent(node);
+    xmlChar *content = xml.content(node);
     cli_text text = {0};
     html_writer writer = {.out = &text};
     write_text(&writer, (const char *)content);
-    xmlFree(content);
+    (*xml.free)(content);
     return text.size ? cli_text_take(&text) : NULL;
 }
 
@@ -179,9 +204,12 @@ static void write_tree(html_writer *writer, const xmlNode *root)
         if (node->type == XML_TEXT_NODE || node->type == XML_CDATA_SECTION_NODE) {
             write_text(writer, (const char *)node->content);
         } else if (node->type == XML_ELEMENT_NODE) {
-            if (!writer->title && strcasecmp((const char *)node->name, "title") == 0) writer->title = plain_text(node);
-            else if (strcasecmp((const char *)node->name, "head") == 0) child = node->children; /* for the title */
-            else if (enter(writer, node)) child = node->children;
+            if (!writer->title && strcasecmp((const char *)node->name, "title") == 0)
+                writer->title = plain_text(node);
+            else if (strcasecmp((const char *)node->name, "head") == 0)
+                child = node->children; /* for the title */
+            else if (enter(writer, node))
+                child = node->children;
         }
         if (child) {
             node = child;
@@ -200,21 +228,26 @@ static htmlDocPtr parse(const char *data, size_t size)
 {
     /* Valid UTF-8 is taken for UTF-8 whatever the page says of itself; else the page's word counts. */
     const char *encoding = cli_utf8_valid(data, size) ? "UTF-8" : NULL;
-    int options = HTML_PARSE_RECOVER | HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET | HTML_PARSE_COMPACT;
-    return size <= INT_MAX ? htmlReadMemory(data, (int)size, NULL, encoding, options) : NULL;
+    int options =
+        HTML_PARSE_RECOVER | HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET | HTML_PARSE_COMPACT;
+    return size <= INT_MAX ? xml.read_memory(data, (int)size, NULL, encoding, options) : NULL;
 }
 
-bool cli_html_text(const char *data, size_t size, cli_text *out, char **title)
+bool cli_html_text(const char *data, size_t size, cli_text *out, char **title, char *reason, size_t reason_size)
 {
     *title = NULL;
     if (size >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0) data += 3, size -= 3;
     if (size == 0) return true;
+    if (!load_xml(reason, reason_size)) return false;
     htmlDocPtr document = parse(data, size);
-    if (!document) return false;
+    if (!document) {
+        snprintf(reason, reason_size, "cannot be read as HTML");
+        return false;
+    }
     html_writer writer = {.out = out, .begin = out->size};
-    write_tree(&writer, xmlDocGetRootElement(document));
+    write_tree(&writer, xml.root_element(document));
     if (out->size > writer.begin) cli_text_byte(out, '\n');
-    xmlFreeDoc(document);
+    xml.free_document(document);
     *title = writer.title ? writer.title : writer.first_heading;
     if (writer.title) free(writer.first_heading);
     return true;

@@ -11,8 +11,8 @@ bool cli_lazy_load(const char *const *names, const cli_lazy_symbol *symbols, siz
     void *library = NULL;
     for (const char *const *name = names; *name && !library; name++) library = dlopen(*name, RTLD_NOW | RTLD_LOCAL);
     if (!library) {
-        snprintf(reason, reason_size, "%s is not on this system, and downloads need it: install the package %s",
-                 names[0], package);
+        snprintf(reason, reason_size, "this needs %s, which is not on this system: install the package %s", names[0],
+                 package);
         return false;
     }
     for (size_t i = 0; i < n_symbols; i++) {

@@ -14,7 +14,8 @@ static void assert_html(const char *html, const char *text, const char *title)
 {
     cli_text out = {0};
     char *found = NULL;
-    assert_true(cli_html_text(html, strlen(html), &out, &found));
+    char reason[200];
+    assert_true(cli_html_text(html, strlen(html), &out, &found, reason, sizeof reason));
     assert_string_equal(out.data ? out.data : "", text);
     if (title) assert_string_equal(found, title);
     else assert_null(found);
@@ -61,7 +62,8 @@ static void html_deep_nesting_survives(void **state)
     for (size_t i = 0; i < n; i++) memcpy(page + i * 5, "<div>", 5);
     memcpy(page + n * 5, "deep", 5);
     cli_text out = {0};
-    cli_html_text(page, n * 5 + 4, &out, &title);
+    char reason[200];
+    cli_html_text(page, n * 5 + 4, &out, &title, reason, sizeof reason);
     cli_text_free(&out);
     free(title);
     free(page);
