@@ -177,32 +177,35 @@ static mneme_status take_mapping(mn_static_table *table, mneme_error *error)
     return MNEME_OK;
 }
 
-/* The first number that is infinite or not a number, or n: its exponent bits are all set. */
-static size_t first_not_finite(const mn_static_table *table)
+/* Are all exponent bits set in any of the n numbers: infinity, or no number? Loops that the compiler vectorises. */
+static bool any_not_finite(const unsigned char *bytes, size_t n, mn_static_type type)
 {
-    const unsigned char *bytes = table->rows;
-    size_t n = (size_t)table->n_rows * table->dimension;
-    if (table->type == MN_STATIC_I8) return n;
-    bool wide = table->type == MN_STATIC_F32;
-    uint16_t exponent = table->type == MN_STATIC_F16 ? 0x7C00 : 0x7F80;
-    /* The exponent is in the upper half of a little-endian float: look at every second 16 bits of F32. */
-    size_t step = wide ? 4 : 2, offset = wide ? 2 : 0;
-    enum { BLOCK = 4096 };
+    enum { BLOCK = 2048 };
+    uint32_t words[BLOCK];
+    uint16_t halves[BLOCK], half_mask = type == MN_STATIC_F16 ? 0x7C00 : 0x7F80, bad_halves = 0;
+    uint32_t bad_words = 0;
     for (size_t first = 0; first < n; first += BLOCK) {
-        size_t last = n - first < BLOCK ? n : first + BLOCK;
-        unsigned bad = 0;
-        for (size_t i = first; i < last; i++) {
-            uint16_t half;
-            memcpy(&half, bytes + i * step + offset, sizeof half);
-            bad |= (half & exponent) == exponent;
-        }
-        for (size_t i = first; bad && i < last; i++) {
-            uint16_t half;
-            memcpy(&half, bytes + i * step + offset, sizeof half);
-            if ((half & exponent) == exponent) return i;
+        size_t size = n - first < BLOCK ? n - first : BLOCK;
+        if (type == MN_STATIC_F32) {
+            memcpy(words, bytes + first * 4, size * 4);
+            for (size_t i = 0; i < size; i++) bad_words |= (words[i] & 0x7F800000u) == 0x7F800000u;
+        } else {
+            memcpy(halves, bytes + first * 2, size * 2);
+            for (size_t i = 0; i < size; i++) bad_halves |= (uint16_t)((halves[i] & half_mask) == half_mask);
         }
     }
-    return n;
+    return bad_words || bad_halves;
+}
+
+/* The first number that is not finite, or n. The table is read once; only a broken one is read by rows. */
+static size_t first_not_finite(const mn_static_table *table)
+{
+    size_t n = (size_t)table->n_rows * table->dimension, width = mn_static_type_bytes(table->type);
+    const unsigned char *bytes = table->rows;
+    if (table->type == MN_STATIC_I8 || !any_not_finite(bytes, n, table->type)) return n;
+    size_t at = 0;
+    while (at < n && !any_not_finite(bytes + at * width, 1, table->type)) at++;
+    return at;
 }
 
 static mneme_status check_finite(const mn_static_table *table, mneme_error *error)

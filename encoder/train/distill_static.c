@@ -1,6 +1,6 @@
 /* distill_static.c -- the steps of distillation, in order:
  *
- *     kept tokens, made-up texts, sentences  --teacher-->  vectors (n, width)
+ *     kept tokens, made-up texts, the caller's  --teacher-->  vectors (n, width)
  *     vectors of the kept tokens, centred, SIF-weighted     = table (vocabulary, width); other rows are zero
  *     table fitted to the vectors of the texts              (rounds = 0 and no texts: left as it is)
  *     table (vocabulary, width)  --principal components-->  (vocabulary, dimension), written as F16 */
@@ -16,9 +16,10 @@
 #include <math.h>
 #include <string.h>
 
-/* Ridge 0.1: of 0.003, 0.01, 0.03, 0.1, 0.3 and 1 the one whose similarities agree best with the teacher's on held-out
- * sentences of Cranfield's abstracts, LoCoMo's turns and Grimm's tales (no questions, no judgements). */
-static const double RIDGE = 0.1;
+/* Of 0.003, 0.01, 0.03, 0.1, 0.3 and 1 the ones whose similarities agree best with the teacher's on held-out sentences
+ * (no questions, no judgements): for made-up texts 0.1, over Cranfield's abstracts, LoCoMo's turns and Grimm's tales;
+ * for texts of the kind that will be encoded 0.03, on Grimm's tales after fitting to others of its sentences. */
+static const double RIDGE_MADE_UP = 0.1, RIDGE_OWN = 0.03;
 enum { ITERATIONS = 30 };
 
 typedef struct distillation {
@@ -26,8 +27,8 @@ typedef struct distillation {
     const mneme_distill_options *options;
     uint32_t width, dimension, vocabulary;
     mn_kept_tokens kept;
-    mn_distill_texts texts; /* the kept tokens, one each; then made-up texts; then sentences */
-    size_t n_made_up, n_sentences;
+    mn_distill_texts texts; /* the kept tokens, one each; then made-up texts; then the caller's */
+    size_t n_made_up, n_sentences, n_passages;
     float *vectors; /* (texts.n, width): the teacher's */
     float *table;   /* (vocabulary, width), at last (vocabulary, dimension) */
     double kept_variance;
@@ -63,9 +64,14 @@ static mneme_status gather_texts(distillation *d, mneme_error *error)
         status = mn_distill_texts_append(&d->texts, &d->kept.ids[i], 1, error);
     if (status == MNEME_OK) status = mn_distill_make_up(&d->texts, &d->kept, options->rounds, error);
     d->n_made_up = d->texts.teacher.n - d->kept.n;
-    if (status == MNEME_OK && options->n_texts)
+    if (status == MNEME_OK)
         status = mn_distill_add_sentences(&d->texts, d->teacher, options->texts, options->text_sizes, options->n_texts,
-                                          &d->n_sentences, error);
+                                          error);
+    d->n_sentences = d->texts.teacher.n - d->kept.n - d->n_made_up;
+    if (status == MNEME_OK)
+        status = mn_distill_add_passages(&d->texts, d->teacher, options->texts, options->text_sizes, options->n_texts,
+                                         error);
+    d->n_passages = d->texts.teacher.n - d->kept.n - d->n_made_up - d->n_sentences;
     return status;
 }
 
@@ -134,7 +140,7 @@ static mneme_status scale_table(distillation *d, const mn_fit_texts *texts, mnem
 }
 
 /* Fit to texts [first, first + n) of d->texts. */
-static mneme_status fit_to(distillation *d, size_t first, size_t n, mneme_error *error)
+static mneme_status fit_to(distillation *d, size_t first, size_t n, double ridge, mneme_error *error)
 {
     if (n == 0) return MNEME_OK;
     float *targets = d->vectors + first * d->width;
@@ -142,7 +148,7 @@ static mneme_status fit_to(distillation *d, size_t first, size_t n, mneme_error 
     const mn_fit_texts texts = {
         .ids = d->texts.table.ids, .offsets = d->texts.table.offsets + first, .n = n, .targets = targets};
     const mn_fit_options options = {
-        .ridge = RIDGE, .iterations = ITERATIONS, .threads = mn_encoder_threads(d->teacher)};
+        .ridge = ridge, .iterations = ITERATIONS, .threads = mn_encoder_threads(d->teacher)};
     if (status == MNEME_OK) status = scale_table(d, &texts, error);
     if (status == MNEME_OK) status = mn_table_fit(&texts, &options, d->table, d->vocabulary, d->width, error);
     return status;
@@ -168,7 +174,8 @@ static mneme_status save(const distillation *d, const mn_static_folder *place, m
                      (unsigned long long)info->fingerprint, d->dimension, d->width, 100 * d->kept_variance,
                      d->options->sif);
     if (d->n_made_up || d->n_sentences)
-        mn_buffer_format(&origin, ", fitted to %zu made-up texts and %zu sentences", d->n_made_up, d->n_sentences);
+        mn_buffer_format(&origin, ", fitted to %zu made-up texts, %zu sentences, %zu passages", d->n_made_up,
+                         d->n_sentences, d->n_passages);
     mn_static_folder what = *place;
     what.distilled_from = origin.data;
     what.table = d->table;
@@ -199,8 +206,8 @@ mneme_status mn_distill_static(mn_encoder *teacher, const mneme_distill_options 
     if (status == MNEME_OK) status = gather_texts(&d, error);
     if (status == MNEME_OK) status = ask_teacher(&d, error);
     if (status == MNEME_OK) status = fill_table(&d, error);
-    if (status == MNEME_OK) status = fit_to(&d, d.kept.n, d.n_made_up, error);
-    if (status == MNEME_OK) status = fit_to(&d, d.kept.n + d.n_made_up, d.n_sentences, error);
+    if (status == MNEME_OK) status = fit_to(&d, d.kept.n, d.n_made_up, RIDGE_MADE_UP, error);
+    if (status == MNEME_OK) status = fit_to(&d, d.kept.n + d.n_made_up, d.n_sentences + d.n_passages, RIDGE_OWN, error);
     if (status == MNEME_OK) status = reduce(&d, error);
     if (status == MNEME_OK) status = save(&d, &place, error);
     mn_distill_texts_free(&d.texts);

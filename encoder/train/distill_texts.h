@@ -36,10 +36,13 @@ mneme_status mn_distill_texts_append(mn_distill_texts *texts, const uint32_t *id
 mneme_status mn_distill_make_up(mn_distill_texts *texts, const mn_kept_tokens *kept, uint32_t rounds,
                                 mneme_error *error);
 
-/* At most this many sentences of the caller's texts are used; of more, every second, third, ... */
-enum { MN_DISTILL_SENTENCES_MAX = 40000 };
-/* sizes NULL: NUL-terminated. *n_sentences: how many were taken. */
+/* The caller's texts twice: as sentences, which are like questions, and as passages that fill the teacher's window,
+ * which are what a store encodes. Of more than this many, every second, third, ... is taken. */
+enum { MN_DISTILL_SENTENCES_MAX = 40000, MN_DISTILL_PASSAGES_MAX = 5000 };
+/* sizes NULL: NUL-terminated. */
 mneme_status mn_distill_add_sentences(mn_distill_texts *texts, const mn_encoder *teacher, const char *const *items,
-                                      const size_t *sizes, size_t n, size_t *n_sentences, mneme_error *error);
+                                      const size_t *sizes, size_t n, mneme_error *error);
+mneme_status mn_distill_add_passages(mn_distill_texts *texts, const mn_encoder *teacher, const char *const *items,
+                                     const size_t *sizes, size_t n, mneme_error *error);
 
 #endif

@@ -1,5 +1,5 @@
-/* test_distill.c -- the parts of distillation against known answers: eigenvectors, ridge regression, half precision, and
- * what is asked of the teacher. */
+/* test_distill.c -- the parts of distillation against known answers: eigenvectors, ridge regression, half precision,
+ * and what is asked of the teacher. */
 #include "test_support.h"
 
 #include "encoder/train/distill_texts.h"
@@ -15,7 +15,8 @@
 static void components_of_known_directions_are_found(void **state)
 {
     (void)state;
-    static const double directions[3][3] = {{2 / 3.0, 2 / 3.0, 1 / 3.0}, {-2 / 3.0, 1 / 3.0, 2 / 3.0}, {1 / 3.0, -2 / 3.0, 2 / 3.0}};
+    static const double directions[3][3] = {
+        {2 / 3.0, 2 / 3.0, 1 / 3.0}, {-2 / 3.0, 1 / 3.0, 2 / 3.0}, {1 / 3.0, -2 / 3.0, 2 / 3.0}};
     static const double lengths[3] = {1, 5, 3};
     float rows[6][3];
     for (size_t r = 0; r < 6; r++)
@@ -94,8 +95,8 @@ static uint32_t random_number(uint32_t below)
 
 enum { ROWS = 12, TEXTS = 30, WIDTH = 35 };
 
-static void check_column(const mn_fit_texts *texts, const float *before, const float *after, double ridge, size_t column,
-                         double *worst)
+static void check_column(const mn_fit_texts *texts, const float *before, const float *after, double ridge,
+                         size_t column, double *worst)
 {
     double matrix[ROWS * ROWS] = {0}, right[ROWS] = {0};
     for (size_t t = 0; t < ROWS; t++) matrix[t * ROWS + t] = ridge;

@@ -1,5 +1,5 @@
-/* test_static_table.c -- the static encoder against brute force in double precision, its kernels against one another, and
- * folders that must be refused. */
+/* test_static_table.c -- the static encoder against brute force in double precision, its kernels against one another,
+ * and folders that must be refused. */
 #include "test_support.h"
 
 #include "encoder/static_table.h"
@@ -19,7 +19,7 @@ static double random_unit(void) /* -1 .. 1 */
 /* ---- folders made by hand ---- */
 
 typedef struct parts {
-    const char *dtype;  /* of the embeddings */
+    const char *dtype; /* of the embeddings */
     uint32_t rows, dimension;
     const void *embeddings;
     const float *weights; /* VOCABULARY, or NULL */
@@ -37,8 +37,9 @@ static void write_folder(const char *folder, const parts *p)
 {
     char path[1200], header[1000];
     size_t size = (size_t)p->rows * p->dimension * dtype_bytes(p->dtype), at = size;
-    int n = snprintf(header, sizeof header, "{\"embeddings\":{\"dtype\":\"%s\",\"shape\":[%u,%u],\"data_offsets\":[0,%zu]}",
-                     p->dtype, p->rows, p->dimension, size);
+    int n =
+        snprintf(header, sizeof header, "{\"embeddings\":{\"dtype\":\"%s\",\"shape\":[%u,%u],\"data_offsets\":[0,%zu]}",
+                 p->dtype, p->rows, p->dimension, size);
     if (p->weights) {
         n += snprintf(header + n, sizeof header - (size_t)n,
                       ",\"weights\":{\"dtype\":\"F32\",\"shape\":[%u],\"data_offsets\":[%zu,%zu]}", p->n_weights, at,
@@ -62,8 +63,10 @@ static void write_folder(const char *folder, const parts *p)
     fclose(file);
     snprintf(path, sizeof path, "%s/config.json", folder);
     file = fopen(path, "w");
-    if (p->config) fputs(p->config, file);
-    else fprintf(file, "{\"model_type\": \"model2vec\", \"hidden_dim\": %u}", p->dimension);
+    if (p->config)
+        fputs(p->config, file);
+    else
+        fprintf(file, "{\"model_type\": \"model2vec\", \"hidden_dim\": %u}", p->dimension);
     fclose(file);
 }
 
@@ -104,9 +107,12 @@ static void *random_numbers(const char *dtype, size_t n)
         memcpy(&bits, &number, 4);
         uint16_t brain = (uint16_t)(bits >> 16);
         int8_t byte = (int8_t)(random_unit() * 127);
-        if (bytes == 4) memcpy(data + 4 * i, &number, 4);
-        else if (bytes == 1) memcpy(data + i, &byte, 1);
-        else memcpy(data + 2 * i, strcmp(dtype, "BF16") == 0 ? &brain : &half, 2);
+        if (bytes == 4)
+            memcpy(data + 4 * i, &number, 4);
+        else if (bytes == 1)
+            memcpy(data + i, &byte, 1);
+        else
+            memcpy(data + 2 * i, strcmp(dtype, "BF16") == 0 ? &brain : &half, 2);
     }
     return data;
 }
@@ -119,7 +125,8 @@ static void brute_force(const parts *p, const uint32_t *ids, size_t n, double *o
         for (size_t i = 0; i < n; i++) {
             if (ids[i] == UNKNOWN) continue;
             size_t row = p->mapping ? (size_t)p->mapping[ids[i]] : ids[i];
-            out[c] += (p->weights ? (double)p->weights[ids[i]] : 1) * value_of(p->dtype, p->embeddings, row * p->dimension + c);
+            out[c] += (p->weights ? (double)p->weights[ids[i]] : 1) *
+                      value_of(p->dtype, p->embeddings, row * p->dimension + c);
         }
         squares += out[c] * out[c];
     }
@@ -308,8 +315,14 @@ static void opening_out_of_memory_leaks_nothing(void **state)
     void *numbers = random_numbers("F16", VOCABULARY * 32);
     float weights[VOCABULARY] = {1};
     int64_t mapping[VOCABULARY] = {0};
-    const parts p = {.dtype = "F16", .rows = VOCABULARY, .dimension = 32, .embeddings = numbers, .weights = weights,
-                     .n_weights = VOCABULARY, .mapping = mapping, .n_mapping = VOCABULARY};
+    const parts p = {.dtype = "F16",
+                     .rows = VOCABULARY,
+                     .dimension = 32,
+                     .embeddings = numbers,
+                     .weights = weights,
+                     .n_weights = VOCABULARY,
+                     .mapping = mapping,
+                     .n_mapping = VOCABULARY};
     write_folder(folder, &p);
     mn_static_table *table = NULL;
     size_t n = 0;

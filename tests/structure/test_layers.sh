@@ -64,7 +64,7 @@ foreign=$(nm -D --defined-only "$MNEME_BUILD_DIR/libmneme.so" | awk '$2 ~ /[TDBR
 [ -z "$foreign" ] || complain "libmneme.so exports $(printf '%s\n' "$foreign" | head -n 5 | tr '\n' ' ')"
 
 # The public library neither prints nor ends the process.
-speaking=$(grep -nE '\b(printf|puts|fputs|exit|abort|perror)[[:space:]]*\(' common/*.c encoder/*.c memstore/*.c retriever/*.c memory/*.c |
+speaking=$(grep -nE '\b(printf|puts|fputs|exit|abort|perror)[[:space:]]*\(' common/*.c encoder/*.c encoder/train/*.c memstore/*.c retriever/*.c memory/*.c |
   grep -vE 'v?snprintf|^[^:]*:[0-9]+: *[/ ]?\*' || true)
 [ -z "$speaking" ] || complain "the library speaks or exits: $speaking"
 
