@@ -30,15 +30,17 @@ find_path(FAISS_C_INCLUDE_DIR faiss/c_api/utils/distances_c.h
 find_library(FAISS_C_LIBRARY "faiss_c_${MNEME_FAISS_LEVEL}" HINTS "${MNEME_FAISS_DIR}/lib" NO_DEFAULT_PATH)
 find_library(FAISS_LIBRARY "faiss_${MNEME_FAISS_LEVEL}" HINTS "${MNEME_FAISS_DIR}/lib" NO_DEFAULT_PATH)
 
+# The one-threaded OpenBLAS, for FAISS and for encoder/train/principal.c: a command that answers one question must not
+# start threads when it is loaded.
+find_library(OPENBLAS_LIBRARY openblas
+             HINTS /usr/lib/x86_64-linux-gnu/openblas-serial /usr/lib/x86_64-linux-gnu/openblas-pthread)
+if(NOT OPENBLAS_LIBRARY)
+  message(FATAL_ERROR "OpenBLAS is missing: run scripts/setup")
+endif()
+
 add_library(FaissC::FaissC INTERFACE IMPORTED)
 if(FAISS_C_INCLUDE_DIR AND FAISS_C_LIBRARY AND FAISS_LIBRARY)
   find_package(OpenMP REQUIRED COMPONENTS CXX)
-  # The one-threaded OpenBLAS, loaded when it is first called (common/blas.h).
-  find_library(OPENBLAS_LIBRARY openblas
-               HINTS /usr/lib/x86_64-linux-gnu/openblas-serial /usr/lib/x86_64-linux-gnu/openblas-pthread)
-  if(NOT OPENBLAS_LIBRARY)
-    message(FATAL_ERROR "OpenBLAS is missing: run scripts/setup")
-  endif()
   target_include_directories(FaissC::FaissC SYSTEM INTERFACE "${FAISS_C_INCLUDE_DIR}")
   target_link_libraries(FaissC::FaissC INTERFACE
     "${FAISS_C_LIBRARY}" "${FAISS_LIBRARY}" OpenMP::OpenMP_CXX stdc++ m)
