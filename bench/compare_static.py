@@ -101,18 +101,20 @@ def megabytes(folder):
 
 def make(work, command, data, own_text):
     """Distil with both; (name, encoder, seconds)."""
-    made = []
+    made, folder = [], os.path.join(work, "peer")
     started = time.perf_counter()
-    distill(TEACHER).save_pretrained(os.path.join(work, "peer"))
-    made.append(("model2vec", Peer(os.path.join(work, "peer")), time.perf_counter() - started))
+    if not os.path.isdir(folder):
+        distill(TEACHER).save_pretrained(folder)
+    made.append(("model2vec", Peer(folder), time.perf_counter() - started))
     variants = {"mneme, plain": ["--rounds", "0"], "mneme": []}
     if own_text:
         variants["mneme, own text"] = [w for s in ("cranfield", "locomo") for w in ("--text", os.path.join(data, s, "corpus.jsonl"))]
     for number, (name, options) in enumerate(variants.items()):
         folder = os.path.join(work, f"ours{number}")
         started = time.perf_counter()
-        subprocess.run([command, "--quiet", "model", "distill", "--static", "--from", TEACHER + "/", *options, folder],
-                       check=True, stdout=subprocess.DEVNULL)
+        if not os.path.isdir(folder):
+            subprocess.run([command, "--quiet", "model", "distill", "--static", "--from", TEACHER + "/", *options, folder],
+                           check=True, stdout=subprocess.DEVNULL)
         made.append((name, Mneme(command, folder, 2), time.perf_counter() - started))
     return made
 
@@ -123,7 +125,7 @@ def main():
     parser.add_argument("--mneme", default=os.path.join(ROOT, "build", "mneme"), help="the command")
     parser.add_argument("--rounds", type=int, default=5, help="how often speed is measured, in turn")
     parser.add_argument("--no-own-text", action="store_true", help="leave out the variant that is fitted to the sets' corpora")
-    parser.add_argument("--keep", help="leave the distilled folders there")
+    parser.add_argument("--keep", help="leave the distilled folders there, and take those that are there already")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     work = args.keep or tempfile.mkdtemp()
