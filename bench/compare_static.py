@@ -16,9 +16,13 @@ import tempfile
 import time
 
 import numpy as np
-from model2vec import StaticModel
-from model2vec.distill import distill
+import torch
 from tokenizers import Tokenizer
+
+# torch without its CUDA packages (bench/torch-without-cuda) must not be asked for a GPU.
+torch.cuda.is_available = lambda: False
+from model2vec import StaticModel  # noqa: E402
+from model2vec.distill import distill  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "mneme")

@@ -138,7 +138,7 @@ int cli_model_distill(cli_global *global, int argc, char **argv)
         {0, "from", CLI_TEXT, &chosen.from, "MODEL", "the teacher: a name or a folder (default: encoder.model)"},
         {0, "dim", CLI_COUNT, &chosen.dimension, "N", "floats in a vector (256; at most the teacher's)"},
         {0, "text", CLI_LIST, &chosen.text, "FILE",
-         "fit to the sentences of this file as well (text, Markdown, HTML, JSONL; may be repeated)"},
+         "fit to what this file says as well (text, Markdown, HTML, JSONL; may be repeated)"},
         {0, "rounds", CLI_COUNT, &chosen.rounds, "N", "made-up texts for each token (6); 0 is plain Model2Vec"},
         {0, "sif", CLI_NUMBER, &chosen.sif, "A", "frequency weights a / (a + p) (0.0001)"},
         {0, "force", CLI_FLAG, &chosen.force, NULL, "replace the model of that name"},

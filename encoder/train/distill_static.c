@@ -16,11 +16,18 @@
 #include <math.h>
 #include <string.h>
 
-/* Of 0.003, 0.01, 0.03, 0.1, 0.3 and 1 the ones whose similarities agree best with the teacher's on held-out sentences
- * (no questions, no judgements): for made-up texts 0.1, over Cranfield's abstracts, LoCoMo's turns and Grimm's tales;
- * for texts of the kind that will be encoded 0.03, on Grimm's tales after fitting to others of its sentences. */
-static const double RIDGE_MADE_UP = 0.1, RIDGE_OWN = 0.03;
+/* Of 0.003, 0.01, 0.03, 0.1, 0.3 and 1 the ridge whose similarities agree best with the teacher's on held-out sentences
+ * of Cranfield's abstracts, LoCoMo's turns and Grimm's tales, after fitting to made-up texts (no questions, no
+ * judgements). */
+static const double RIDGE = 0.1;
 enum { ITERATIONS = 30 };
+
+/* The caller's texts go in twice: as pieces of a sentence's length, which are like questions, and as passages that fill
+ * the teacher's window, which are what a store encodes. A passage's mean is over some ten times as many tokens, so each
+ * moves it ten times less: the weight makes up for that. All is fitted at once, made-up texts too: fitted to passages
+ * alone, the frequent words learn the corpus by heart, and other texts lose a third (docs/static-encoder.md). */
+enum { PIECE_TOKENS = 32, PIECES_MOST = 40000, PASSAGES_MOST = 5000 };
+static const float PASSAGE_WEIGHT = 10;
 
 typedef struct distillation {
     mn_encoder *teacher;
@@ -28,7 +35,7 @@ typedef struct distillation {
     uint32_t width, dimension, vocabulary;
     mn_kept_tokens kept;
     mn_distill_texts texts; /* the kept tokens, one each; then made-up texts; then the caller's */
-    size_t n_made_up, n_sentences, n_passages;
+    size_t n_made_up, n_pieces, n_passages;
     float *vectors; /* (texts.n, width): the teacher's */
     float *table;   /* (vocabulary, width), at last (vocabulary, dimension) */
     double kept_variance;
@@ -48,6 +55,20 @@ static mneme_status check_options(const distillation *d, mneme_error *error)
     return MNEME_OK;
 }
 
+/* *n: how many pieces of the caller's texts were added. */
+static mneme_status add_own(distillation *d, uint32_t max_tokens, size_t most, size_t *n, mneme_error *error)
+{
+    const mn_distill_own own = {.items = d->options->texts,
+                                .sizes = d->options->text_sizes,
+                                .n = d->options->n_texts,
+                                .most = most,
+                                .max_tokens = max_tokens};
+    size_t before = d->texts.teacher.n;
+    mneme_status status = mn_distill_add_pieces(&d->texts, d->teacher, &own, error);
+    *n = d->texts.teacher.n - before;
+    return status;
+}
+
 static mneme_status gather_texts(distillation *d, mneme_error *error)
 {
     const mn_tokenizer *tokenizer = mn_encoder_tokenizer(d->teacher);
@@ -64,14 +85,9 @@ static mneme_status gather_texts(distillation *d, mneme_error *error)
         status = mn_distill_texts_append(&d->texts, &d->kept.ids[i], 1, error);
     if (status == MNEME_OK) status = mn_distill_make_up(&d->texts, &d->kept, options->rounds, error);
     d->n_made_up = d->texts.teacher.n - d->kept.n;
-    if (status == MNEME_OK)
-        status = mn_distill_add_sentences(&d->texts, d->teacher, options->texts, options->text_sizes, options->n_texts,
-                                          error);
-    d->n_sentences = d->texts.teacher.n - d->kept.n - d->n_made_up;
-    if (status == MNEME_OK)
-        status = mn_distill_add_passages(&d->texts, d->teacher, options->texts, options->text_sizes, options->n_texts,
-                                         error);
-    d->n_passages = d->texts.teacher.n - d->kept.n - d->n_made_up - d->n_sentences;
+    if (status == MNEME_OK) status = add_own(d, PIECE_TOKENS, PIECES_MOST, &d->n_pieces, error);
+    uint32_t window = mn_encoder_info(d->teacher)->max_tokens - 2;
+    if (status == MNEME_OK) status = add_own(d, window, PASSAGES_MOST, &d->n_passages, error);
     return status;
 }
 
@@ -139,18 +155,29 @@ static mneme_status scale_table(distillation *d, const mn_fit_texts *texts, mnem
     return MNEME_OK;
 }
 
-/* Fit to texts [first, first + n) of d->texts. */
-static mneme_status fit_to(distillation *d, size_t first, size_t n, double ridge, mneme_error *error)
+/* Fit to all texts but the single tokens. Each kind is centred by itself: what its texts have in common is their kind.
+ */
+static mneme_status fit(distillation *d, mneme_error *error)
 {
+    const size_t sizes[] = {d->n_made_up, d->n_pieces, d->n_passages};
+    size_t first = d->kept.n, n = d->n_made_up + d->n_pieces + d->n_passages;
     if (n == 0) return MNEME_OK;
-    float *targets = d->vectors + first * d->width;
-    mneme_status status = centre(targets, n, d->width, error);
-    const mn_fit_texts texts = {
-        .ids = d->texts.table.ids, .offsets = d->texts.table.offsets + first, .n = n, .targets = targets};
+    float *weights = mn_alloc_array(n, sizeof *weights);
+    mneme_status status = weights ? MNEME_OK : mn_fail_memory(error, "distilling");
+    for (size_t kind = 0, at = 0; kind < 3 && status == MNEME_OK; at += sizes[kind++]) {
+        status = sizes[kind] ? centre(d->vectors + (first + at) * d->width, sizes[kind], d->width, error) : MNEME_OK;
+        for (size_t i = 0; i < sizes[kind]; i++) weights[at + i] = kind == 2 ? PASSAGE_WEIGHT : 1;
+    }
+    const mn_fit_texts texts = {.ids = d->texts.table.ids,
+                                .offsets = d->texts.table.offsets + first,
+                                .n = n,
+                                .targets = d->vectors + first * d->width,
+                                .weights = weights};
     const mn_fit_options options = {
-        .ridge = ridge, .iterations = ITERATIONS, .threads = mn_encoder_threads(d->teacher)};
+        .ridge = RIDGE, .iterations = ITERATIONS, .threads = mn_encoder_threads(d->teacher)};
     if (status == MNEME_OK) status = scale_table(d, &texts, error);
     if (status == MNEME_OK) status = mn_table_fit(&texts, &options, d->table, d->vocabulary, d->width, error);
+    mn_free(weights);
     return status;
 }
 
@@ -173,9 +200,9 @@ static mneme_status save(const distillation *d, const mn_static_folder *place, m
     mn_buffer_format(&origin, "%s (%016llx): %u of %u dimensions (%.1f %% of the variance), SIF %g", info->name,
                      (unsigned long long)info->fingerprint, d->dimension, d->width, 100 * d->kept_variance,
                      d->options->sif);
-    if (d->n_made_up || d->n_sentences)
-        mn_buffer_format(&origin, ", fitted to %zu made-up texts, %zu sentences, %zu passages", d->n_made_up,
-                         d->n_sentences, d->n_passages);
+    if (d->n_made_up || d->n_pieces)
+        mn_buffer_format(&origin, ", fitted to %zu made-up texts, %zu pieces and %zu passages", d->n_made_up,
+                         d->n_pieces, d->n_passages);
     mn_static_folder what = *place;
     what.distilled_from = origin.data;
     what.table = d->table;
@@ -206,8 +233,7 @@ mneme_status mn_distill_static(mn_encoder *teacher, const mneme_distill_options 
     if (status == MNEME_OK) status = gather_texts(&d, error);
     if (status == MNEME_OK) status = ask_teacher(&d, error);
     if (status == MNEME_OK) status = fill_table(&d, error);
-    if (status == MNEME_OK) status = fit_to(&d, d.kept.n, d.n_made_up, RIDGE_MADE_UP, error);
-    if (status == MNEME_OK) status = fit_to(&d, d.kept.n + d.n_made_up, d.n_sentences + d.n_passages, RIDGE_OWN, error);
+    if (status == MNEME_OK) status = fit(&d, error);
     if (status == MNEME_OK) status = reduce(&d, error);
     if (status == MNEME_OK) status = save(&d, &place, error);
     mn_distill_texts_free(&d.texts);

@@ -190,13 +190,13 @@ mneme_status mn_distill_make_up(mn_distill_texts *texts, const mn_kept_tokens *k
 
 /* ---- the caller's texts ---- */
 
-static size_t size_of(const char *const *items, const size_t *sizes, size_t i)
+static size_t size_of(const mn_distill_own *own, size_t i)
 {
-    return sizes ? sizes[i] : strlen(items[i]);
+    return own->sizes ? own->sizes[i] : strlen(own->items[i]);
 }
 
-static mneme_status append_text(mn_distill_texts *texts, const mn_encoder *teacher, const char *text, size_t size,
-                                mn_tokens *tokens, mneme_error *error)
+static mneme_status append_piece(mn_distill_texts *texts, const mn_encoder *teacher, const char *text, size_t size,
+                                 mn_tokens *tokens, mneme_error *error)
 {
     size_t room = mn_encoder_info(teacher)->max_tokens - 2;
     tokens->n = 0;
@@ -205,53 +205,24 @@ static mneme_status append_text(mn_distill_texts *texts, const mn_encoder *teach
     return mn_distill_texts_append(texts, tokens->ids, tokens->n, error);
 }
 
-static size_t count_sentences(const char *text, size_t size)
+mneme_status mn_distill_add_pieces(mn_distill_texts *texts, const mn_encoder *teacher, const mn_distill_own *own,
+                                   mneme_error *error)
 {
-    size_t n = 0, at = 0, start, end;
-    bool heading;
-    while (mn_next_sentence(text, size, &at, &start, &end, &heading)) n++;
-    return n;
-}
-
-mneme_status mn_distill_add_sentences(mn_distill_texts *texts, const mn_encoder *teacher, const char *const *items,
-                                      const size_t *sizes, size_t n, mneme_error *error)
-{
-    size_t total = 0, number = 0;
-    for (size_t i = 0; i < n; i++) total += count_sentences(items[i], size_of(items, sizes, i));
-    size_t step = (total + MN_DISTILL_SENTENCES_MAX - 1) / MN_DISTILL_SENTENCES_MAX;
-    mn_tokens tokens = {0};
-    mneme_status status = MNEME_OK;
-    for (size_t i = 0; i < n && status == MNEME_OK; i++) {
-        size_t size = size_of(items, sizes, i), at = 0, start, end;
-        bool heading;
-        while (status == MNEME_OK && mn_next_sentence(items[i], size, &at, &start, &end, &heading))
-            if (number++ % step == 0)
-                status = append_text(texts, teacher, items[i] + start, end - start, &tokens, error);
-    }
-    mn_tokens_free(&tokens);
-    return status;
-}
-
-mneme_status mn_distill_add_passages(mn_distill_texts *texts, const mn_encoder *teacher, const char *const *items,
-                                     const size_t *sizes, size_t n, mneme_error *error)
-{
-    const mn_chunk_options limits = {.max_tokens = mn_encoder_info(teacher)->max_tokens - 2};
+    const mn_chunk_options limits = {.max_tokens = own->max_tokens};
     size_t bytes = 0, number = 0;
-    for (size_t i = 0; i < n; i++) bytes += size_of(items, sizes, i);
-    /* Before cutting, a guess at how many passages there will be: a token takes four bytes or so. */
-    size_t guess = n + bytes / (4 * (size_t)limits.max_tokens);
-    size_t step = (guess + MN_DISTILL_PASSAGES_MAX - 1) / MN_DISTILL_PASSAGES_MAX;
+    for (size_t i = 0; i < own->n; i++) bytes += size_of(own, i);
+    /* Before cutting, a guess at how many pieces there will be: a token takes four bytes or so. */
+    size_t guess = own->n + bytes / (4 * (size_t)limits.max_tokens), step = (guess + own->most - 1) / own->most;
     mn_tokens tokens = {0};
     mn_chunk_spans spans = {0};
     mneme_status status = MNEME_OK;
-    for (size_t i = 0; i < n && status == MNEME_OK; i++) {
+    for (size_t i = 0; i < own->n && status == MNEME_OK; i++) {
         spans.n = 0;
-        status =
-            mn_chunk_text(mn_encoder_tokenizer(teacher), items[i], size_of(items, sizes, i), &limits, &spans, error);
+        status = mn_chunk_text(mn_encoder_tokenizer(teacher), own->items[i], size_of(own, i), &limits, &spans, error);
         for (size_t k = 0; k < spans.n && status == MNEME_OK; k++)
             if (number++ % step == 0)
-                status = append_text(texts, teacher, items[i] + spans.items[k].start,
-                                     spans.items[k].end - spans.items[k].start, &tokens, error);
+                status = append_piece(texts, teacher, own->items[i] + spans.items[k].start,
+                                      spans.items[k].end - spans.items[k].start, &tokens, error);
     }
     mn_chunk_spans_free(&spans);
     mn_tokens_free(&tokens);

@@ -36,13 +36,15 @@ mneme_status mn_distill_texts_append(mn_distill_texts *texts, const uint32_t *id
 mneme_status mn_distill_make_up(mn_distill_texts *texts, const mn_kept_tokens *kept, uint32_t rounds,
                                 mneme_error *error);
 
-/* The caller's texts twice: as sentences, which are like questions, and as passages that fill the teacher's window,
- * which are what a store encodes. Of more than this many, every second, third, ... is taken. */
-enum { MN_DISTILL_SENTENCES_MAX = 40000, MN_DISTILL_PASSAGES_MAX = 5000 };
-/* sizes NULL: NUL-terminated. */
-mneme_status mn_distill_add_sentences(mn_distill_texts *texts, const mn_encoder *teacher, const char *const *items,
-                                      const size_t *sizes, size_t n, mneme_error *error);
-mneme_status mn_distill_add_passages(mn_distill_texts *texts, const mn_encoder *teacher, const char *const *items,
-                                     const size_t *sizes, size_t n, mneme_error *error);
+/* The caller's texts, cut into pieces of at most max_tokens at the best borders (chunker.h). Of more than `most`, every
+ * second, third, ... is taken. sizes NULL: NUL-terminated. */
+typedef struct mn_distill_own {
+    const char *const *items;
+    const size_t *sizes;
+    size_t n, most;
+    uint32_t max_tokens;
+} mn_distill_own;
+mneme_status mn_distill_add_pieces(mn_distill_texts *texts, const mn_encoder *teacher, const mn_distill_own *own,
+                                   mneme_error *error);
 
 #endif

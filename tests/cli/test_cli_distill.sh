@@ -37,7 +37,7 @@ out "--static"
 printf 'The spare key is under the third flower pot.\nHeat flows through the boundary layer.\n' >own.txt
 expect 0 mneme model distill --static fast --rounds 0 --dim 64 --text own.txt --json
 json '.name == "fast" and .dimension == 64'
-json '.distilled_from | test("^all-MiniLM-L6-v2 \\([0-9a-f]{16}\\): 64 of 384 dimensions .* 2 sentences, 1 passages$")'
+json '.distilled_from | test("^all-MiniLM-L6-v2 \\([0-9a-f]{16}\\): 64 of 384 dimensions .* fitted to 0 made-up texts, 2 pieces and 1 passages$")'
 expect 0 mneme model info fast --json
 json '.kind == "static" and .dimension == 64 and .max_tokens == 512 and .layers == 0 and .precision == "f16"'
 fingerprint=$(sed -n 's/.*"fingerprint":"\([0-9a-f]*\)".*/\1/p' "$work/out")
