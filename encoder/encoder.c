@@ -10,6 +10,7 @@
 #include "common/threads.h"
 #include "encoder/encoder_internal.h"
 #include "encoder/static_table.h"
+#include "encoder/token_sequences.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -110,50 +111,6 @@ typedef struct encode_job {
     mneme_error error;
 } encode_job;
 
-static mneme_status append_id(mn_tokens *tokens, uint32_t id, mneme_error *error)
-{
-    if (tokens->n == tokens->capacity) {
-        size_t capacity = tokens->capacity ? tokens->capacity * 2 : 256;
-        uint32_t *ids = mn_realloc_array(tokens->ids, capacity, sizeof *ids);
-        if (!ids) return mn_fail_memory(error, "tokens");
-        tokens->ids = ids;
-        tokens->capacity = capacity;
-    }
-    tokens->ids[tokens->n++] = id;
-    return MNEME_OK;
-}
-
-/* [CLS] prompt text [SEP], cut at the window; without [CLS] and [SEP] where the kind has no special tokens. */
-static mneme_status append_text(encode_job *job, const char *prompt, const char *text, size_t size, mneme_error *error)
-{
-    const mn_tokenizer *tokenizer = job->encoder->tokenizer;
-    uint32_t n_special = job->encoder->operations->n_special;
-    size_t room = job->encoder->info.max_tokens - n_special;
-    mneme_status status = n_special ? append_id(&job->tokens, mn_tokenizer_cls(tokenizer), error) : MNEME_OK;
-    size_t start = job->tokens.n;
-    if (status == MNEME_OK && *prompt)
-        status = mn_tokenizer_encode(tokenizer, prompt, strlen(prompt), room, &job->tokens, error);
-    room -= job->tokens.n - start;
-    if (status == MNEME_OK) status = mn_tokenizer_encode(tokenizer, text, size, room, &job->tokens, error);
-    if (status == MNEME_OK && n_special) status = append_id(&job->tokens, mn_tokenizer_sep(tokenizer), error);
-    return status;
-}
-
-static mneme_status tokenize(encode_job *job, const char *const *texts, const size_t *sizes, size_t n,
-                             mneme_text_kind kind, mneme_error *error)
-{
-    const char *prompt = prompt_of(job->encoder, kind);
-    for (size_t i = 0; i < n; i++) {
-        size_t size = sizes ? sizes[i] : strlen(texts[i]);
-        mneme_status status = append_text(job, prompt, texts[i], size, error);
-        if (status != MNEME_OK) return status;
-        if (job->tokens.n > UINT32_MAX)
-            return mn_fail(error, MNEME_ERR_TOO_LARGE, "over 2^32 tokens in one call; encode in smaller batches");
-        job->offsets[i + 1] = (uint32_t)job->tokens.n;
-    }
-    return MNEME_OK;
-}
-
 static void fill_packs(encode_job *job, size_t n)
 {
     uint32_t share = job->offsets[n] / (mn_threads_count(job->encoder->threads) * PACKS_PER_THREAD);
@@ -234,7 +191,12 @@ mneme_status mn_encoder_encode(mn_encoder *encoder, const char *const *texts, co
                       .unit = "chunks"};
     job.offsets = mn_alloc_zeroed(n + 1, sizeof *job.offsets);
     mneme_status status = job.offsets ? MNEME_OK : mn_fail_memory(error, "encoding");
-    if (status == MNEME_OK) status = tokenize(&job, texts, sizes, n, kind, error);
+    const mn_sequence_options sequences = {.tokenizer = encoder->tokenizer,
+                                           .prompt = prompt_of(encoder, kind),
+                                           .max_tokens = encoder->info.max_tokens,
+                                           .with_special = encoder->operations->n_special > 0};
+    if (status == MNEME_OK)
+        status = mn_token_sequences(encoder->threads, &sequences, texts, sizes, n, &job.tokens, job.offsets, error);
     if (status == MNEME_OK) status = run_job(&job, error);
     mn_tokens_free(&job.tokens);
     mn_free(job.offsets);
