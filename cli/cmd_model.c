@@ -14,10 +14,8 @@ static const struct {
     size_t words_min, words_max; /* behind the verb */
     const char *expected;
 } verbs[N_VERBS] = {
-    [LIST] = {"list", 0, 0, "no more words"},
-    [INFO] = {"info", 0, 1, "one model at most"},
-    [ADD] = {"add", 1, 1, "one folder"},
-    [PULL] = {"pull", 1, 1, "one model, as in org/name"},
+    [LIST] = {"list", 0, 0, "no more words"},     [INFO] = {"info", 0, 1, "one model at most"},
+    [ADD] = {"add", 1, 1, "one folder"},          [PULL] = {"pull", 1, 1, "one model, as in org/name"},
     [PACK] = {"pack", 0, 1, "one model at most"},
 };
 

@@ -30,8 +30,7 @@ find_path(FAISS_C_INCLUDE_DIR faiss/c_api/utils/distances_c.h
 find_library(FAISS_C_LIBRARY "faiss_c_${MNEME_FAISS_LEVEL}" HINTS "${MNEME_FAISS_DIR}/lib" NO_DEFAULT_PATH)
 find_library(FAISS_LIBRARY "faiss_${MNEME_FAISS_LEVEL}" HINTS "${MNEME_FAISS_DIR}/lib" NO_DEFAULT_PATH)
 
-# The one-threaded OpenBLAS, for FAISS and for encoder/train/principal.c: a command that answers one question must not
-# start threads when it is loaded.
+# The one-threaded OpenBLAS, for FAISS and for encoder/train/principal.c, loaded when it is first called (common/blas.h).
 find_library(OPENBLAS_LIBRARY openblas
              HINTS /usr/lib/x86_64-linux-gnu/openblas-serial /usr/lib/x86_64-linux-gnu/openblas-pthread)
 if(NOT OPENBLAS_LIBRARY)

@@ -21,8 +21,8 @@
 
 #include "common/file.h"
 #include "common/memory.h"
-#include "encoder/self_attention.h"
 #include "encoder/safetensors.h"
+#include "encoder/self_attention.h"
 
 #include <math.h>
 #include <string.h>

@@ -47,7 +47,8 @@ static void NAME(multiply)(const uint32_t *rows, size_t row_stride, uint32_t n_r
     switch (n_rows) {
         ROWS(1)
         ROWS(2)
-        ROWS(3) ROWS(4) ROWS(5) ROWS(6)
+        ROWS(3)
+        ROWS(4) ROWS(5) ROWS(6)
 #if TILE_ROWS >= 12
             ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12)
 #endif

@@ -17,8 +17,10 @@ static void assert_html(const char *html, const char *text, const char *title)
     char reason[200];
     assert_true(cli_html_text(html, strlen(html), &out, &found, reason, sizeof reason));
     assert_string_equal(out.data ? out.data : "", text);
-    if (title) assert_string_equal(found, title);
-    else assert_null(found);
+    if (title)
+        assert_string_equal(found, title);
+    else
+        assert_null(found);
     cli_text_free(&out);
     free(found);
 }
@@ -27,7 +29,8 @@ static void html_page_becomes_readable_text(void **state)
 {
     (void)state;
     assert_html("<!doctype html><html><head><title>\n Good  Soup </title><style>p{}</style></head><body><h1>Soup</h1>"
-                "<p>Boil <b>water</b>\n   first.</p><script>alert('no')</script><p>Then&nbsp;salt &amp; pepper.<br>Stir.</p></body></html>",
+                "<p>Boil <b>water</b>\n   first.</p><script>alert('no')</script><p>Then&nbsp;salt &amp; "
+                "pepper.<br>Stir.</p></body></html>",
                 "# Soup\n\nBoil water first.\n\nThen\xC2\xA0salt & pepper.\nStir.\n", "Good Soup");
     assert_html("<ul><li>one</li><li>two <i>or</i> three</li></ul>after", "- one\n- two or three\n\nafter\n", NULL);
     assert_html("<table><tr><th>Name</th><th>Age</th></tr><tr><td>Ana</td><td>41</td></tr></table>",
@@ -74,8 +77,10 @@ static void assert_title(const char *markdown, const char *title)
     cli_document document = {0};
     assert_int_equal(cli_document_from(markdown, strlen(markdown), CLI_FORMAT_MARKDOWN, &document), CLI_READING_FINE);
     assert_string_equal(document.text, markdown);
-    if (title) assert_string_equal(document.title, title);
-    else assert_null(document.title);
+    if (title)
+        assert_string_equal(document.title, title);
+    else
+        assert_null(document.title);
     cli_document_free(&document);
 }
 
@@ -145,7 +150,8 @@ static void document_pdf_goes_through_pdftotext(void **state)
     (void)state;
     static const char pdf[] =
         "%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
-        "3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>endobj\n"
+        "3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 4 0 R/Resources<</Font<</F1 5 0 "
+        "R>>>>>>endobj\n"
         "4 0 obj<</Length 44>>stream\nBT /F1 18 Tf 20 100 Td (Hello harbour) Tj ET\nendstream endobj\n"
         "5 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n";
     char *dir = test_make_dir(), path[1200];
@@ -240,7 +246,10 @@ static void repair_counts_maximal_subparts(void **state)
     static const char data[] = "\x61\xF1\x80\x80\xE1\x80\xC2\x62\x80\x63\x80\xBF\x64";
     cli_text text = {0};
     assert_int_equal(cli_text_repaired(&text, data, sizeof data - 1), 6);
-    assert_string_equal(text.data, "a\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD" "b\xEF\xBF\xBD" "c\xEF\xBF\xBD\xEF\xBF\xBD" "d");
+    assert_string_equal(text.data, "a\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"
+                                   "b\xEF\xBF\xBD"
+                                   "c\xEF\xBF\xBD\xEF\xBF\xBD"
+                                   "d");
     cli_text_free(&text);
     assert_false(cli_utf8_valid("\xED\xA0\x80", 3)); /* a surrogate */
     assert_false(cli_utf8_valid("\xC0\xAF", 2));     /* overlong */
@@ -273,7 +282,9 @@ static void snippet_shows_the_words_asked_for(void **state)
 static void snippet_odd_texts_are_taken(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", " \n ", "\x1b[31mred\x07", "\xFF\xFE", "\xE6\x9D\xB1\xE4\xBA\xAC\xE6\x9D\xB1\xE4\xBA\xAC\xE6\x9D\xB1\xE4\xBA\xAC\xE6\x9D\xB1\xE4\xBA\xAC"};
+    static const char *const texts[] = {
+        "", " \n ", "\x1b[31mred\x07", "\xFF\xFE",
+        "\xE6\x9D\xB1\xE4\xBA\xAC\xE6\x9D\xB1\xE4\xBA\xAC\xE6\x9D\xB1\xE4\xBA\xAC\xE6\x9D\xB1\xE4\xBA\xAC"};
     cli_question question = {0};
     cli_question_read(&question, "\xFF red \xE6\x9D\xB1");
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {

@@ -2,8 +2,8 @@
  * (emulated where this processor lacks them), against plain loops in double precision. */
 #include "test_support.h"
 
-#include "encoder/self_attention.h"
 #include "encoder/emulated.h"
+#include "encoder/self_attention.h"
 
 #include <math.h>
 
