@@ -23,11 +23,10 @@ static const double RIDGE = 0.1;
 enum { ITERATIONS = 30 };
 
 /* The caller's texts go in twice: as pieces of a sentence's length, which are like questions, and as passages that fill
- * the teacher's window, which are what a store encodes. A passage's mean is over some ten times as many tokens, so each
- * moves it ten times less: the weight makes up for that. All is fitted at once, made-up texts too: fitted to passages
- * alone, the frequent words learn the corpus by heart, and other texts lose a third (docs/static-encoder.md). */
+ * the teacher's window, which are what a store encodes. A token moves the mean of n tokens by 1/n: a text of more tokens
+ * than a piece counts as many pieces as it is long, or the fit would not see it. All is fitted at once, made-up texts too:
+ * fitted to passages alone, the frequent words learn the corpus by heart, and other texts lose (docs/static-encoder.md). */
 enum { PIECE_TOKENS = 32, PIECES_MOST = 40000, PASSAGES_MOST = 5000 };
-static const float PASSAGE_WEIGHT = 10;
 
 typedef struct distillation {
     mn_encoder *teacher;
@@ -56,12 +55,13 @@ static mneme_status check_options(const distillation *d, mneme_error *error)
 }
 
 /* *n: how many pieces of the caller's texts were added. */
-static mneme_status add_own(distillation *d, uint32_t max_tokens, size_t most, size_t *n, mneme_error *error)
+static mneme_status add_own(distillation *d, uint32_t min_tokens, uint32_t max_tokens, size_t *n, mneme_error *error)
 {
     const mn_distill_own own = {.items = d->options->texts,
                                 .sizes = d->options->text_sizes,
                                 .n = d->options->n_texts,
-                                .most = most,
+                                .most = min_tokens > 1 ? PASSAGES_MOST : PIECES_MOST,
+                                .min_tokens = min_tokens,
                                 .max_tokens = max_tokens};
     size_t before = d->texts.teacher.n;
     mneme_status status = mn_distill_add_pieces(&d->texts, d->teacher, &own, error);
@@ -85,9 +85,9 @@ static mneme_status gather_texts(distillation *d, mneme_error *error)
         status = mn_distill_texts_append(&d->texts, &d->kept.ids[i], 1, error);
     if (status == MNEME_OK) status = mn_distill_make_up(&d->texts, &d->kept, options->rounds, error);
     d->n_made_up = d->texts.teacher.n - d->kept.n;
-    if (status == MNEME_OK) status = add_own(d, PIECE_TOKENS, PIECES_MOST, &d->n_pieces, error);
+    if (status == MNEME_OK) status = add_own(d, 1, PIECE_TOKENS, &d->n_pieces, error);
     uint32_t window = mn_encoder_info(d->teacher)->max_tokens - 2;
-    if (status == MNEME_OK) status = add_own(d, window, PASSAGES_MOST, &d->n_passages, error);
+    if (status == MNEME_OK) status = add_own(d, PIECE_TOKENS + 1, window, &d->n_passages, error);
     return status;
 }
 
@@ -164,12 +164,13 @@ static mneme_status fit(distillation *d, mneme_error *error)
     if (n == 0) return MNEME_OK;
     float *weights = mn_alloc_array(n, sizeof *weights);
     mneme_status status = weights ? MNEME_OK : mn_fail_memory(error, "distilling");
-    for (size_t kind = 0, at = 0; kind < 3 && status == MNEME_OK; at += sizes[kind++]) {
-        status = sizes[kind] ? centre(d->vectors + (first + at) * d->width, sizes[kind], d->width, error) : MNEME_OK;
-        for (size_t i = 0; i < sizes[kind]; i++) weights[at + i] = kind == 2 ? PASSAGE_WEIGHT : 1;
-    }
+    for (size_t kind = 0, at = first; kind < 3 && status == MNEME_OK; at += sizes[kind++])
+        status = centre(d->vectors + at * d->width, sizes[kind], d->width, error);
+    const uint32_t *offsets = d->texts.table.offsets + first;
+    for (size_t i = 0; i < n && status == MNEME_OK; i++)
+        weights[i] = fmaxf(1, (float)(offsets[i + 1] - offsets[i]) / PIECE_TOKENS);
     const mn_fit_texts texts = {.ids = d->texts.table.ids,
-                                .offsets = d->texts.table.offsets + first,
+                                .offsets = offsets,
                                 .n = n,
                                 .targets = d->vectors + first * d->width,
                                 .weights = weights};

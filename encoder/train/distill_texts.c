@@ -220,7 +220,7 @@ mneme_status mn_distill_add_pieces(mn_distill_texts *texts, const mn_encoder *te
         spans.n = 0;
         status = mn_chunk_text(mn_encoder_tokenizer(teacher), own->items[i], size_of(own, i), &limits, &spans, error);
         for (size_t k = 0; k < spans.n && status == MNEME_OK; k++)
-            if (number++ % step == 0)
+            if (spans.items[k].n_tokens >= own->min_tokens && number++ % step == 0)
                 status = append_piece(texts, teacher, own->items[i] + spans.items[k].start,
                                       spans.items[k].end - spans.items[k].start, &tokens, error);
     }

@@ -37,12 +37,12 @@ out "--static"
 printf 'The spare key is under the third flower pot.\nHeat flows through the boundary layer.\n' >own.txt
 expect 0 mneme model distill --static fast --rounds 0 --dim 64 --text own.txt --json
 json '.name == "fast" and .dimension == 64'
-json '.distilled_from | test("^all-MiniLM-L6-v2 \\([0-9a-f]{16}\\): 64 of 384 dimensions .* fitted to 0 made-up texts, 2 pieces and 1 passages$")'
+json '.distilled_from | test("^all-MiniLM-L6-v2 \\([0-9a-f]{16}\\): 64 of 384 dimensions .* fitted to 0 made-up texts, 1 pieces and 0 passages$")'
 expect 0 mneme model info fast --json
 json '.kind == "static" and .dimension == 64 and .max_tokens == 512 and .layers == 0 and .precision == "f16"'
 fingerprint=$(sed -n 's/.*"fingerprint":"\([0-9a-f]*\)".*/\1/p' "$work/out")
 expect 0 mneme model info fast
-out "distilled from"
+out "made from"
 ! left_behind || fail "something is left behind"
 [ "$(du -sk "$models/fast" | cut -f1)" -lt 35000 ] || fail "over 35 MB"
 printf 'The key is under the pot.\n\n\342\230\203\n' >lines.txt
