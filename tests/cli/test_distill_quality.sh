@@ -11,8 +11,14 @@ ndcg() { # ndcg MODEL
         sed -n 's/.*"ndcg@10":\([0-9.]*\).*/\1/p'
 }
 teacher=$(ndcg all-MiniLM-L6-v2)
-expect 0 mneme model distill --static fitted --rounds 2 --text "$data/cranfield/corpus.jsonl"
+if [ -n "${MNEME_TEST_LONG:-}" ]; then
+    expect 0 mneme model distill --static fitted --rounds 2 --text "$data/cranfield/corpus.jsonl" # takes minutes
+    floor=0.85
+else
+    expect 0 mneme model distill --static fitted --rounds 0
+    floor=0.75 # plain Model2Vec, without the fit
+fi
 fitted=$(ndcg fitted)
-awk -v t="$teacher" -v s="$fitted" 'BEGIN { printf "teacher %s, fitted %s: %.3f of it\n", t, s, s / t; exit !(s >= 0.85 * t) }' ||
-    fail "below 0.85 of the teacher"
+awk -v t="$teacher" -v s="$fitted" -v f="$floor" 'BEGIN { printf "teacher %s, fitted %s: %.3f of it\n", t, s, s / t; exit !(s >= f * t) }' ||
+    fail "below $floor of the teacher"
 echo "passed"
