@@ -135,14 +135,20 @@ static void print_lines(const mneme_encoder_info *info, const mneme_settings *se
     free(parameters);
 }
 
-int cli_model_info(const cli_global *global, mneme_settings *settings, const char *model)
+int cli_model_open(mneme_settings *settings, const char *model, mneme_encoder **out)
 {
     mneme_error error = {MNEME_OK, ""};
-    mneme_encoder *encoder = NULL;
     mneme_status status =
         model ? mneme_settings_set(settings, "encoder.model", model, "command line", &error) : MNEME_OK;
-    if (status == MNEME_OK) status = mneme_encoder_open(settings, &encoder, &error);
-    if (status != MNEME_OK) return cli_failed(&error);
+    if (status == MNEME_OK) status = mneme_encoder_open(settings, out, &error);
+    return status == MNEME_OK ? CLI_GO_ON : cli_failed(&error);
+}
+
+int cli_model_info(const cli_global *global, mneme_settings *settings, const char *model)
+{
+    mneme_encoder *encoder = NULL;
+    int code = cli_model_open(settings, model, &encoder);
+    if (code != CLI_GO_ON) return code;
     mneme_encoder_info info = mneme_encoder_get_info(encoder);
     if (global->json)
         print_json(&info, settings);

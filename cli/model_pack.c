@@ -6,12 +6,9 @@
 
 int cli_model_pack(const cli_global *global, mneme_settings *settings, const char *model)
 {
-    mneme_error error = {MNEME_OK, ""};
     mneme_encoder *encoder = NULL;
-    mneme_status status =
-        model ? mneme_settings_set(settings, "encoder.model", model, "command line", &error) : MNEME_OK;
-    if (status == MNEME_OK) status = mneme_encoder_open(settings, &encoder, &error);
-    if (status != MNEME_OK) return cli_failed(&error);
+    int code = cli_model_open(settings, model, &encoder);
+    if (code != CLI_GO_ON) return code;
     mneme_encoder_info info = mneme_encoder_get_info(encoder);
     mneme_setting cache = {0};
     mneme_settings_find(settings, "encoder.cache", &cache);

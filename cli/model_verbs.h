@@ -12,6 +12,9 @@ typedef struct cli_model_options {
     bool link;            /* add: a symbolic link instead of a copy */
 } cli_model_options;
 
+/* The encoder of a model, NULL = the one in use; CLI_GO_ON, or the exit code. *out: owned. */
+int cli_model_open(mneme_settings *settings, const char *model, mneme_encoder **out);
+
 int cli_model_list(const cli_global *global, const mneme_settings *settings);
 /* model: NULL = the one in use. */
 int cli_model_info(const cli_global *global, mneme_settings *settings, const char *model);

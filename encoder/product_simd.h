@@ -2,8 +2,9 @@
  * once per element format, with
  *
  *     LANES      32-bit lanes of a vector (8, 16)          TILE_ROWS   rows of a tile
- *     ACCUMULATE(sum, row, weights)  sum + the products    SUM         vector type of the sums: fvec or ivec
- *     NAME(x)    a name of its own for each inclusion
+ *     BLOCK_ROWS mn_product_kernel.block_rows              NAME(x)     a name of its own for each inclusion
+ *     SUM        vector type of the sums: fvec or ivec     ACCUMULATE(sum, row, weights)  sum + the products
+ *     KERNEL, KERNEL_NAME, KERNEL_ELEMENT                  the mn_product_kernel that is defined
  *
  * A tile of TILE_ROWS rows by 2 vectors is summed in registers: AVX2 6 x 2 of 16, AVX-512 12 x 2 of 32; two vectors of
  * weights and one group of a row in all lanes take the rest. */
@@ -48,10 +49,25 @@ static void NAME(multiply)(const uint32_t *rows, size_t row_stride, uint32_t n_r
         ROWS(1)
         ROWS(2)
         ROWS(3)
-        ROWS(4) ROWS(5) ROWS(6)
+        ROWS(4)
+        ROWS(5) ROWS(6)
 #if TILE_ROWS >= 12
             ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12)
 #endif
     }
 #undef ROWS
 }
+
+const mn_product_kernel KERNEL = {.name = KERNEL_NAME,
+                                  .element = KERNEL_ELEMENT,
+                                  .panel = 2 * LANES,
+                                  .tile_rows = TILE_ROWS,
+                                  .group_multiple = 1,
+                                  .block_rows = BLOCK_ROWS,
+                                  .multiply = NAME(multiply)};
+
+#undef NAME
+#undef SUM
+#undef ACCUMULATE
+#undef KERNEL
+#undef KERNEL_ELEMENT
