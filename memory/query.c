@@ -74,6 +74,7 @@ static mn_retrieve_options retrieve_options(const mneme *memory, const mneme_que
                                  .k1 = (float)values->lexical_k1,
                                  .b = (float)values->lexical_b,
                                  .neighbour_share = (float)values->retrieval_neighbour_share,
+                                 .n_threads = (unsigned)values->retrieval_threads,
                                  .neighbour_reach = (uint32_t)values->retrieval_neighbour_reach,
                                  .attention_scale = (float)values->retrieval_attention_scale,
                                  .one_per_record = options->one_per_record,

@@ -15,7 +15,7 @@ typedef struct mn_settings_values {
     const char *retrieval_mode;
     int64_t retrieval_k, retrieval_candidates;
     double retrieval_dense_weight, retrieval_neighbour_share;
-    int64_t retrieval_neighbour_reach;
+    int64_t retrieval_neighbour_reach, retrieval_threads;
     double retrieval_attention_scale;
     int64_t context_budget, context_k;
     int64_t store_map_gib;

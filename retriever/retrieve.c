@@ -81,9 +81,8 @@ static mneme_status open_lexical(retrieval *run, space_search *search)
 /* Both exact scores of a live row. */
 static mn_candidate measure(const retrieval *run, const space_search *search, uint32_t row)
 {
-    mn_candidate candidate = {.ns_index = (uint32_t)(search - run->spaces),
-                              .row = row,
-                              .rec = mn_row_at(&search->rows, row)->rec};
+    mn_candidate candidate = {
+        .ns_index = (uint32_t)(search - run->spaces), .row = row, .rec = mn_row_at(&search->rows, row)->rec};
     if (search->has_dense) {
         float cosine = mn_scan_one(&search->vectors, run->question->vector, row, &candidate.has_vector);
         candidate.dense = cosine < 0 ? 0 : cosine > 1 ? 1 : cosine;
@@ -131,7 +130,8 @@ static mneme_status search_space(retrieval *run, space_search *search)
     mn_top dense, lexical;
     if (!mn_top_init(&dense, limit, run->arena) || !mn_top_init(&lexical, limit, run->arena))
         return mn_fail_memory(run->error, "candidates");
-    if (search->has_dense) mn_scan_top(&search->vectors, run->question->vector, &search->filter, &dense);
+    if (search->has_dense)
+        mn_scan_top(&search->vectors, run->question->vector, options->n_threads, &search->filter, &dense);
     if (search->has_lexical) mn_bm25_top(&search->bm25, &search->filter, &lexical);
     if (search->filter.status != MNEME_OK) return search->filter.status;
     return unite(run, search, &dense, &lexical);
@@ -237,7 +237,8 @@ static void keep_one_per_record(retrieval *run)
     size_t kept = 0;
     for (size_t i = 0; i < run->n; i++) {
         const mn_candidate *c = &run->candidates[i];
-        if (kept && run->candidates[kept - 1].ns_index == c->ns_index && run->candidates[kept - 1].rec == c->rec) continue;
+        if (kept && run->candidates[kept - 1].ns_index == c->ns_index && run->candidates[kept - 1].rec == c->rec)
+            continue;
         run->candidates[kept++] = *c;
     }
     run->n = kept;
@@ -290,9 +291,9 @@ static mneme_status check_question(const mn_question *question, mneme_error *err
     return MNEME_OK;
 }
 
-mneme_status mn_retrieve(mn_read *read, const mn_namespace *namespaces, size_t n_namespaces, const mn_question *question,
-                         const mn_retrieve_options *options, mn_arena *arena, mn_ranked **out, size_t *n,
-                         mneme_error *error)
+mneme_status mn_retrieve(mn_read *read, const mn_namespace *namespaces, size_t n_namespaces,
+                         const mn_question *question, const mn_retrieve_options *options, mn_arena *arena,
+                         mn_ranked **out, size_t *n, mneme_error *error)
 {
     *out = NULL;
     *n = 0;
@@ -300,7 +301,8 @@ mneme_status mn_retrieve(mn_read *read, const mn_namespace *namespaces, size_t n
     if (status != MNEME_OK || options->k == 0 || n_namespaces == 0) return status;
     retrieval run = {.read = read, .question = question, .options = options, .arena = arena, .error = error};
     if (question->text_size && question->analyze)
-        status = question->analyze(question->analyze_context, question->text, question->text_size, arena, &run.terms, error);
+        status =
+            question->analyze(question->analyze_context, question->text, question->text_size, arena, &run.terms, error);
     if (status == MNEME_OK) status = search_all(&run, namespaces, n_namespaces);
     if (status != MNEME_OK) return status;
     mn_fusion_fit(&run.fusion, options->mode, options->dense_weight, run.candidates, run.n);

@@ -29,6 +29,7 @@ typedef struct mn_retrieve_options {
     float neighbour_share;    /* of a hit's score that its neighbours get; 0 = off */
     uint32_t neighbour_reach; /* how many places away */
     float attention_scale;    /* beta of the softmax */
+    unsigned n_threads;       /* of a large scan; 0 = one per core; no answer depends on it */
     bool one_per_record;
     /* NULL = all. Which records may be answered at all; called at most once per record and namespace. */
     bool (*accept)(void *context, const char *name_space, const mn_record *record);

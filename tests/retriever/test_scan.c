@@ -116,11 +116,38 @@ static void scan_random_blocks_finds_what_the_plain_loop_finds(void **state)
         size_t wanted = i % 3 == 0 ? 1 : i % 3 == 1 ? 100 : MAX_ROWS;
         mn_top top;
         assert_true(mn_top_init(&top, wanted, &world.arena));
-        mn_scan_top(&world.blocks, world.query, &filter, &top);
+        mn_scan_top(&world.blocks, world.query, 1, &filter, &top);
         mn_top_sort(&top);
         expect_best(&world, &top, wanted, even_only);
         mn_arena_free(&world.arena);
     }
+}
+
+/* 5,000 rows of 640 floats are large enough to be shared out. */
+static void scan_on_many_threads_finds_the_same(void **state)
+{
+    (void)state;
+    uint64_t seed = 11;
+    scan_world world;
+    make_world(&world, MAX_ROWS, 640, &seed);
+    mn_row_filter filter;
+    assert_true(mn_row_filter_init(&filter, NULL, &(mn_namespace){.name = ""}, &world.rows, &world.arena, NULL));
+    static const unsigned threads[] = {1, 2, 3, 7, 0};
+    mn_top expected;
+    for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
+        mn_top top;
+        assert_true(mn_top_init(&top, 300, &world.arena));
+        mn_scan_top(&world.blocks, world.query, threads[i], &filter, &top);
+        mn_top_sort(&top);
+        expect_best(&world, &top, 300, false);
+        if (i == 0) expected = top;
+        assert_int_equal(top.n, expected.n);
+        for (size_t r = 0; r < top.n; r++) {
+            assert_int_equal(top.items[r].row, expected.items[r].row);
+            assert_true(top.items[r].score == expected.items[r].score);
+        }
+    }
+    mn_arena_free(&world.arena);
 }
 
 static void scan_vectors_that_are_no_numbers_are_left_out(void **state)
@@ -138,7 +165,7 @@ static void scan_vectors_that_are_no_numbers_are_left_out(void **state)
     mn_top top;
     assert_true(mn_row_filter_init(&filter, NULL, &(mn_namespace){.name = ""}, &all, &arena, NULL));
     assert_true(mn_top_init(&top, 4, &arena));
-    mn_scan_top(&vector_blocks, query, &filter, &top);
+    mn_scan_top(&vector_blocks, query, 1, &filter, &top);
     for (size_t i = 0; i < top.n; i++) assert_int_not_equal(top.items[i].row, 1);
     bool has_vector = true;
     assert_true(mn_scan_one(&vector_blocks, query, 1, &has_vector) == 0);
@@ -172,6 +199,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scan_random_blocks_finds_what_the_plain_loop_finds),
+        cmocka_unit_test(scan_on_many_threads_finds_the_same),
         cmocka_unit_test(scan_vectors_that_are_no_numbers_are_left_out),
         cmocka_unit_test(top_of_equal_scores_keeps_the_lower_rows),
     };
