@@ -45,6 +45,7 @@ static int add_record(cli_distill_texts *texts, const char *path, const cli_line
     }
     cli_text text = {0};
     if (record->title) cli_text_format(&text, "%s. ", record->title);
+    if (record->speaker) cli_text_format(&text, "%s: ", record->speaker);
     if (record->text) cli_text_append(&text, record->text, record->text_size);
     size_t size = text.size;
     add(texts, cli_text_take(&text), size);

@@ -12,7 +12,8 @@ typedef struct cli_distill_texts {
 
 void cli_distill_texts_free(cli_distill_texts *texts);
 
-/* Read every file: a JSONL file gives one text for each record ("title. text"), any other file one. CLI_GO_ON, or the
+/* Read every file: a JSONL file gives one text for each record ("title. speaker: text", as a store
+ * encodes it), any other file one. CLI_GO_ON, or the
  * exit code after saying which file (and line) cannot be read. */
 int cli_distill_texts_read(cli_distill_texts *texts, const cli_list *files);
 
