@@ -159,7 +159,7 @@ static void scan_vectors_that_are_no_numbers_are_left_out(void **state)
     const mn_row *blocks[] = {rows};
     mn_rows all = {blocks, 4};
     mn_vector_block block = {.n_rows = 4, .vectors = vectors};
-    mn_vector_blocks vector_blocks = {&block, 1, 2};
+    mn_vector_blocks vector_blocks = {.items = &block, .n = 1, .dimension = 2};
     mn_arena arena = {0};
     mn_row_filter filter;
     mn_top top;
