@@ -162,11 +162,9 @@ static const cli_command command = {
     .summary = "make a static encoder out of a Transformer",
     .details =
         "Every token of the vocabulary goes through the teacher once, and a table is fitted to what it says: vectors\n"
-        "that cost a thousandth of the teacher's and rank somewhat worse (docs/static-encoder.md). With --text, the "
-        "table\n"
-        "is fitted to your own texts too, which is worth more than anything else. A store keeps to the encoder that "
-        "it\n"
-        "was made with: index again to change.",
+        "that cost a thousandth of the teacher's and rank somewhat worse (docs/static-encoder.md). With --text, the table\n"
+        "is fitted to your own texts too: that helps long, expository texts and can hurt short ones, so compare with\n"
+        "mneme eval. A store keeps to the encoder that it was made with: index again to change.",
     .example = "mneme model distill --static fast\n"
                "mneme model distill --static fast --text notes.jsonl --force\n"
                "mneme --set encoder.model=fast index notes.jsonl",
