@@ -16,7 +16,7 @@ if [ -n "${MNEME_TEST_LONG:-}" ]; then
     floor=0.85
 else
     expect 0 mneme model distill --static fitted --rounds 0
-    floor=0.75 # plain Model2Vec, without the fit
+    floor=0.60 # plain Model2Vec, without the fit (docs/static-encoder.md)
 fi
 fitted=$(ndcg fitted)
 awk -v t="$teacher" -v s="$fitted" -v f="$floor" 'BEGIN { printf "teacher %s, fitted %s: %.3f of it\n", t, s, s / t; exit !(s >= f * t) }' ||
