@@ -85,7 +85,7 @@ static const struct {
 
 /* Texts of the file; of what takes its time only the short ones at its head, and there the mean says nothing. */
 #ifdef __SANITIZE_ADDRESS__
-enum { FEW = 4, N_SLOW = 2, ALL = 16 };
+enum { FEW = 2, N_SLOW = 1, ALL = 16 };
 #else
 enum { FEW = 30, N_SLOW = 6, ALL = 64 };
 #endif
