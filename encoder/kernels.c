@@ -11,13 +11,6 @@ static double activate(mn_activation activation, double x)
     return activation == MN_ACTIVATION_RELU ? fmax(0.0, x) : x;
 }
 
-static uint32_t bits_of(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
 static void reference_finish(const mn_finish *finish, const void *tile, uint32_t n_rows, uint32_t n_columns, void *out,
                              size_t out_stride)
 {
@@ -33,7 +26,7 @@ static void reference_finish(const mn_finish *finish, const void *tile, uint32_t
             if (finish->out_element == MN_ELEMENT_F32)
                 ((float *)out)[r * out_stride + c] = y;
             else
-                ((uint16_t *)out)[r * out_stride + c] = (uint16_t)(mn_round_bf16(bits_of(y)) >> 16);
+                ((uint16_t *)out)[r * out_stride + c] = (uint16_t)(mn_round_bf16(mn_float_bits(y)) >> 16);
         }
     }
 }
@@ -47,7 +40,8 @@ static void put_element(const mn_row_format *format, uint32_t *row, size_t i, fl
         int32_t value = scale >= FLT_MIN ? (int32_t)nearbyintf(x * (1.0f / scale)) : 0;
         bits = (uint32_t)value & (format->element == MN_ELEMENT_U8 ? 0xFFu : 0xFFFFu);
     } else {
-        bits = format->element == MN_ELEMENT_BF16 || format->rounded ? mn_round_bf16(bits_of(x)) : bits_of(x);
+        bits =
+            format->element == MN_ELEMENT_BF16 || format->rounded ? mn_round_bf16(mn_float_bits(x)) : mn_float_bits(x);
         if (format->element == MN_ELEMENT_BF16) bits >>= 16;
     }
     row[i / per_group] |= bits << shift;
@@ -110,7 +104,7 @@ static void reference_softmax(const mn_row_format *format, float *scores, size_t
             if (integers)
                 row[i] = (float)nearbyint(weight * format->limit);
             else if (format->element == MN_ELEMENT_BF16 || format->rounded) {
-                uint32_t bits = mn_round_bf16(bits_of(row[i]));
+                uint32_t bits = mn_round_bf16(mn_float_bits(row[i]));
                 memcpy(&row[i], &bits, sizeof bits);
             }
             total += (double)row[i];

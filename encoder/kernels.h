@@ -7,6 +7,8 @@
 
 #include "encoder/product.h"
 
+#include <string.h>
+
 typedef enum mn_activation { MN_ACTIVATION_NONE, MN_ACTIVATION_GELU, MN_ACTIVATION_RELU } mn_activation;
 
 /* How rows of floats become operands of a product. */
@@ -72,6 +74,13 @@ static inline float mn_integer_scale(float largest, float sum, uint32_t n, int32
     double by_range = (double)largest / limit;
     double by_sum = (double)sum / (2147483647.0 / row_limit - 0.5 * n - 1.0);
     return (float)((by_range > by_sum ? by_range : by_sum) * (1.0 + 1e-6));
+}
+
+static inline uint32_t mn_float_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
 }
 
 /* The nearest bfloat16, ties to even, in the upper half; finite values only. */

@@ -100,27 +100,15 @@ void *mn_image_take(mn_image *image, size_t n, size_t size)
     return image->base ? image->base + start : NULL;
 }
 
-static uint32_t round_up(uint32_t n, uint32_t multiple)
-{
-    return (n + multiple - 1) / multiple * multiple;
-}
-
 void mn_linear_place(mn_linear *linear, const mn_arithmetic *arithmetic, uint32_t n_out, uint32_t n_in, mn_image *image)
 {
     const mn_product_kernel *kernel = arithmetic->product;
     *linear = (mn_linear){.n_out = n_out, .n_in = n_in, .n_groups = mn_product_groups(kernel, n_in)};
-    size_t columns = round_up(n_out, kernel->panel);
+    size_t columns = mn_round_up(n_out, kernel->panel);
     linear->panels = mn_image_take(image, columns, (size_t)linear->n_groups * sizeof(uint32_t));
     linear->bias = mn_image_take(image, columns, sizeof(float));
     if (mn_is_integer(kernel->element)) linear->scale = mn_image_take(image, columns, sizeof(float));
     if (arithmetic->rows.from_zero) linear->sum = mn_image_take(image, columns, sizeof(float));
-}
-
-static uint32_t bits_of(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
 }
 
 /* One column of the panels: its weights' bits, group by group. Returns the sum of the integers. */
@@ -139,9 +127,9 @@ static int64_t fill_column(const mn_linear *linear, const mn_arithmetic *a, cons
             sum += value;
             bits = (uint32_t)value & (element == MN_ELEMENT_U8 ? 0xFFu : 0xFFFFu);
         } else if (element == MN_ELEMENT_BF16) {
-            bits = mn_round_bf16(bits_of(weight[i])) >> 16;
+            bits = mn_round_bf16(mn_float_bits(weight[i])) >> 16;
         } else {
-            bits = a->rows.rounded ? mn_round_bf16(bits_of(weight[i])) : bits_of(weight[i]);
+            bits = a->rows.rounded ? mn_round_bf16(mn_float_bits(weight[i])) : mn_float_bits(weight[i]);
         }
         column[(size_t)(i / per_group) * panel] |= bits << shift;
     }

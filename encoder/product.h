@@ -55,11 +55,15 @@ typedef struct mn_product_kernel {
                      uint32_t n_groups, void *tile);
 } mn_product_kernel;
 
+static inline uint32_t mn_round_up(uint32_t n, uint32_t multiple)
+{
+    return (n + multiple - 1) / multiple * multiple;
+}
+
 static inline uint32_t mn_product_groups(const mn_product_kernel *kernel, uint32_t depth)
 {
-    uint32_t group = mn_group_size(kernel->element), multiple = kernel->group_multiple;
-    uint32_t groups = (depth + group - 1) / group;
-    return (groups + multiple - 1) / multiple * multiple;
+    uint32_t group = mn_group_size(kernel->element);
+    return mn_round_up((depth + group - 1) / group, kernel->group_multiple);
 }
 
 /* The fastest kernel for `element` that uses at most `level` and that this processor has; NULL where there is none but

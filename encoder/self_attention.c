@@ -20,11 +20,6 @@ typedef struct head_space {
     uint32_t head_groups, length_groups, padded_length;
 } head_space;
 
-static uint32_t round_up(uint32_t n, uint32_t multiple)
-{
-    return (n + multiple - 1) / multiple * multiple;
-}
-
 static bool in_place(const mn_row_format *format)
 {
     return format->element == MN_ELEMENT_F32 && !format->rounded;
@@ -42,10 +37,10 @@ static mn_row_format row_format(const mn_arithmetic *a, uint32_t head)
 static void place(head_space *space, const mn_arithmetic *a, uint32_t length, uint32_t head, mn_image *image)
 {
     const mn_product_kernel *kernel = a->attention;
-    uint32_t panel = kernel->panel, rows = round_up(length, MN_ROW_MULTIPLE);
+    uint32_t panel = kernel->panel, rows = mn_round_up(length, MN_ROW_MULTIPLE);
     space->head_groups = mn_product_groups(kernel, head);
     space->length_groups = mn_product_groups(kernel, length);
-    space->padded_length = round_up(length, panel);
+    space->padded_length = mn_round_up(length, panel);
     if (!in_place(&a->attention_rows)) {
         space->queries = mn_image_take(image, (size_t)rows * space->head_groups, sizeof(uint32_t));
         space->keys = mn_image_take(image, (size_t)rows * space->head_groups, sizeof(uint32_t));
@@ -53,8 +48,9 @@ static void place(head_space *space, const mn_arithmetic *a, uint32_t length, ui
     space->query_scales = mn_image_take(image, rows, sizeof(float));
     space->key_scales = mn_image_take(image, rows, sizeof(float));
     space->key_panels = mn_image_take(image, (size_t)space->padded_length * space->head_groups, sizeof(uint32_t));
-    space->value_panels = mn_image_take(image, (size_t)round_up(head, panel) * space->length_groups, sizeof(uint32_t));
-    space->value_scales = mn_image_take(image, round_up(head, panel), sizeof(float));
+    space->value_panels =
+        mn_image_take(image, (size_t)mn_round_up(head, panel) * space->length_groups, sizeof(uint32_t));
+    space->value_scales = mn_image_take(image, mn_round_up(head, panel), sizeof(float));
     space->scores = mn_image_take(image, (size_t)MN_TILE_ROWS_MAX * space->padded_length, sizeof(float));
     space->weights = mn_image_take(image, (size_t)MN_TILE_ROWS_MAX * space->length_groups, sizeof(uint32_t));
     space->factors = mn_image_take(image, MN_TILE_ROWS_MAX, sizeof(float));

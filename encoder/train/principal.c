@@ -2,6 +2,7 @@
  * to it already). Matrices are symmetric or transposed on purpose, so that row-major and column-major agree. */
 #include "encoder/train/principal.h"
 
+#include "common/blas.h"
 #include "common/memory.h"
 
 #include <math.h>
@@ -100,11 +101,13 @@ static mneme_status take_leading(const double *matrix, const double *vectors, co
 mneme_status mn_principal_components(const float *rows, size_t n_rows, uint32_t width, uint32_t n_components,
                                      double *components, double *kept, mneme_error *error)
 {
+    mneme_status status = mn_blas_load(error);
+    if (status != MNEME_OK) return status;
     size_t square = (size_t)width * width;
     double *matrix = mn_alloc_array(square, sizeof *matrix), *vectors = mn_alloc_array(square, sizeof *vectors);
     double *values = mn_alloc_array(width, sizeof *values);
-    mneme_status status = matrix && vectors && values ? second_moment(rows, n_rows, (int)width, matrix, error)
-                                                      : mn_fail_memory(error, "principal components");
+    status = matrix && vectors && values ? second_moment(rows, n_rows, (int)width, matrix, error)
+                                         : mn_fail_memory(error, "principal components");
     if (status == MNEME_OK) {
         memcpy(vectors, matrix, square * sizeof *vectors);
         status = decompose(vectors, (int)width, values, error);
