@@ -10,8 +10,15 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-static const char *const db_names[DB_COUNT] = {"meta",     "namespaces", "ids",      "records",         "rows",
-                                               "vectors",  "postings",   "sessions", "session_records", "log"};
+static const char *const db_names[DB_COUNT] = {"meta",      "namespaces", "ids",      "records",         "rows",
+                                               "vectors",   "postings",   "sessions", "session_records", "log",
+                                               "strengths", "fields"};
+
+/* The flags that a database is made with. */
+static unsigned flags_of(int db)
+{
+    return db == DB_FIELDS ? MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP : 0;
+}
 
 /* ---- the registry: POSIX file locks belong to the process, so LMDB loses its lock when the same file is opened a
  * second time and closed. One list for the process is the only way to refuse that. ---- */
@@ -64,14 +71,18 @@ static mneme_status look_at_directory(const char *path, bool must_exist, mneme_e
 {
     DIR *dir = opendir(path);
     if (!dir && errno == ENOENT && must_exist)
-        return mn_fail(error, MNEME_ERR_NOT_A_STORE, "there is no store at %s; `mneme init`, `index` or `add` make one", path);
+        return mn_fail(error, MNEME_ERR_NOT_A_STORE, "there is no store at %s; `mneme init`, `index` or `add` make one",
+                       path);
     if (!dir && errno == ENOENT) return mn_make_directories(path, 0700, error);
-    if (!dir && errno == ENOTDIR) return mn_fail(error, MNEME_ERR_NOT_A_STORE, "%s is a file; a store is a directory", path);
+    if (!dir && errno == ENOTDIR)
+        return mn_fail(error, MNEME_ERR_NOT_A_STORE, "%s is a file; a store is a directory", path);
     if (!dir) return mn_fail_errno(error, errno, "cannot open store %s", path);
     bool has_data = false, has_other = false;
     for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        if (strcmp(entry->d_name, "data.mdb") == 0) has_data = true;
-        else if (!may_lie_beside(entry->d_name)) has_other = true;
+        if (strcmp(entry->d_name, "data.mdb") == 0)
+            has_data = true;
+        else if (!may_lie_beside(entry->d_name))
+            has_other = true;
     }
     closedir(dir);
     if (has_data || (!must_exist && !has_other)) return MNEME_OK;
@@ -196,7 +207,7 @@ static mneme_status open_databases(mn_store *store, const char *language, mneme_
     /* The format first: another one may have other databases. */
     if (code == 0 && !create) status = check_format(store, txn, error);
     for (int i = 0; i < DB_COUNT && code == 0 && status == MNEME_OK; i++)
-        code = mdb_dbi_open(txn, db_names[i], create ? MDB_CREATE : 0, &store->dbs[i]);
+        code = mdb_dbi_open(txn, db_names[i], flags_of(i) | (create ? MDB_CREATE : 0u), &store->dbs[i]);
     if (code != 0) status = fail_opening(store, code, error);
     if (status == MNEME_OK && create) status = initialize(store, language, txn, error);
     if (status == MNEME_OK && create) status = check_format(store, txn, error);
@@ -225,8 +236,10 @@ mneme_status mn_store_open(const char *path, const mn_store_options *options, mn
     if (status == MNEME_OK) status = mn_map_fill_short_file(store, error);
     if (status == MNEME_OK) mdb_reader_check(store->env, NULL); /* free the slots of readers that were killed */
     if (status == MNEME_OK) status = open_databases(store, options->language ? options->language : "english", error);
-    if (status != MNEME_OK) mn_store_close(store);
-    else *out = store;
+    if (status != MNEME_OK)
+        mn_store_close(store);
+    else
+        *out = store;
     return status;
 }
 
@@ -287,9 +300,12 @@ static mneme_status begin(mn_store *store, unsigned flags, MDB_txn **txn, mneme_
         if (code == 0) return MNEME_OK;
         pthread_rwlock_unlock(&store->map_lock);
         mneme_status status = MNEME_OK;
-        if (code == MDB_MAP_RESIZED && attempt < 100) status = mn_map_follow(store, error);
-        else if (code == MDB_READERS_FULL && attempt == 0) mdb_reader_check(store->env, NULL);
-        else return mn_lmdb_fail(error, code, "cannot read the store");
+        if (code == MDB_MAP_RESIZED && attempt < 100)
+            status = mn_map_follow(store, error);
+        else if (code == MDB_READERS_FULL && attempt == 0)
+            mdb_reader_check(store->env, NULL);
+        else
+            return mn_lmdb_fail(error, code, "cannot read the store");
         if (status != MNEME_OK) return status;
     }
 }
@@ -316,8 +332,10 @@ mneme_status mn_read_begin(mn_store *store, mn_read **out, mneme_error *error)
         return status;
     }
     status = read_generation(read, error);
-    if (status != MNEME_OK) mn_read_end(read);
-    else *out = read;
+    if (status != MNEME_OK)
+        mn_read_end(read);
+    else
+        *out = read;
     return status;
 }
 
@@ -368,8 +386,8 @@ static void free_write(mn_write *write)
 }
 
 /* One attempt; *map_full: grow the map and try again. */
-static mneme_status update_once(mn_store *store, mneme_status (*change)(void *, mn_write *, mneme_error *), void *context,
-                                uint64_t *generation, bool *map_full, mneme_error *error)
+static mneme_status update_once(mn_store *store, mneme_status (*change)(void *, mn_write *, mneme_error *),
+                                void *context, uint64_t *generation, bool *map_full, mneme_error *error)
 {
     *map_full = false;
     mn_write *write = mn_alloc_zeroed(1, sizeof *write);
@@ -397,8 +415,9 @@ static mneme_status update_once(mn_store *store, mneme_status (*change)(void *, 
     return status;
 }
 
-mneme_status mn_store_update(mn_store *store, mneme_status (*change)(void *context, mn_write *write, mneme_error *error),
-                             void *context, uint64_t *generation, mneme_error *error)
+mneme_status mn_store_update(mn_store *store,
+                             mneme_status (*change)(void *context, mn_write *write, mneme_error *error), void *context,
+                             uint64_t *generation, mneme_error *error)
 {
     if (store->read_only) return mn_fail(error, MNEME_ERR_READ_ONLY, "store %s is open for reading only", store->path);
     for (;;) {

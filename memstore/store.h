@@ -15,11 +15,11 @@
 #include "common/buffer.h"
 #include "common/memory.h"
 
-#define MN_STORE_FORMAT 1u
-#define MN_BLOCK_ROWS 1024u  /* rows of a full vector block, and of a row block */
-#define MN_ID_MAX 480u       /* bytes of an id, a namespace or a session name */
-#define MN_TERM_MAX 64u      /* bytes of a term */
-#define MN_NO_ROW UINT32_MAX
+#define MN_STORE_FORMAT 2u
+#define MN_BLOCK_ROWS   1024u /* rows of a full vector block, and of a row block */
+#define MN_ID_MAX       480u  /* bytes of an id, a namespace or a session name */
+#define MN_TERM_MAX     64u   /* bytes of a term */
+#define MN_NO_ROW       UINT32_MAX
 
 typedef struct mn_store mn_store;
 typedef struct mn_read mn_read;
@@ -43,10 +43,10 @@ typedef mneme_status (*mn_analyze)(void *context, const char *text, size_t size,
 
 typedef struct mn_store_options {
     bool read_only;
-    bool existing;         /* do not create */
-    uint64_t map_bytes;    /* address space to reserve; 0 = 1 TiB, less where the system refuses */
-    const char *language;  /* kept at creation; an existing store keeps its own */
-    mneme_clock clock;     /* NULL = the system's */
+    bool existing;        /* do not create */
+    uint64_t map_bytes;   /* address space to reserve; 0 = 1 TiB, less where the system refuses */
+    const char *language; /* kept at creation; an existing store keeps its own */
+    mneme_clock clock;    /* NULL = the system's */
     void *clock_context;
 } mn_store_options;
 
@@ -149,7 +149,8 @@ mneme_status mn_read_vectors(mn_read *read, uint32_t ns, mn_arena *arena, mn_vec
 /* The vector of one row within `blocks`; NULL when it has none. */
 const float *mn_vector_of(const mn_vector_blocks *blocks, uint32_t row);
 
-/* The postings of one term: rows ascending (live rows only) with counts, decoded into the arena. n = 0: unknown term. */
+/* The postings of one term: rows ascending (live rows only) with counts, decoded into the arena. n = 0: unknown term.
+ */
 typedef struct mn_posting {
     uint32_t row, count;
 } mn_posting;
@@ -173,10 +174,11 @@ mneme_status mn_read_changes(mn_read *read, uint64_t since, mn_arena *arena, mn_
 
 /* Run `change` inside one write transaction and commit durably. When the map must grow, the transaction is undone, the
  * map grown and `change` run again from the start: it must be repeatable. An error from `change` undoes everything and
- * is returned. Writers in all processes wait for each other. generation (NULL allowed): of the store afterwards; a change
- * that wrote nothing keeps the old one. */
-mneme_status mn_store_update(mn_store *store, mneme_status (*change)(void *context, mn_write *write, mneme_error *error),
-                             void *context, uint64_t *generation, mneme_error *error);
+ * is returned. Writers in all processes wait for each other. generation (NULL allowed): of the store afterwards; a
+ * change that wrote nothing keeps the old one. */
+mneme_status mn_store_update(mn_store *store,
+                             mneme_status (*change)(void *context, mn_write *write, mneme_error *error), void *context,
+                             uint64_t *generation, mneme_error *error);
 
 /* The view inside the transaction; borrowed, do not end it. */
 mn_read *mn_write_read(mn_write *write);

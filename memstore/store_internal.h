@@ -22,6 +22,8 @@ enum {
     DB_SESSIONS,        /* ns name -> session_value */
     DB_SESSION_RECORDS, /* ns number place -> rec */
     DB_LOG,             /* generation -> time, change_value[] */
+    DB_STRENGTHS,       /* ns rec -> strength_value: only of memories that are not as they were written */
+    DB_FIELDS,          /* ns field value -> rec, many (DUPSORT): the index that filters use */
     DB_COUNT
 };
 
@@ -33,7 +35,7 @@ enum {
 };
 
 typedef struct namespace_value {
-    uint32_t ns, dimension, own_vectors, next_row, next_rec, next_session;
+    uint32_t ns, dimension, own_vectors, vector_type, next_row, next_rec, next_session, unused;
     uint64_t n_records, n_chunks, n_terms, n_sessions;
 } namespace_value;
 
@@ -189,7 +191,8 @@ struct mn_write {
 mneme_status mn_grow(void **items, size_t n, size_t *capacity, size_t item_size, mneme_error *error);
 
 /* The state of a namespace inside this write; created on demand when `create`. Valid until the next call. */
-mneme_status mn_write_namespace(mn_write *write, const char *name, bool create, namespace_state **out, mneme_error *error);
+mneme_status mn_write_namespace(mn_write *write, const char *name, bool create, namespace_state **out,
+                                mneme_error *error);
 mneme_status mn_write_namespace_number(mn_write *write, uint32_t ns, namespace_state **out, mneme_error *error);
 mneme_status mn_flush_namespaces(mn_write *write, mneme_error *error);
 
@@ -211,8 +214,8 @@ mneme_status mn_flush_postings(mn_write *write, mneme_error *error);
 /* The place of a record that joins a session; *number and *place as in record_head. */
 mneme_status mn_join_session(mn_write *write, namespace_state *space, const char *name, uint32_t rec, uint32_t *number,
                              uint32_t *place, mneme_error *error);
-mneme_status mn_leave_session(mn_write *write, namespace_state *space, const char *name, uint32_t number, uint32_t place,
-                              mneme_error *error);
+mneme_status mn_leave_session(mn_write *write, namespace_state *space, const char *name, uint32_t number,
+                              uint32_t place, mneme_error *error);
 
 mneme_status mn_log_change(mn_write *write, change_value change, mneme_error *error);
 mneme_status mn_flush_log(mn_write *write, uint64_t generation, mneme_error *error);
@@ -222,8 +225,8 @@ mneme_status mn_parse_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn
                              mneme_error *error);
 
 /* Decode one postings block: calls visit for each; false = damaged. */
-bool mn_decode_postings(uint32_t first_row, const MDB_val *value, bool (*visit)(void *context, uint32_t row, uint32_t count),
-                        void *context);
+bool mn_decode_postings(uint32_t first_row, const MDB_val *value,
+                        bool (*visit)(void *context, uint32_t row, uint32_t count), void *context);
 
 /* meta values */
 mneme_status mn_meta_get(const mn_read *read, const char *name, MDB_val *value, mneme_error *error);
