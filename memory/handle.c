@@ -35,9 +35,12 @@ static mneme_status own_settings(const mneme_settings *given, mneme_settings **o
 static mneme_status open_parts(mneme *memory, const char *path, unsigned flags, mneme_error *error)
 {
     const mn_settings_values *values = &memory->values;
+    mn_vector_type type = MN_VECTORS_F32;
+    mn_vector_type_parse(values->store_vectors, &type);
     const mn_store_options options = {.read_only = (flags & MNEME_OPEN_READ_ONLY) != 0,
                                       .existing = (flags & (MNEME_OPEN_READ_ONLY | MNEME_OPEN_EXISTING)) != 0,
                                       .map_bytes = (uint64_t)values->store_map_gib << 30,
+                                      .vector_type = type,
                                       .language = values->lexical_language};
     mneme_status status = mn_store_open(path, &options, &memory->store, error);
     if (status == MNEME_OK) status = mn_analyzer_open(mn_store_language(memory->store), &memory->analyzer, error);

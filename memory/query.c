@@ -37,7 +37,8 @@ static bool store_has_vectors(mneme *memory)
 static mneme_status own_vector(const mneme_query_options *options, float *unit, mneme_error *error)
 {
     double squares = 0;
-    for (uint32_t i = 0; i < options->dimension; i++) squares += (double)options->vector[i] * (double)options->vector[i];
+    for (uint32_t i = 0; i < options->dimension; i++)
+        squares += (double)options->vector[i] * (double)options->vector[i];
     if (!(squares > 0) || !isfinite(squares))
         return mn_fail(error, MNEME_ERR_USAGE, "the question's vector holds NaN or infinity, or has length 0");
     for (uint32_t i = 0; i < options->dimension; i++) unit[i] = (float)((double)options->vector[i] / sqrt(squares));
@@ -61,6 +62,13 @@ static mneme_status embed_question(mneme *memory, const char *text, const mneme_
     return mn_encoder_encode(encoder->encoder, &text, NULL, 1, MNEME_TEXT_QUERY, vector, NULL, NULL, error);
 }
 
+static mn_cpu_level scan_level(const char *kernels)
+{
+    if (strcmp(kernels, "reference") == 0) return MN_CPU_GENERIC;
+    mn_cpu_level has = mn_cpu_detect(), most = strcmp(kernels, "avx2") == 0 ? MN_CPU_AVX2 : MN_CPU_AMX;
+    return has < most ? has : most;
+}
+
 static mn_retrieve_options retrieve_options(const mneme *memory, const mneme_query_options *options, uint32_t k,
                                             mn_filter *filter)
 {
@@ -74,6 +82,7 @@ static mn_retrieve_options retrieve_options(const mneme *memory, const mneme_que
                                  .k1 = (float)values->lexical_k1,
                                  .b = (float)values->lexical_b,
                                  .neighbour_share = (float)values->retrieval_neighbour_share,
+                                 .kernels = scan_level(values->retrieval_kernels),
                                  .n_threads = (unsigned)values->retrieval_threads,
                                  .neighbour_reach = (uint32_t)values->retrieval_neighbour_reach,
                                  .attention_scale = (float)values->retrieval_attention_scale,
@@ -87,10 +96,8 @@ mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options 
 {
     *found = (mn_found){.started = mn_clock_monotonic()};
     if (!text) text = "";
-    mn_question question = {.text = text,
-                            .text_size = strlen(text),
-                            .analyze = mn_analyzer_question,
-                            .analyze_context = memory->analyzer};
+    mn_question question = {
+        .text = text, .text_size = strlen(text), .analyze = mn_analyzer_question, .analyze_context = memory->analyzer};
     mneme_status status = mn_filter_compile(&options->select, &found->arena, &found->filter, error);
     if (status == MNEME_OK) status = embed_question(memory, text, options, found, &question, error);
     if (status == MNEME_OK) status = mn_read_begin(memory->store, &found->read, error);
@@ -131,7 +138,8 @@ static mneme_status copy_text(mn_read *read, uint32_t ns, uint32_t rec, uint64_t
     mn_buffer text = {0};
     mneme_status status = mn_read_text(read, ns, rec, start, end, &text, error);
     if (status == MNEME_OK && text.failed) status = mn_fail_memory(error, "text");
-    if (status == MNEME_OK && !(*out = mn_arena_copy(arena, text.data, text.size))) status = mn_fail_memory(error, "text");
+    if (status == MNEME_OK && !(*out = mn_arena_copy(arena, text.data, text.size)))
+        status = mn_fail_memory(error, "text");
     mn_buffer_free(&text);
     return status;
 }
@@ -282,8 +290,10 @@ mneme_status mneme_context(mneme *memory, const char *question, const mneme_cont
     window_block *block = status == MNEME_OK ? mn_alloc_zeroed(1, sizeof *block) : NULL;
     if (status == MNEME_OK && !block) status = mn_fail_memory(error, "window");
     if (status == MNEME_OK) status = splice_found(&found, encoder, budget, block, error);
-    if (status == MNEME_OK) *out = &block->window;
-    else if (block) mneme_window_free(&block->window);
+    if (status == MNEME_OK)
+        *out = &block->window;
+    else if (block)
+        mneme_window_free(&block->window);
     mn_found_end(&found);
     return status;
 }

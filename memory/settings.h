@@ -16,8 +16,10 @@ typedef struct mn_settings_values {
     int64_t retrieval_k, retrieval_candidates;
     double retrieval_dense_weight, retrieval_neighbour_share;
     int64_t retrieval_neighbour_reach, retrieval_threads;
+    const char *retrieval_kernels;
     double retrieval_attention_scale;
     int64_t context_budget, context_k;
+    const char *store_vectors;
     int64_t store_map_gib;
     int64_t index_max_record_mib, index_batch_records;
     const char *output_color;

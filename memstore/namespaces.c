@@ -8,7 +8,9 @@ static mneme_status parse_namespace(const MDB_val *value, const char *name, name
     if (value->mv_size != sizeof *out)
         return mn_fail(error, MNEME_ERR_DAMAGED, "namespace \"%s\" is damaged; `mneme check` lists all damage", name);
     memcpy(out, value->mv_data, sizeof *out);
-    return MNEME_OK;
+    if (out->vector_type < MN_VECTOR_TYPES) return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_DAMAGED, "namespace \"%s\" has vectors of an unknown type (%u)", name,
+                   out->vector_type);
 }
 
 static mn_namespace public_view(const namespace_value *value, const char *name)
@@ -17,6 +19,7 @@ static mn_namespace public_view(const namespace_value *value, const char *name)
                           .ns = value->ns,
                           .dimension = value->dimension,
                           .own_vectors = value->own_vectors != 0,
+                          .vector_type = (mn_vector_type)value->vector_type,
                           .next_row = value->next_row,
                           .next_rec = value->next_rec,
                           .n_records = value->n_records,

@@ -228,6 +228,7 @@ mneme_status mn_store_open(const char *path, const mn_store_options *options, mn
     if (!store) return mn_fail_memory(error, "store");
     pthread_rwlock_init(&store->map_lock, NULL);
     store->read_only = options->read_only;
+    store->vector_type = options->vector_type;
     store->clock = options->clock ? options->clock : mn_clock_system;
     store->clock_context = options->clock_context;
     store->path = mn_strdup(path);

@@ -14,6 +14,7 @@
 
 #include "common/buffer.h"
 #include "common/memory.h"
+#include "memstore/vector_codes.h"
 
 #define MN_STORE_FORMAT 2u
 #define MN_BLOCK_ROWS   1024u /* rows of a full vector block, and of a row block */
@@ -45,6 +46,7 @@ typedef struct mn_store_options {
     bool read_only;
     bool existing;        /* do not create */
     uint64_t map_bytes;   /* address space to reserve; 0 = 1 TiB, less where the system refuses */
+    mn_vector_type vector_type; /* for namespaces that have no vectors yet */
     const char *language; /* kept at creation; an existing store keeps its own */
     mneme_clock clock;    /* NULL = the system's */
     void *clock_context;
@@ -80,6 +82,7 @@ typedef struct mn_namespace {
     uint32_t ns;
     uint32_t dimension; /* 0 = no vector yet */
     bool own_vectors;   /* its vectors were given with the records, not encoded here */
+    mn_vector_type vector_type; /* how they are kept */
     uint32_t next_row, next_rec;
     uint64_t n_records, n_chunks; /* live */
     uint64_t n_terms;             /* sum of the live rows' lengths */
@@ -135,19 +138,18 @@ static inline const mn_row *mn_row_at(const mn_rows *rows, uint32_t row)
     return &rows->blocks[row / MN_BLOCK_ROWS][row % MN_BLOCK_ROWS];
 }
 
-/* Vectors of rows first_row .. first_row + n_rows - 1, dead ones included. */
-typedef struct mn_vector_block {
-    uint32_t first_row, n_rows;
-    const float *vectors; /* n_rows x dimension, row-major, at least 4-byte aligned; in the map, or in the arena */
-} mn_vector_block;
+/* All vectors of a namespace, block by block (vector_codes.h), dead rows included, read in place. */
 typedef struct mn_vector_blocks {
     mn_vector_block *items; /* ascending, they do not overlap; rows without a vector are in none */
     size_t n;
     uint32_t dimension;
+    mn_vector_type type;
 } mn_vector_blocks;
 mneme_status mn_read_vectors(mn_read *read, uint32_t ns, mn_arena *arena, mn_vector_blocks *out, mneme_error *error);
-/* The vector of one row within `blocks`; NULL when it has none. */
-const float *mn_vector_of(const mn_vector_blocks *blocks, uint32_t row);
+/* The block that has a row, and the row's place in it; NULL when the row has no vector. */
+const mn_vector_block *mn_vector_find(const mn_vector_blocks *blocks, uint32_t row, uint32_t *place);
+/* The vector of one row as `dimension` floats; false when it has none. */
+bool mn_vector_of(const mn_vector_blocks *blocks, uint32_t row, float *out);
 
 /* The postings of one term: rows ascending (live rows only) with counts, decoded into the arena. n = 0: unknown term.
  */

@@ -205,20 +205,28 @@ static mneme_status check_postings(checker *c, mneme_error *error)
 
 /* ---- vectors, totals, ids, log ---- */
 
-static void check_vector(checker *c, uint32_t row)
+static void check_vector(checker *c, uint32_t row, float *vector)
 {
     bool live = mn_row_at(&c->rows, row)->rec != 0;
-    const float *vector = mn_vector_of(&c->vectors, row);
-    if (!vector) {
+    if (!mn_vector_of(&c->vectors, row, vector)) {
         damage(c, "row %u in namespace \"%s\" has no vector", row, c->space.name);
         return;
     }
     double squares = 0;
     for (uint32_t i = 0; i < c->vectors.dimension; i++) squares += (double)vector[i] * (double)vector[i];
-    if (live && !(fabs(squares - 1.0) < 1e-3))
+    double tolerance = c->vectors.type == MN_VECTORS_BF16 ? 1e-2 : 1e-3;
+    if (live && !(fabs(squares - 1.0) < tolerance))
         damage(c, "row %u in namespace \"%s\": its vector has length %g, not 1", row, c->space.name, sqrt(squares));
     else if (!live && !(squares == 0)) damage(c, "row %u in namespace \"%s\" is dead, but has a vector", row, c->space.name);
     else if (live) c->report->vectors++;
+}
+
+static mneme_status check_vectors(checker *c, mneme_error *error)
+{
+    float *vector = mn_arena_array(&c->arena, c->vectors.dimension, sizeof *vector);
+    if (!vector) return mn_fail_memory(error, "check");
+    for (uint32_t row = 0; c->space.dimension && row < c->rows.n_rows; row++) check_vector(c, row, vector);
+    return MNEME_OK;
 }
 
 static void check_totals(checker *c)
@@ -284,7 +292,7 @@ static mneme_status check_namespace(checker *c, mneme_error *error)
     memset(c->row_sums, 0, c->rows.n_rows * sizeof *c->row_sums);
     status = check_records(c, error);
     if (status == MNEME_OK) status = check_postings(c, error);
-    for (uint32_t row = 0; status == MNEME_OK && c->space.dimension && row < c->rows.n_rows; row++) check_vector(c, row);
+    if (status == MNEME_OK) status = check_vectors(c, error);
     if (status == MNEME_OK) check_totals(c);
     if (status == MNEME_OK) check_counts(c);
     return status;

@@ -17,7 +17,7 @@ enum {
     DB_IDS,             /* ns id -> rec */
     DB_RECORDS,         /* ns rec part -> record_head, strings, text (part 0); text (others) */
     DB_ROWS,            /* ns block -> mn_row[<= MN_BLOCK_ROWS] */
-    DB_VECTORS,         /* ns first_row -> float[n][dimension] */
+    DB_VECTORS,         /* ns first_row -> n rows, coded (vector_codes.h) */
     DB_POSTINGS,        /* ns term 0 first_row -> (delta row, count) varints */
     DB_SESSIONS,        /* ns name -> session_value */
     DB_SESSION_RECORDS, /* ns number place -> rec */
@@ -65,6 +65,7 @@ struct mn_store {
     MDB_dbi dbs[DB_COUNT];
     char *path, *language;
     bool read_only;
+    mn_vector_type vector_type; /* for namespaces without vectors */
     dev_t device; /* of the directory: the registry's key */
     ino_t inode;
     struct mn_store *next_open; /* in the registry */

@@ -1,15 +1,15 @@
 /* vector_blocks.c -- the embeddings, in runs of consecutive rows:
  *
  *     key    ns | first_row
- *     value  f32 [n][dimension]            n = value size / (4 * dimension)
+ *     value  n rows, coded as the namespace's vector type says (vector_codes.h); n = value size / bytes of a row
  *
  * LMDB rewrites a value whole, so rows are not appended to a value: each write adds a run of its own, and when the rows
  * since the last multiple of 1024 fill a block, the runs there are gathered into one value. So
  *
  *     | 1024 rows | 1024 rows | 300 | 1 | 1 | 17 |        blocks, then the runs of single writes
  *
- * A run whose value lies on overflow pages (over about 2 KB) starts 16 bytes into a page and is read in place; a smaller
- * one may lie at any even address and is copied. */
+ * A run whose value lies on overflow pages (over about 2 KB) starts 16 bytes into a page and is read in place; a
+ * smaller one may lie at any even address and is copied. */
 #include "memstore/store_internal.h"
 
 #include <stdlib.h>
@@ -45,14 +45,18 @@ static mneme_status append_block(mn_vector_blocks *out, size_t *capacity, mn_are
 static mneme_status read_run(const MDB_val *key, const MDB_val *value, const mn_namespace *space, uint32_t next,
                              mn_arena *arena, mn_vector_block *out, mneme_error *error)
 {
-    size_t row_bytes = (size_t)space->dimension * sizeof(float);
+    size_t row_bytes = mn_vector_row_bytes(space->vector_type, space->dimension);
     uint32_t first = mn_key_number(key, 4);
     size_t n = row_bytes ? value->mv_size / row_bytes : 0;
-    if (n == 0 || value->mv_size % row_bytes != 0 || first < next || first >= space->next_row || n > space->next_row - first)
+    if (n == 0 || value->mv_size % row_bytes != 0 || first < next || first >= space->next_row ||
+        n > space->next_row - first)
         return mn_damaged(error, "vector block", space->ns, first);
-    *out = (mn_vector_block){.first_row = first, .n_rows = (uint32_t)n, .vectors = value->mv_data};
-    if ((uintptr_t)value->mv_data % _Alignof(float) != 0) out->vectors = mn_arena_copy(arena, value->mv_data, value->mv_size);
-    return out->vectors ? MNEME_OK : mn_fail_memory(error, "vectors");
+    const void *rows = value->mv_data;
+    if ((uintptr_t)rows % _Alignof(float) != 0) rows = mn_arena_copy(arena, value->mv_data, value->mv_size);
+    if (!rows) return mn_fail_memory(error, "vectors");
+    *out = mn_vector_block_of(space->vector_type, space->dimension, (uint32_t)n, rows);
+    out->first_row = first;
+    return MNEME_OK;
 }
 
 mneme_status mn_read_vectors(mn_read *read, uint32_t ns, mn_arena *arena, mn_vector_blocks *out, mneme_error *error)
@@ -62,6 +66,7 @@ mneme_status mn_read_vectors(mn_read *read, uint32_t ns, mn_arena *arena, mn_vec
     MDB_cursor *cursor = NULL;
     mneme_status status = namespace_of(read, ns, &space, arena, error);
     out->dimension = space.dimension;
+    out->type = space.vector_type;
     if (status == MNEME_OK) status = mn_cursor_open(read, DB_VECTORS, &cursor, error);
     if (status != MNEME_OK) return status;
     key_bytes first = key_numbers(2, ns, 0, 0);
@@ -76,23 +81,34 @@ mneme_status mn_read_vectors(mn_read *read, uint32_t ns, mn_arena *arena, mn_vec
         if (status == MNEME_OK) status = append_block(out, &capacity, arena, run, error);
         next = run.first_row + run.n_rows;
     }
-    if (status == MNEME_OK && code != 0 && code != MDB_NOTFOUND) status = mn_lmdb_fail(error, code, "cannot read the store");
+    if (status == MNEME_OK && code != 0 && code != MDB_NOTFOUND)
+        status = mn_lmdb_fail(error, code, "cannot read the store");
     mdb_cursor_close(cursor);
     return status;
 }
 
-const float *mn_vector_of(const mn_vector_blocks *blocks, uint32_t row)
+const mn_vector_block *mn_vector_find(const mn_vector_blocks *blocks, uint32_t row, uint32_t *place)
 {
     size_t low = 0, high = blocks->n; /* the last block with first_row <= row is items[low - 1] in the end */
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (blocks->items[middle].first_row <= row) low = middle + 1;
-        else high = middle;
+        if (blocks->items[middle].first_row <= row)
+            low = middle + 1;
+        else
+            high = middle;
     }
     if (low == 0) return NULL;
     const mn_vector_block *block = &blocks->items[low - 1];
-    uint32_t place = row - block->first_row;
-    return place < block->n_rows ? block->vectors + (size_t)place * blocks->dimension : NULL;
+    *place = row - block->first_row;
+    return *place < block->n_rows ? block : NULL;
+}
+
+bool mn_vector_of(const mn_vector_blocks *blocks, uint32_t row, float *out)
+{
+    uint32_t place;
+    const mn_vector_block *block = mn_vector_find(blocks, row, &place);
+    if (block) mn_vector_decode(blocks->type, blocks->dimension, block, place, out);
+    return block != NULL;
 }
 
 /* ---- writing ---- */
@@ -111,17 +127,26 @@ mneme_status mn_append_vector(mn_write *write, namespace_state *space, uint32_t 
         space->new_capacity = capacity;
     }
     float *place = space->new_vectors + (size_t)space->n_new * dimension;
-    if (vector) memcpy(place, vector, dimension * sizeof *place);
-    else memset(place, 0, dimension * sizeof *place);
+    if (vector)
+        memcpy(place, vector, dimension * sizeof *place);
+    else
+        memset(place, 0, dimension * sizeof *place);
     space->n_new++;
     return MNEME_OK;
 }
 
-/* Copy the runs of rows [first, end), which must be complete, to `out`, and delete them. */
-static mneme_status take_runs(mn_write *write, const namespace_state *space, uint32_t first, uint32_t end, float *out,
-                              mneme_error *error)
+/* What a namespace's rows look like on disk. */
+static size_t row_bytes_of(const namespace_state *space)
 {
-    size_t row_bytes = (size_t)space->value.dimension * sizeof(float), n_runs = 0;
+    return mn_vector_row_bytes(space->value.vector_type, space->value.dimension);
+}
+
+/* Copy the runs of rows [first, end), which must be complete, to the beginning of a block's value `out`, and delete
+ * them. */
+static mneme_status take_runs(mn_write *write, const namespace_state *space, uint32_t first, uint32_t end,
+                              unsigned char *out, mneme_error *error)
+{
+    size_t row_bytes = row_bytes_of(space), n_runs = 0;
     uint32_t run_starts[MN_BLOCK_ROWS], next = first;
     MDB_cursor *cursor = NULL;
     mneme_status status = mn_cursor_open(&write->read, DB_VECTORS, &cursor, error);
@@ -133,7 +158,8 @@ static mneme_status take_runs(mn_write *write, const namespace_state *space, uin
         size_t n = value.mv_size / row_bytes;
         bool follows = mn_key_number(&key, 0) == space->value.ns && mn_key_number(&key, 4) == next;
         if (!follows || n == 0 || value.mv_size % row_bytes != 0 || n > end - next) break;
-        memcpy(out + (size_t)(next - first) * space->value.dimension, value.mv_data, value.mv_size);
+        mn_vector_copy_rows(space->value.vector_type, space->value.dimension, value.mv_data, (uint32_t)n, out,
+                            MN_BLOCK_ROWS, next - first);
         run_starts[n_runs++] = next;
         next += (uint32_t)n;
     }
@@ -147,35 +173,54 @@ static mneme_status take_runs(mn_write *write, const namespace_state *space, uin
     return status;
 }
 
-static mneme_status put_run(mn_write *write, const namespace_state *space, uint32_t first, uint32_t n, const float *vectors,
-                            mneme_error *error)
+/* Code new rows `from` .. from + n - 1 into a value of n_rows rows, from place `to` on. */
+static void encode_new(const namespace_state *space, uint32_t from, uint32_t n, unsigned char *value, uint32_t n_rows,
+                       uint32_t to)
+{
+    size_t dimension = space->value.dimension;
+    for (uint32_t i = 0; i < n; i++)
+        mn_vector_encode(space->value.vector_type, space->value.dimension, space->new_vectors + (from + i) * dimension,
+                         value, n_rows, to + i);
+}
+
+/* Put new rows `from` .. as a run of n rows; `scratch` has room for a block. */
+static mneme_status put_run(mn_write *write, const namespace_state *space, uint32_t from, uint32_t n,
+                            unsigned char *scratch, mneme_error *error)
 {
     if (n == 0) return MNEME_OK;
-    key_bytes key = key_numbers(2, space->value.ns, first, 0);
-    return mn_db_put(write, DB_VECTORS, &key, vectors, (size_t)n * space->value.dimension * sizeof(float), error);
+    key_bytes key = key_numbers(2, space->value.ns, space->new_first + from, 0);
+    encode_new(space, from, n, scratch, n, 0);
+    return mn_db_put(write, DB_VECTORS, &key, scratch, n * row_bytes_of(space), error);
+}
+
+/* The runs of the block that is being filled and the new rows that fill it become one value. */
+static mneme_status fill_block(mn_write *write, const namespace_state *space, uint32_t block, uint32_t n_new,
+                               unsigned char *scratch, mneme_error *error)
+{
+    uint32_t n_old = space->new_first - block;
+    mneme_status status = take_runs(write, space, block, space->new_first, scratch, error);
+    if (status != MNEME_OK) return status;
+    encode_new(space, 0, n_new, scratch, MN_BLOCK_ROWS, n_old);
+    key_bytes key = key_numbers(2, space->value.ns, block, 0);
+    return mn_db_put(write, DB_VECTORS, &key, scratch, MN_BLOCK_ROWS * row_bytes_of(space), error);
 }
 
 /* The new rows of one namespace: gather with the runs before them where a block of 1024 becomes full. */
 static mneme_status flush_namespace(mn_write *write, namespace_state *space, mneme_error *error)
 {
-    size_t dimension = space->value.dimension;
-    uint32_t first = space->new_first, end = first + space->n_new, done = first;
-    uint32_t block = first / MN_BLOCK_ROWS * MN_BLOCK_ROWS;
+    uint32_t first = space->new_first, n = space->n_new, done = 0, block = first / MN_BLOCK_ROWS * MN_BLOCK_ROWS;
+    unsigned char *scratch = mn_alloc_array(MN_BLOCK_ROWS, row_bytes_of(space));
+    if (!scratch) return mn_fail_memory(error, "vectors");
     mneme_status status = MNEME_OK;
-    if (first != block && end - block >= MN_BLOCK_ROWS) {
-        float *gathered = mn_alloc_array(MN_BLOCK_ROWS * dimension, sizeof *gathered);
-        if (!gathered) return mn_fail_memory(error, "vectors");
-        status = take_runs(write, space, block, first, gathered, error);
-        done = block + MN_BLOCK_ROWS;
-        memcpy(gathered + (size_t)(first - block) * dimension, space->new_vectors,
-               (size_t)(done - first) * dimension * sizeof *gathered);
-        if (status == MNEME_OK) status = put_run(write, space, block, MN_BLOCK_ROWS, gathered, error);
-        mn_free(gathered);
+    if (first != block && n >= block + MN_BLOCK_ROWS - first) {
+        done = block + MN_BLOCK_ROWS - first;
+        status = fill_block(write, space, block, done, scratch, error);
     }
-    for (; status == MNEME_OK && done % MN_BLOCK_ROWS == 0 && end - done >= MN_BLOCK_ROWS; done += MN_BLOCK_ROWS)
-        status = put_run(write, space, done, MN_BLOCK_ROWS, space->new_vectors + (size_t)(done - first) * dimension, error);
-    if (status == MNEME_OK)
-        status = put_run(write, space, done, end - done, space->new_vectors + (size_t)(done - first) * dimension, error);
+    bool at_border = (first + done) % MN_BLOCK_ROWS == 0;
+    for (; status == MNEME_OK && at_border && n - done >= MN_BLOCK_ROWS; done += MN_BLOCK_ROWS)
+        status = put_run(write, space, done, MN_BLOCK_ROWS, scratch, error);
+    if (status == MNEME_OK) status = put_run(write, space, done, n - done, scratch, error);
+    mn_free(scratch);
     space->n_new = 0;
     return status;
 }
@@ -194,7 +239,7 @@ static mneme_status zero_run(mn_write *write, MDB_cursor *cursor, const dead_row
     *n_done = 1;
     namespace_state *space = NULL;
     mneme_status status = mn_write_namespace_number(write, dead[0].ns, &space, error);
-    size_t row_bytes = status == MNEME_OK ? space->value.dimension * sizeof(float) : 0;
+    size_t row_bytes = status == MNEME_OK ? row_bytes_of(space) : 0;
     key_bytes wanted = key_numbers(2, dead[0].ns, dead[0].row, 0);
     MDB_val key, value;
     if (row_bytes == 0 || !mn_cursor_floor(cursor, &wanted, 4, &key, &value, &status, error)) return status;
@@ -205,7 +250,7 @@ static mneme_status zero_run(mn_write *write, MDB_cursor *cursor, const dead_row
     memcpy(copy, value.mv_data, value.mv_size);
     size_t i = 0;
     for (; i < n && dead[i].ns == dead[0].ns && dead[i].row - first < rows; i++)
-        memset(copy + (dead[i].row - first) * row_bytes, 0, row_bytes);
+        mn_vector_encode(space->value.vector_type, space->value.dimension, NULL, copy, rows, dead[i].row - first);
     *n_done = i;
     key_bytes at = key_numbers(2, dead[0].ns, first, 0);
     status = mn_db_put(write, DB_VECTORS, &at, copy, value.mv_size, error);

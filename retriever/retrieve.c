@@ -25,6 +25,7 @@ typedef struct space_search {
     mn_rows rows;
     mn_row_filter filter;
     mn_vector_blocks vectors;
+    mn_scan scan;
     mn_bm25 bm25;
     bool has_dense, has_lexical; /* which sides this question has here */
 } space_search;
@@ -65,7 +66,11 @@ static mneme_status open_dense(retrieval *run, space_search *search)
         space->dimension != question->dimension)
         return MNEME_OK;
     search->has_dense = true;
-    return mn_read_vectors(run->read, space->ns, run->arena, &search->vectors, run->error);
+    mneme_status status = mn_read_vectors(run->read, space->ns, run->arena, &search->vectors, run->error);
+    if (status != MNEME_OK) return status;
+    bool ready = mn_scan_init(&search->scan, &search->vectors, question->vector, run->options->kernels,
+                              run->options->n_threads, run->arena);
+    return ready ? MNEME_OK : mn_fail_memory(run->error, "question");
 }
 
 static mneme_status open_lexical(retrieval *run, space_search *search)
@@ -84,7 +89,7 @@ static mn_candidate measure(const retrieval *run, const space_search *search, ui
     mn_candidate candidate = {
         .ns_index = (uint32_t)(search - run->spaces), .row = row, .rec = mn_row_at(&search->rows, row)->rec};
     if (search->has_dense) {
-        float cosine = mn_scan_one(&search->vectors, run->question->vector, row, &candidate.has_vector);
+        float cosine = mn_scan_one(&search->scan, row, &candidate.has_vector);
         candidate.dense = cosine < 0 ? 0 : cosine > 1 ? 1 : cosine;
     }
     if (search->has_lexical) candidate.lexical = mn_bm25_share(&search->bm25, row);
@@ -130,8 +135,8 @@ static mneme_status search_space(retrieval *run, space_search *search)
     mn_top dense, lexical;
     if (!mn_top_init(&dense, limit, run->arena) || !mn_top_init(&lexical, limit, run->arena))
         return mn_fail_memory(run->error, "candidates");
-    if (search->has_dense)
-        mn_scan_top(&search->vectors, run->question->vector, options->n_threads, &search->filter, &dense);
+    if (search->has_dense && !mn_scan_top(&search->scan, &search->filter, run->arena, &dense))
+        return mn_fail_memory(run->error, "scan");
     if (search->has_lexical) mn_bm25_top(&search->bm25, &search->filter, &lexical);
     if (search->filter.status != MNEME_OK) return search->filter.status;
     return unite(run, search, &dense, &lexical);

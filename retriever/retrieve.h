@@ -18,6 +18,7 @@
 #ifndef MN_RETRIEVER_RETRIEVE_H
 #define MN_RETRIEVER_RETRIEVE_H
 
+#include "common/cpu.h"
 #include "memstore/store.h"
 
 typedef struct mn_retrieve_options {
@@ -29,6 +30,7 @@ typedef struct mn_retrieve_options {
     float neighbour_share;    /* of a hit's score that its neighbours get; 0 = off */
     uint32_t neighbour_reach; /* how many places away */
     float attention_scale;    /* beta of the softmax */
+    mn_cpu_level kernels;     /* of a scan, at most; no answer depends on it */
     unsigned n_threads;       /* of a large scan; 0 = one per core; no answer depends on it */
     bool one_per_record;
     /* NULL = all. Which records may be answered at all; called at most once per record and namespace. */

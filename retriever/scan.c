@@ -1,94 +1,254 @@
-/* scan.c -- block by block through FAISS's inner products, the best kept in a heap.
+/* scan.c -- all products into one array, the blocks shared out over threads; then the heap and the filter over the
+ * array in the order of the rows.
  *
- * A large scan is two passes: all products into one array, the blocks shared out over threads, then the heap and the
- * filter over the array in the order of the rows. Nearly all of the time goes into the first: reading the vectors, and
- * on a fresh map the page faults. A product is the same whichever thread computes it, so the answer does not depend on
- * their number. */
+ * Nearly all of the time goes into reading the vectors, and on a fresh map into the page faults. So int12 is scanned in
+ * two steps: the high parts of all rows give each product up to what the low parts can add, |low| <= 8 in each place:
+ *
+ *     |sum low_i * q_i| <= |low| |q| <= 8 sqrt(d) |q|                (Cauchy-Schwarz)
+ *
+ * and only rows that may be among the best by this bound have their low parts read. What comes out is exactly what all
+ * products in full would give. A product is the same whichever thread or kernel computes it (whole numbers; the floats
+ * by one kernel of FAISS), so the answer depends on neither. */
 #include "retriever/scan.h"
 
 #include "common/threads.h"
 #include "retriever/faiss_adapter.h"
 
-/* STRIP: rows at once, whose products stay in the first-level cache. SHARED: from this many bytes of vectors on,
- * starting threads (0.1 ms) is worth it. */
-enum { STRIP = 256, SHARED = 8 << 20 };
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
 
-/* Offer the rows from `from` of a block to the heap. */
-static void keep_best(const mn_vector_block *block, uint32_t from, uint32_t n, const float *products,
-                      mn_row_filter *filter, mn_top *top)
+/* STRIP: rows at once, that stay in the first-level cache. SHARED: from this many bytes of vectors on, starting threads
+ * (0.1 ms) is worth it. */
+enum { STRIP = 32, SHARED = 8 << 20 };
+
+/* ---- the question ---- */
+
+static bool is_integer(const mn_vector_blocks *blocks)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t row = block->first_row + from + i;
-        if (row < filter->rows->n_rows && mn_top_wants(top, products[i], row) && mn_row_filter_passes(filter, row))
-            mn_top_put(top, products[i], row);
+    return blocks->type == MN_VECTORS_INT12 || blocks->type == MN_VECTORS_INT8;
+}
+
+/* The question as whole numbers of at most 15 bits whose sum stays where the kernels need it. */
+static bool quantize(mn_scan *scan, mn_arena *arena)
+{
+    uint32_t d = scan->blocks->dimension;
+    double largest = 0, sum = 0, squares = 0;
+    int16_t *codes = mn_arena_array(arena, d, sizeof *codes);
+    if (!codes) return false;
+    for (uint32_t i = 0; i < d; i++) {
+        double number = fabs((double)scan->query[i]);
+        largest = number > largest ? number : largest;
+        sum += number;
+        squares += number * number;
+    }
+    double to_code = largest > 0 ? 32767 / largest : 0; /* rounding adds at most 1/2 to each: leave room for d */
+    if (sum * to_code > MN_QUERY_SUM_MOST - (double)d) to_code = (MN_QUERY_SUM_MOST - (double)d) / sum;
+    for (uint32_t i = 0; i < d; i++) codes[i] = (int16_t)lrint((double)scan->query[i] * to_code);
+    scan->codes = codes;
+    scan->unit = to_code > 0 ? 1 / to_code : 0;
+    /* The norm is the codes': at most sqrt(d) / 2 units from the question's. */
+    if (scan->blocks->type == MN_VECTORS_INT12) scan->rest = 8 * sqrt(d) * (sqrt(squares) + sqrt(d) * scan->unit);
+    return true;
+}
+
+bool mn_scan_init(mn_scan *scan, const mn_vector_blocks *blocks, const float *query, mn_cpu_level level,
+                  unsigned n_threads, mn_arena *arena)
+{
+    *scan = (mn_scan){.blocks = blocks, .query = query, .n_threads = n_threads};
+    if (!is_integer(blocks)) return true;
+    scan->products = mn_integer_products_for(level);
+    return quantize(scan, arena);
+}
+
+/* ---- products of one block ---- */
+
+static void multiply_halves(const mn_scan *scan, const mn_vector_block *block, float *out)
+{
+    size_t d = scan->blocks->dimension;
+    float strip[2048]; /* a row, or a piece of one */
+    for (uint32_t r = 0; r < block->n_rows; r++) {
+        out[r] = 0;
+        for (size_t from = 0; from < d; from += 2048) {
+            size_t n = d - from < 2048 ? d - from : 2048;
+            float product;
+            for (size_t i = 0; i < n; i++) strip[i] = mn_vector_half(block->halves[r * d + from + i]);
+            mn_faiss_inner_products(scan->query + from, strip, n, 1, &product);
+            out[r] += product;
+        }
     }
 }
 
-static void scan_block(const mn_vector_block *block, const float *query, uint32_t dimension, mn_row_filter *filter,
-                       mn_top *top)
+/* The value of a whole sum: the same expression wherever a product is made. */
+static float product_of(const mn_scan *scan, float scale, int64_t sum)
 {
-    float products[STRIP];
+    return (float)((double)sum * scan->unit * (double)scale);
+}
+
+/* int8: the products. int12: the high parts' share of them. */
+static void multiply_integers(const mn_scan *scan, const mn_vector_block *block, float *out)
+{
+    size_t d = scan->blocks->dimension;
+    int32_t sums[STRIP], weight = scan->blocks->type == MN_VECTORS_INT12 ? 16 : 1;
     for (uint32_t from = 0; from < block->n_rows; from += STRIP) {
         uint32_t n = block->n_rows - from < STRIP ? block->n_rows - from : STRIP;
-        mn_faiss_inner_products(query, block->vectors + (size_t)from * dimension, dimension, n, products);
-        keep_best(block, from, n, products, filter, top);
+        scan->products(block->high + from * d, n, d, scan->codes, sums);
+        for (uint32_t i = 0; i < n; i++)
+            out[from + i] = product_of(scan, block->scales[from + i], (int64_t)weight * sums[i]);
     }
 }
 
+static void multiply_block(const mn_scan *scan, const mn_vector_block *block, float *out)
+{
+    if (is_integer(scan->blocks))
+        multiply_integers(scan, block, out);
+    else if (scan->blocks->type == MN_VECTORS_BF16)
+        multiply_halves(scan, block, out);
+    else
+        mn_faiss_inner_products(scan->query, block->vectors, scan->blocks->dimension, block->n_rows, out);
+}
+
+/* ---- one row in full ---- */
+
+static float multiply_int12(const mn_scan *scan, const mn_vector_block *block, uint32_t place)
+{
+    size_t d = scan->blocks->dimension;
+    const unsigned char *low = block->low + place * ((d + 1) / 2);
+    int32_t high_sum, low_sum = 0;
+    scan->products(block->high + place * d, 1, d, scan->codes, &high_sum);
+    for (size_t i = 0; i + 1 < d; i += 2)
+        low_sum += ((low[i / 2] & 15) - 8) * scan->codes[i] + ((low[i / 2] >> 4) - 8) * scan->codes[i + 1];
+    if (d % 2) low_sum += mn_vector_low(low, d - 1) * scan->codes[d - 1];
+    return product_of(scan, block->scales[place], (int64_t)16 * high_sum + low_sum);
+}
+
+static float multiply_row(const mn_scan *scan, const mn_vector_block *block, uint32_t place)
+{
+    size_t d = scan->blocks->dimension, at = place * d;
+    float product;
+    mn_vector_block row = {.n_rows = 1};
+    if (scan->blocks->type == MN_VECTORS_INT12) return multiply_int12(scan, block, place);
+    if (block->vectors) row.vectors = block->vectors + at;
+    if (block->halves) row.halves = block->halves + at;
+    if (block->scales) row.scales = block->scales + place;
+    if (block->high) row.high = block->high + at;
+    multiply_block(scan, &row, &product);
+    return product;
+}
+
+float mn_scan_one(const mn_scan *scan, uint32_t row, bool *has_vector)
+{
+    uint32_t place;
+    const mn_vector_block *block = mn_vector_find(scan->blocks, row, &place);
+    float product = block ? multiply_row(scan, block, place) : 0;
+    *has_vector = block && product == product;
+    return *has_vector ? product : 0;
+}
+
+/* ---- all rows ---- */
+
 typedef struct product_job {
-    const mn_vector_blocks *blocks;
-    const float *query;
+    const mn_scan *scan;
     float *products; /* of all rows of all blocks */
     size_t *starts;  /* of each block in products */
+    size_t n_rows;
 } product_job;
 
-static void multiply_block(void *context, size_t item, unsigned worker)
+static void multiply_item(void *context, size_t item, unsigned worker)
 {
     (void)worker;
     const product_job *job = context;
-    const mn_vector_block *block = &job->blocks->items[item];
-    mn_faiss_inner_products(job->query, block->vectors, job->blocks->dimension, block->n_rows,
-                            job->products + job->starts[item]);
+    multiply_block(job->scan, &job->scan->blocks->items[item], job->products + job->starts[item]);
 }
 
-/* False: no memory or no threads; nothing has been done. */
-static bool scan_shared(const mn_vector_blocks *blocks, size_t n_rows, const float *query, unsigned n_threads,
-                        mn_row_filter *filter, mn_top *top)
+static void multiply_all(const product_job *job)
 {
+    const mn_scan *scan = job->scan;
     mn_threads *threads = NULL;
-    product_job job = {.blocks = blocks,
-                       .query = query,
-                       .products = mn_alloc_array(n_rows, sizeof(float)),
-                       .starts = mn_alloc_array(blocks->n, sizeof(size_t))};
-    bool ready = job.products && job.starts && mn_threads_new(n_threads, &threads, NULL) == MNEME_OK;
-    if (ready) {
-        size_t start = 0;
-        for (size_t b = 0; b < blocks->n; start += blocks->items[b++].n_rows) job.starts[b] = start;
-        mn_threads_run(threads, blocks->n, multiply_block, &job);
-        for (size_t b = 0; b < blocks->n; b++)
-            keep_best(&blocks->items[b], 0, blocks->items[b].n_rows, job.products + job.starts[b], filter, top);
-    }
+    bool large = job->n_rows >= SHARED / mn_vector_row_bytes(scan->blocks->type, scan->blocks->dimension);
+    if (large && scan->n_threads != 1 && mn_threads_new(scan->n_threads, &threads, NULL) == MNEME_OK)
+        mn_threads_run(threads, scan->blocks->n, multiply_item, (void *)(uintptr_t)job);
+    else
+        for (size_t b = 0; b < scan->blocks->n; b++) multiply_item((void *)(uintptr_t)job, b, 0);
     mn_threads_free(threads);
-    mn_free(job.starts);
-    mn_free(job.products);
+}
+
+static bool job_init(product_job *job, const mn_scan *scan)
+{
+    *job = (product_job){.scan = scan, .starts = mn_alloc_array(scan->blocks->n, sizeof(size_t))};
+    for (size_t b = 0; job->starts && b < scan->blocks->n; job->n_rows += scan->blocks->items[b++].n_rows)
+        job->starts[b] = job->n_rows;
+    if (job->starts) job->products = mn_alloc_array(job->n_rows, sizeof(float));
+    return job->products != NULL;
+}
+
+static void job_free(product_job *job)
+{
+    mn_free(job->starts);
+    mn_free(job->products);
+}
+
+/* Offer a row, if it would be kept and the filter passes it. */
+static void offer(mn_top *top, mn_row_filter *filter, uint32_t row, float score)
+{
+    if (row < filter->rows->n_rows && mn_top_wants(top, score, row) && mn_row_filter_passes(filter, row))
+        mn_top_put(top, score, row);
+}
+
+static void keep_best(const product_job *job, mn_row_filter *filter, mn_top *top)
+{
+    const mn_vector_blocks *blocks = job->scan->blocks;
+    for (size_t b = 0; b < blocks->n; b++)
+        for (uint32_t i = 0; i < blocks->items[b].n_rows; i++)
+            offer(top, filter, blocks->items[b].first_row + i, job->products[job->starts[b] + i]);
+}
+
+/* How far a row's product may lie from its high part's, rounding to float included. */
+static float rest_of(const mn_scan *scan, float scale)
+{
+    return (float)(scan->rest * (double)scale) + 4 * FLT_EPSILON;
+}
+
+/* The score that the best `top->capacity` rows reach at least. */
+static float sure_score(const product_job *job, mn_row_filter *filter, mn_top *sure)
+{
+    const mn_vector_blocks *blocks = job->scan->blocks;
+    for (size_t b = 0; b < blocks->n; b++) {
+        const mn_vector_block *block = &blocks->items[b];
+        const float *products = job->products + job->starts[b];
+        for (uint32_t i = 0; i < block->n_rows; i++)
+            offer(sure, filter, block->first_row + i, products[i] - rest_of(job->scan, block->scales[i]));
+    }
+    return sure->n == sure->capacity && sure->n ? sure->items[0].score : -INFINITY;
+}
+
+static void keep_best_in_full(const product_job *job, mn_row_filter *filter, float least, mn_top *top)
+{
+    const mn_vector_blocks *blocks = job->scan->blocks;
+    for (size_t b = 0; b < blocks->n; b++) {
+        const mn_vector_block *block = &blocks->items[b];
+        const float *products = job->products + job->starts[b];
+        for (uint32_t i = 0; i < block->n_rows; i++)
+            if (products[i] + rest_of(job->scan, block->scales[i]) >= least &&
+                block->first_row + i < filter->rows->n_rows)
+                offer(top, filter, block->first_row + i, multiply_row(job->scan, block, i));
+    }
+}
+
+bool mn_scan_top(const mn_scan *scan, mn_row_filter *filter, mn_arena *arena, mn_top *top)
+{
+    if (scan->blocks->n == 0 || top->capacity == 0) return true;
+    product_job job;
+    mn_top sure;
+    bool two_steps = scan->blocks->type == MN_VECTORS_INT12;
+    bool ready = job_init(&job, scan) && (!two_steps || mn_top_init(&sure, top->capacity, arena));
+    if (ready) {
+        multiply_all(&job);
+        if (two_steps)
+            keep_best_in_full(&job, filter, sure_score(&job, filter, &sure), top);
+        else
+            keep_best(&job, filter, top);
+    }
+    job_free(&job);
     return ready;
-}
-
-void mn_scan_top(const mn_vector_blocks *blocks, const float *query, unsigned n_threads, mn_row_filter *filter,
-                 mn_top *top)
-{
-    size_t n_rows = 0;
-    for (size_t b = 0; b < blocks->n; b++) n_rows += blocks->items[b].n_rows;
-    bool large = n_rows >= SHARED / sizeof(float) / (blocks->dimension ? blocks->dimension : 1);
-    if (large && n_threads != 1 && scan_shared(blocks, n_rows, query, n_threads, filter, top)) return;
-    for (size_t b = 0; b < blocks->n; b++) scan_block(&blocks->items[b], query, blocks->dimension, filter, top);
-}
-
-float mn_scan_one(const mn_vector_blocks *blocks, const float *query, uint32_t row, bool *has_vector)
-{
-    const float *vector = mn_vector_of(blocks, row);
-    float product = 0;
-    if (vector) mn_faiss_inner_products(query, vector, blocks->dimension, 1, &product);
-    *has_vector = vector && product == product;
-    return *has_vector ? product : 0;
 }

@@ -1,23 +1,38 @@
 /* scan.h -- exact nearest neighbours over vector blocks, read where they lie in the map.
  *
- * Not an index: nothing is built and nothing is kept. Cost grows with rows * dimension. */
+ * Not an index: nothing is built and nothing is kept. Cost grows with rows * dimension. "Exact" is: by the vectors as
+ * they are kept (memstore/vector_codes.h), whatever their type. */
 #ifndef MN_RETRIEVER_SCAN_H
 #define MN_RETRIEVER_SCAN_H
 
+#include "retriever/integer_products.h"
 #include "retriever/row_filter.h"
 #include "retriever/top.h"
 
-/* Put the rows with the highest inner product with `query` into `top` (from mn_top_init; left unsorted).
+/* A question made ready for the blocks of one namespace. */
+typedef struct mn_scan {
+    const mn_vector_blocks *blocks;
+    const float *query;           /* blocks->dimension floats */
+    const int16_t *codes;         /* the question in whole numbers, for int12 and int8; in the arena */
+    double unit;                  /* what 1 in the codes stands for */
+    double rest;                  /* int12: the most that the low parts of a row can add, as a multiple of its scale */
+    mn_integer_products products; /* for int12 and int8 */
+    unsigned n_threads;
+} mn_scan;
+
+/* query: borrowed while the scan is used, finite. level: the instructions to use at most. n_threads: share a large scan
+ * out over so many; 0 = one per core. No answer depends on either. False: out of memory. */
+bool mn_scan_init(mn_scan *scan, const mn_vector_blocks *blocks, const float *query, mn_cpu_level level,
+                  unsigned n_threads, mn_arena *arena);
+
+/* Put the rows with the highest inner product with the question into `top` (from mn_top_init; left unsorted).
  *
- * query   blocks->dimension floats, finite.
- * n_threads  share a large scan out over so many; 0 = one per core. The answer does not depend on it.
  * filter  rows that it does not pass are left out; check its status afterwards.
  *
- * A row whose product is not a number is left out. The blocks must stay mapped. Any thread. */
-void mn_scan_top(const mn_vector_blocks *blocks, const float *query, unsigned n_threads, mn_row_filter *filter,
-                 mn_top *top);
+ * A row whose product is not a number is left out. The blocks must stay mapped. False: out of memory. Any thread. */
+bool mn_scan_top(const mn_scan *scan, mn_row_filter *filter, mn_arena *arena, mn_top *top);
 
 /* The same product for one row; 0 when it has no vector (*has_vector false) or it is not a number. */
-float mn_scan_one(const mn_vector_blocks *blocks, const float *query, uint32_t row, bool *has_vector);
+float mn_scan_one(const mn_scan *scan, uint32_t row, bool *has_vector);
 
 #endif

@@ -252,11 +252,12 @@ static void check_blocks(const char *name, size_t n, size_t batch_size)
     for (size_t row = 0; row < n; row++) {
         float expected[DIM];
         unit_vector((uint32_t)row * 31u, expected);
-        const float *got = mn_vector_of(&blocks, (uint32_t)row);
-        assert_non_null(got);
+        float got[DIM];
+        assert_true(mn_vector_of(&blocks, (uint32_t)row, got));
         assert_memory_equal(got, expected, sizeof expected);
     }
-    assert_null(mn_vector_of(&blocks, (uint32_t)n));
+    float none[DIM];
+    assert_false(mn_vector_of(&blocks, (uint32_t)n, none));
     for (size_t i = 0; i < n / MN_BLOCK_ROWS; i++) assert_int_equal(blocks.items[i].n_rows, MN_BLOCK_ROWS);
     mn_arena_free(&arena);
     mn_read_end(read);
@@ -439,7 +440,9 @@ static void forgotten_record_leaves_nothing_that_can_be_read(void **state)
     assert_ok(mn_read_postings(read, space.ns, "secretword", 10, &arena, &postings, &n, test_error()));
     assert_int_equal(n, 0);
     assert_ok(mn_read_vectors(read, space.ns, &arena, &blocks, test_error()));
-    for (int i = 0; i < DIM; i++) assert_true(mn_vector_of(&blocks, 0)[i] == 0);
+    float gone[DIM];
+    assert_true(mn_vector_of(&blocks, 0, gone));
+    for (int i = 0; i < DIM; i++) assert_true(gone[i] == 0);
     assert_ok(mn_read_rows(read, space.ns, &arena, &rows, test_error()));
     assert_int_equal(mn_row_at(&rows, 0)->rec, 0);
     assert_ok(mn_read_namespace(read, "", &space, test_error()));

@@ -211,7 +211,11 @@ static void read_all(const char *path)
                 if (record.rec == UINT32_MAX) break;
             }
             (void)mn_read_rows(read, spaces[i].ns, &arena, &rows, NULL);
-            if (mn_read_vectors(read, spaces[i].ns, &arena, &blocks, NULL) == MNEME_OK) (void)mn_vector_of(&blocks, 1);
+            if (mn_read_vectors(read, spaces[i].ns, &arena, &blocks, NULL) == MNEME_OK) {
+                float *vector = malloc(((size_t)blocks.dimension + 1) * sizeof *vector);
+                (void)mn_vector_of(&blocks, 1, vector);
+                free(vector);
+            }
             (void)mn_read_postings(read, spaces[i].ns, "some text", 9, &arena, &postings, &n_postings, NULL);
             mn_buffer_free(&text);
         }
