@@ -327,6 +327,20 @@ static mneme_status chunk_all(add_job *job, mneme_error *error)
 /* ---- store ---------------------------------------------------------------------------------------------------------
  */
 
+/* The texts that are about to be stored: a dictionary may be made of them. */
+static mneme_status offer_texts(const add_job *job, mn_write *write, mneme_error *error)
+{
+    mn_text *texts = mn_alloc_array(job->n_drafts, sizeof *texts);
+    size_t n = 0;
+    if (!texts) return mn_fail_memory(error, "records");
+    for (size_t i = 0; i < job->n_drafts; i++)
+        if (!job->drafts[i].left_out)
+            texts[n++] = (mn_text){job->drafts[i].record.text, job->drafts[i].record.text_size};
+    mneme_status status = mn_write_dictionary(write, texts, n, error);
+    mn_free(texts);
+    return status;
+}
+
 static mneme_status write_all(void *context, mn_write *write, mneme_error *error)
 {
     add_job *job = context;
@@ -335,6 +349,7 @@ static mneme_status write_all(void *context, mn_write *write, mneme_error *error
         mn_encoder_stamp stamp = mn_memory_stamp(job->encoder);
         status = mn_write_encoder(write, &stamp, error);
     }
+    if (status == MNEME_OK) status = offer_texts(job, write, error);
     for (size_t i = 0; i < job->n_drafts && status == MNEME_OK; i++) {
         const draft *d = &job->drafts[i];
         if (d->left_out) continue;

@@ -1,51 +1,7 @@
-/* record_entries.c -- records and their text: reading, putting, forgetting.
- *
- *     key    ns | rec | part
- *     part 0 record_head | id 00 | title 00 | session 00 | speaker 00 | metadata 00 | source 00 | text[0 .. 64 KiB)
- *     part p text[p * 64 KiB .. (p + 1) * 64 KiB)
- *
- * Strings that a record does not have take no byte. A small record is one entry. */
+/* record_entries.c -- records: finding, putting, forgetting. Their bytes are record_layout.c's. */
 #include "memstore/store_internal.h"
 
 #include <string.h>
-
-mneme_status mn_parse_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn_record *out, MDB_val *text,
-                             mneme_error *error)
-{
-    record_head head;
-    const char *at = (const char *)value->mv_data + sizeof head, *end = (const char *)value->mv_data + value->mv_size;
-    const char *strings[STRING_COUNT] = {0};
-    *out = (mn_record){0};
-    if (value->mv_size < sizeof head) return mn_damaged(error, "record", ns, rec);
-    memcpy(&head, value->mv_data, sizeof head);
-    for (size_t i = 0; i < STRING_COUNT; i++) {
-        uint32_t length = head.lengths[i];
-        if (length == NO_STRING) continue;
-        if ((size_t)(end - at) <= length || at[length] != '\0') return mn_damaged(error, "record", ns, rec);
-        strings[i] = at;
-        at += length + 1;
-    }
-    uint64_t in_head = head.text_size < TEXT_PART ? head.text_size : TEXT_PART;
-    if (!strings[STRING_ID] || (uint64_t)(end - at) != in_head) return mn_damaged(error, "record", ns, rec);
-    *text = (MDB_val){.mv_size = (size_t)in_head, .mv_data = (void *)(uintptr_t)at};
-    *out = (mn_record){.rec = rec,
-                       .id = strings[STRING_ID],
-                       .title = strings[STRING_TITLE],
-                       .session = strings[STRING_SESSION],
-                       .speaker = strings[STRING_SPEAKER],
-                       .metadata = strings[STRING_METADATA],
-                       .source = strings[STRING_SOURCE],
-                       .has_time = (head.flags & RECORD_HAS_TIME) != 0,
-                       .own_vector = (head.flags & RECORD_OWN_VECTOR) != 0,
-                       .time_ms = head.time_ms,
-                       .text_size = head.text_size,
-                       .first_row = head.first_row,
-                       .n_chunks = head.n_chunks,
-                       .session_number = head.session_number,
-                       .session_place = head.session_place,
-                       .hash = {head.hash[0], head.hash[1]}};
-    return MNEME_OK;
-}
 
 /* ---- reading ---- */
 
@@ -66,7 +22,8 @@ mneme_status mn_read_find(mn_read *read, uint32_t ns, const char *id, uint32_t *
 mneme_status mn_read_record(mn_read *read, uint32_t ns, uint32_t rec, mn_record *out, mneme_error *error)
 {
     key_bytes key = key_numbers(3, ns, rec, 0);
-    MDB_val value, text;
+    MDB_val value;
+    mn_packed_text text;
     *out = (mn_record){0};
     mneme_status status = mn_db_get(read, DB_RECORDS, &key, &value, error);
     if (status == MNEME_ERR_NOT_FOUND) return mn_fail(error, status, "no record number %u", rec);
@@ -80,39 +37,20 @@ mneme_status mn_read_next_record(mn_read *read, uint32_t ns, uint32_t rec, mn_re
     mneme_status status = mn_cursor_open(read, DB_RECORDS, &cursor, error);
     if (status != MNEME_OK) return status;
     key_bytes from = key_numbers(3, ns, rec, 0);
-    MDB_val key = key_value(&from), value, text;
+    MDB_val key = key_value(&from), value;
+    mn_packed_text text;
     int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     /* Parts of a damaged record without its head are skipped. */
     while (code == 0 && mn_key_number(&key, 0) == ns && mn_key_number(&key, 8) != 0)
         code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-    if (code != 0 && code != MDB_NOTFOUND) status = mn_lmdb_fail(error, code, "cannot read the store");
-    else if (code != 0 || mn_key_number(&key, 0) != ns) status = MNEME_ERR_NOT_FOUND;
-    else status = mn_parse_record(ns, mn_key_number(&key, 4), &value, out, &text, error);
+    if (code != 0 && code != MDB_NOTFOUND)
+        status = mn_lmdb_fail(error, code, "cannot read the store");
+    else if (code != 0 || mn_key_number(&key, 0) != ns)
+        status = MNEME_ERR_NOT_FOUND;
+    else
+        status = mn_parse_record(ns, mn_key_number(&key, 4), &value, out, &text, error);
     mdb_cursor_close(cursor);
     return status;
-}
-
-mneme_status mn_read_text(mn_read *read, uint32_t ns, uint32_t rec, uint64_t start, uint64_t end, mn_buffer *out,
-                          mneme_error *error)
-{
-    mn_record record;
-    MDB_val value, text = {0};
-    key_bytes key = key_numbers(3, ns, rec, 0);
-    mneme_status status = mn_db_get(read, DB_RECORDS, &key, &value, error);
-    if (status == MNEME_ERR_NOT_FOUND) return mn_fail(error, status, "no record number %u", rec);
-    if (status == MNEME_OK) status = mn_parse_record(ns, rec, &value, &record, &text, error);
-    if (status == MNEME_OK && (start > end || end > record.text_size)) status = mn_damaged(error, "the text range of record", ns, rec);
-    for (uint64_t at = start; at < end && status == MNEME_OK;) {
-        uint32_t part = (uint32_t)(at / TEXT_PART);
-        uint64_t from = at % TEXT_PART, size = end - at < TEXT_PART - from ? end - at : TEXT_PART - from;
-        key = key_numbers(3, ns, rec, part);
-        if (part > 0) status = mn_db_get(read, DB_RECORDS, &key, &text, error);
-        if (status == MNEME_ERR_NOT_FOUND || (status == MNEME_OK && from + size > text.mv_size))
-            return mn_damaged(error, "the text of record", ns, rec);
-        if (status == MNEME_OK) mn_buffer_append(out, (const char *)text.mv_data + from, (size_t)size);
-        at += size;
-    }
-    return status == MNEME_OK && out->failed ? mn_fail_memory(error, "text") : status;
 }
 
 void mn_record_header(const char *title, const char *speaker, mn_buffer *out)
@@ -133,38 +71,6 @@ void mn_record_header(const char *title, const char *speaker, mn_buffer *out)
 
 /* ---- putting ---- */
 
-static void append_string(mn_buffer *value, const char *text)
-{
-    if (text) mn_buffer_append(value, text, strlen(text) + 1);
-}
-
-static mneme_status put_entry(mn_write *write, uint32_t ns, uint32_t rec, const mneme_record *record,
-                              const record_head *head, mneme_error *error)
-{
-    mn_buffer value = {0};
-    size_t in_head = record->text_size < TEXT_PART ? record->text_size : TEXT_PART;
-    mn_buffer_append(&value, head, sizeof *head);
-    const char *strings[STRING_COUNT] = {record->id,      record->title,    record->session,
-                                         record->speaker, record->metadata, record->source};
-    for (size_t i = 0; i < STRING_COUNT; i++) append_string(&value, strings[i]);
-    mn_buffer_append(&value, record->text, in_head);
-    key_bytes key = key_numbers(3, ns, rec, 0);
-    mneme_status status = value.failed ? mn_fail_memory(error, "record")
-                                       : mn_db_put(write, DB_RECORDS, &key, value.data, value.size, error);
-    mn_buffer_free(&value);
-    for (size_t at = in_head; at < record->text_size && status == MNEME_OK; at += TEXT_PART) {
-        size_t size = record->text_size - at < TEXT_PART ? record->text_size - at : TEXT_PART;
-        key = key_numbers(3, ns, rec, (uint32_t)(at / TEXT_PART));
-        status = mn_db_put(write, DB_RECORDS, &key, record->text + at, size, error);
-    }
-    return status;
-}
-
-static uint32_t length_of(const char *text)
-{
-    return text ? (uint32_t)strlen(text) : NO_STRING;
-}
-
 /* Rows, vectors and postings of a record's chunks. */
 static mneme_status put_chunks(mn_write *write, namespace_state *space, uint32_t rec, const mn_new_record *new_record,
                                mneme_error *error)
@@ -182,8 +88,8 @@ static mneme_status put_chunks(mn_write *write, namespace_state *space, uint32_t
         mn_buffer_append(&text, record->text + chunk->start, chunk->end - chunk->start);
         if (text.failed) status = mn_fail_memory(error, "chunk");
         if (status == MNEME_OK)
-            status = mn_append_postings(write, space->value.ns, number, text.data ? text.data : "", text.size, &row.n_terms,
-                                        error);
+            status = mn_append_postings(write, space->value.ns, number, text.data ? text.data : "", text.size,
+                                        &row.n_terms, error);
         if (status == MNEME_OK) status = mn_append_row(write, space, &row, error);
         if (status == MNEME_OK && space->value.dimension)
             status = mn_append_vector(write, space, number, chunk->vector, error);
@@ -272,9 +178,12 @@ mneme_status mn_write_forget(mn_write *write, uint32_t ns, uint32_t rec, mneme_e
 static mneme_status check_new(const mn_new_record *new_record, const namespace_state *space, mneme_error *error)
 {
     const mneme_record *record = new_record->record;
-    if (!record->id || !*record->id || strlen(record->id) > MN_ID_MAX || (record->session && strlen(record->session) > MN_ID_MAX))
-        return mn_fail(error, MNEME_ERR_RECORD, "a record's id must have 1 to %u bytes, its session at most as many", MN_ID_MAX);
-    if (record->text_size >= UINT32_MAX) return mn_fail(error, MNEME_ERR_TOO_LARGE, "record \"%s\" has over 4 GiB of text", record->id);
+    if (!record->id || !*record->id || strlen(record->id) > MN_ID_MAX ||
+        (record->session && strlen(record->session) > MN_ID_MAX))
+        return mn_fail(error, MNEME_ERR_RECORD, "a record's id must have 1 to %u bytes, its session at most as many",
+                       MN_ID_MAX);
+    if (record->text_size >= UINT32_MAX)
+        return mn_fail(error, MNEME_ERR_TOO_LARGE, "record \"%s\" has over 4 GiB of text", record->id);
     if (new_record->dimension && space->value.dimension && new_record->dimension != space->value.dimension)
         return mn_fail(error, MNEME_ERR_DIMENSION, "record \"%s\" has vectors of dimension %u; namespace \"%s\" has %u",
                        record->id, new_record->dimension, space->name, space->value.dimension);
@@ -303,14 +212,15 @@ static mneme_status replace_old(mn_write *write, namespace_state *space, const m
     return mn_leave_session(write, space, old.session, old.session_number, old.session_place, error);
 }
 
-static mneme_status put_into(mn_write *write, namespace_state *space, const mn_new_record *new_record, mneme_error *error)
+static mneme_status put_into(mn_write *write, namespace_state *space, const mn_new_record *new_record,
+                             mneme_error *error)
 {
     const mneme_record *record = new_record->record;
-    record_head head;
-    memset(&head, 0, sizeof head); /* padding goes to disk */
+    record_head head = {.n_chunks = 0};
     mneme_status status = replace_old(write, space, record, &head.session_place, error);
     if (status != MNEME_OK) return status;
-    if (space->value.next_rec == UINT32_MAX) return mn_fail(error, MNEME_ERR_TOO_LARGE, "a namespace holds at most 2^32 - 2 records");
+    if (space->value.next_rec == UINT32_MAX)
+        return mn_fail(error, MNEME_ERR_TOO_LARGE, "a namespace holds at most 2^32 - 2 records");
     uint32_t rec = space->value.next_rec++;
     if (new_record->dimension && !space->value.dimension) {
         space->value.dimension = new_record->dimension;
@@ -319,18 +229,11 @@ static mneme_status put_into(mn_write *write, namespace_state *space, const mn_n
     }
     head.first_row = space->value.next_row;
     head.n_chunks = new_record->n_chunks;
-    head.text_size = record->text_size;
-    head.time_ms = record->has_time ? record->time_ms : 0;
-    head.flags = (record->has_time ? RECORD_HAS_TIME : 0u) | (record->vector ? RECORD_OWN_VECTOR : 0u);
     memcpy(head.hash, new_record->hash, sizeof head.hash);
-    const uint32_t lengths[STRING_COUNT] = {length_of(record->id),      length_of(record->title),
-                                            length_of(record->session), length_of(record->speaker),
-                                            length_of(record->metadata), length_of(record->source)};
-    memcpy(head.lengths, lengths, sizeof lengths);
     if (record->session)
         status = mn_join_session(write, space, record->session, rec, &head.session_number, &head.session_place, error);
     if (status == MNEME_OK) status = put_chunks(write, space, rec, new_record, error);
-    if (status == MNEME_OK) status = put_entry(write, space->value.ns, rec, record, &head, error);
+    if (status == MNEME_OK) status = mn_put_record(write, space->value.ns, rec, record, &head, error);
     key_bytes id = mn_key_named(space->value.ns, record->id);
     if (status == MNEME_OK) status = mn_db_put(write, DB_IDS, &id, &rec, sizeof rec, error);
     space->value.n_records++;
@@ -343,7 +246,8 @@ static mneme_status put_into(mn_write *write, namespace_state *space, const mn_n
 mneme_status mn_write_put(mn_write *write, const mn_new_record *new_record, mneme_error *error)
 {
     const char *name = new_record->record->name_space ? new_record->record->name_space : "";
-    if (strlen(name) > MN_ID_MAX) return mn_fail(error, MNEME_ERR_RECORD, "a namespace's name has at most %u bytes", MN_ID_MAX);
+    if (strlen(name) > MN_ID_MAX)
+        return mn_fail(error, MNEME_ERR_RECORD, "a namespace's name has at most %u bytes", MN_ID_MAX);
     namespace_state *space = NULL;
     mneme_status status = mn_write_namespace(write, name, true, &space, error);
     if (status == MNEME_OK) status = check_new(new_record, space, error);

@@ -227,6 +227,7 @@ mneme_status mn_store_open(const char *path, const mn_store_options *options, mn
     mn_store *store = mn_alloc_zeroed(1, sizeof *store);
     if (!store) return mn_fail_memory(error, "store");
     pthread_rwlock_init(&store->map_lock, NULL);
+    pthread_mutex_init(&store->dictionary_lock, NULL);
     store->read_only = options->read_only;
     store->vector_type = options->vector_type;
     store->clock = options->clock ? options->clock : mn_clock_system;
@@ -250,6 +251,8 @@ void mn_store_close(mn_store *store)
     if (store->env) mdb_env_close(store->env);
     unregister(store);
     pthread_rwlock_destroy(&store->map_lock);
+    pthread_mutex_destroy(&store->dictionary_lock);
+    mn_dictionaries_free(store);
     mn_free(store->language);
     mn_free(store->path);
     mn_free(store);
@@ -345,6 +348,7 @@ void mn_read_end(mn_read *read)
     if (!read) return;
     mdb_txn_abort(read->txn);
     pthread_rwlock_unlock(&read->store->map_lock);
+    mn_unpacker_free(read);
     mn_arena_free(&read->arena);
     mn_free(read);
 }
@@ -382,6 +386,8 @@ static void free_write(mn_write *write)
     mn_free(write->changes);
     mn_arena_free(&write->arena);
     mn_arena_free(&write->posting_arena);
+    mn_packer_free(write);
+    mn_unpacker_free(&write->read);
     mn_arena_free(&write->read.arena);
     mn_free(write);
 }

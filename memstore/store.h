@@ -188,6 +188,15 @@ mn_read *mn_write_read(mn_write *write);
 /* Stamp the store with its encoder; ERR_ENCODER when it has another one. */
 mneme_status mn_write_encoder(mn_write *write, const mn_encoder_stamp *stamp, mneme_error *error);
 
+typedef struct mn_text {
+    const char *text;
+    size_t size;
+} mn_text;
+
+/* Before the first put of a large write: when the store has no dictionary for short texts yet, and these are enough to
+ * make one of (500 texts, 64 KiB), make it. */
+mneme_status mn_write_dictionary(mn_write *write, const mn_text *texts, size_t n, mneme_error *error);
+
 typedef struct mn_new_chunk {
     uint32_t start, end;
     const float *vector; /* `dimension` floats, unit length; NULL = none */

@@ -134,7 +134,8 @@ static mneme_status check_records(checker *c, mneme_error *error)
     mneme_status status = mn_cursor_open(c->read, DB_RECORDS, &cursor, error);
     if (status != MNEME_OK) return status;
     key_bytes from = key_numbers(3, c->space.ns, 0, 0);
-    MDB_val key = key_value(&from), value, text;
+    MDB_val key = key_value(&from), value;
+    mn_packed_text text;
     uint32_t of_record = 0, n_parts = 0; /* of the record before: its parts follow it */
     int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     for (; code == 0 && status == MNEME_OK && mn_key_number(&key, 0) == c->space.ns;

@@ -43,18 +43,21 @@ typedef struct session_value {
     uint32_t number, next_place;
 } session_value;
 
-/* Lengths of the strings behind the head, in this order, each followed by a NUL; NO_STRING: none, no byte. */
-enum { STRING_ID, STRING_TITLE, STRING_SESSION, STRING_SPEAKER, STRING_METADATA, STRING_SOURCE, STRING_COUNT };
-#define NO_STRING UINT32_MAX
-
+/* What the store adds to a record (record_layout.c). */
 typedef struct record_head {
-    uint64_t text_size, hash[2];
-    int64_t time_ms;
+    uint64_t hash[2];
     uint32_t first_row, n_chunks, session_number, session_place;
-    uint32_t flags; /* RECORD_... */
-    uint32_t lengths[STRING_COUNT];
 } record_head;
-enum { RECORD_HAS_TIME = 1, RECORD_OWN_VECTOR = 2 };
+
+/* How a piece of text is kept. Values are format. */
+typedef enum mn_text_kind { TEXT_PLAIN = 0, TEXT_FRAME = 1, TEXT_WITH_DICTIONARY = 2 } mn_text_kind;
+typedef struct mn_packed_text {
+    mn_text_kind kind;
+    const void *bytes;
+    size_t size, text_size; /* as kept; unpacked */
+} mn_packed_text;
+
+typedef struct mn_dictionary mn_dictionary;
 
 typedef struct change_value {
     uint32_t ns, rec, removed, first_row, n_rows;
@@ -74,6 +77,8 @@ struct mn_store {
     void *analyze_context;
     mneme_clock clock;
     void *clock_context;
+    pthread_mutex_t dictionary_lock;
+    mn_dictionary *dictionaries; /* all that were ever needed; freed at close */
 };
 
 struct mn_read {
@@ -82,6 +87,13 @@ struct mn_read {
     mn_arena arena; /* names that are handed out */
     uint64_t generation;
     mn_encoder_stamp encoder;
+    struct ZSTD_DCtx_s *unpacker; /* NULL until needed */
+    mn_dictionary *dictionary;    /* the store's, once looked up */
+    struct {
+        char *text; /* room for TEXT_PART bytes; NULL until needed */
+        bool is_there;
+        uint32_t ns, rec, number;
+    } part; /* the text part that was unpacked last: a record's text never changes */
 };
 
 /* ---- keys -------------------------------------------------------------------------------------------------------- */
@@ -179,6 +191,9 @@ struct mn_write {
     size_t n_postings, posting_capacity;
     dead_row *dead_rows; /* their vectors are zeroed at the end */
     size_t n_dead_rows, dead_capacity;
+    struct ZSTD_CCtx_s *packer; /* NULL until needed */
+    bool packs_with_dictionary;
+    mn_buffer packed;
     change_value *changes;
     size_t n_changes, change_capacity;
     struct {
@@ -221,9 +236,20 @@ mneme_status mn_leave_session(mn_write *write, namespace_state *space, const cha
 mneme_status mn_log_change(mn_write *write, change_value change, mneme_error *error);
 mneme_status mn_flush_log(mn_write *write, uint64_t generation, mneme_error *error);
 
-/* Read part 0 of a record; strings point into `value`. */
-mneme_status mn_parse_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn_record *out, MDB_val *text,
+/* Read part 0 of a record; strings and text point into `value`. */
+mneme_status mn_parse_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn_record *out, mn_packed_text *text,
                              mneme_error *error);
+/* Write all parts of a record. */
+mneme_status mn_put_record(mn_write *write, uint32_t ns, uint32_t rec, const mneme_record *record,
+                           const record_head *head, mneme_error *error);
+
+/* Pack a text of at most TEXT_PART bytes; out->bytes borrowed until the next call, or the text itself. */
+mneme_status mn_text_pack(mn_write *write, const char *text, size_t size, mn_packed_text *out, mneme_error *error);
+/* out: room for packed->text_size bytes. ERR_DAMAGED leaves the error to the caller, who knows which record it is. */
+mneme_status mn_text_unpack(mn_read *read, const mn_packed_text *packed, char *out, mneme_error *error);
+void mn_packer_free(mn_write *write);
+void mn_unpacker_free(mn_read *read);
+void mn_dictionaries_free(mn_store *store);
 
 /* Decode one postings block: calls visit for each; false = damaged. */
 bool mn_decode_postings(uint32_t first_row, const MDB_val *value,

@@ -13,6 +13,7 @@ liblmdb-dev|h:lmdb.h|LMDB: the store
 libyaml-dev|pc:yaml-0.1|settings files
 libjansson-dev|pc:jansson|JSON
 libxxhash-dev|pc:libxxhash|content hashes
+libzstd-dev|pc:libzstd|compressed texts
 libutf8proc-dev|pc:libutf8proc|Unicode
 libstemmer-dev|h:libstemmer.h|Snowball stems for lexical search
 libxml2-dev|pc:libxml-2.0|reading HTML
