@@ -1,9 +1,9 @@
 /* change_log.c -- what each generation did, for whoever keeps something derived from the store.
  *
  *     key    generation, 8 bytes big-endian
- *     value  time in ms (8 bytes), then { ns, rec, removed, first_row, n_rows } x n
+ *     value  time in ms (8 bytes), then { ns, rec, n_recs, removed, first_row, n_rows } x n
  *
- * The last LOG_GENERATIONS are kept. */
+ * Records that follow each other, with their rows, are one change. The last LOG_GENERATIONS are kept. */
 #include "memstore/store_internal.h"
 
 #include <string.h>
@@ -18,8 +18,20 @@ static uint64_t generation_of(const MDB_val *key)
     return (uint64_t)mn_key_number(key, 0) << 32 | mn_key_number(key, 4);
 }
 
+/* Does `next` go on where `change` ends? */
+static bool follows(const change_value *change, const change_value *next)
+{
+    return next->ns == change->ns && next->removed == change->removed && next->rec == change->rec + change->n_recs &&
+           next->first_row == change->first_row + change->n_rows;
+}
+
 mneme_status mn_log_change(mn_write *write, change_value change, mneme_error *error)
 {
+    if (write->n_changes && follows(&write->changes[write->n_changes - 1], &change)) {
+        write->changes[write->n_changes - 1].n_recs += change.n_recs;
+        write->changes[write->n_changes - 1].n_rows += change.n_rows;
+        return MNEME_OK;
+    }
     mneme_status status =
         mn_grow((void **)&write->changes, write->n_changes, &write->change_capacity, sizeof *write->changes, error);
     if (status == MNEME_OK) write->changes[write->n_changes++] = change;
@@ -79,6 +91,7 @@ static mneme_status append_changes(uint64_t generation, const MDB_val *value, mn
                                        .time_ms = time_ms,
                                        .ns = c.ns,
                                        .rec = c.rec,
+                                       .n_recs = c.n_recs,
                                        .removed = c.removed != 0,
                                        .first_row = c.first_row,
                                        .n_rows = c.n_rows};

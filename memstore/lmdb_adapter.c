@@ -78,6 +78,17 @@ mneme_status mn_db_put(mn_write *write, int db, key_bytes *key, const void *data
     return mn_lmdb_fail(error, code, "cannot write the store");
 }
 
+mneme_status mn_db_append(mn_write *write, int db, key_bytes *key, const void *data, size_t size, mneme_error *error)
+{
+    MDB_val k = key_value(key), v = {.mv_size = size, .mv_data = (void *)(uintptr_t)data};
+    int code = mdb_put(write->read.txn, write->read.store->dbs[db], &k, &v, MDB_APPEND);
+    if (code == MDB_KEYEXIST) return mn_db_put(write, db, key, data, size, error); /* it is not the last */
+    write->changed = true;
+    if (code == 0) return MNEME_OK;
+    if (code == MDB_MAP_FULL) write->map_full = true;
+    return mn_lmdb_fail(error, code, "cannot write the store");
+}
+
 mneme_status mn_db_delete(mn_write *write, int db, key_bytes *key, mneme_error *error)
 {
     MDB_val k = key_value(key);

@@ -1,14 +1,17 @@
 /* postings.c -- for each term the rows that hold it, with counts, in blocks:
  *
  *     key    ns | term | 00 | first_row
- *     value  (row - row before, count) x n as varints; the first row counts from first_row
+ *     value  per row a varint: (row - row before) * 2 + (count is 1), then, if it is not 1, count - 2 as another;
+ *            the first row counts from first_row
  *
- * LMDB rewrites a value whole, so a list is appended to only while its last block is short (1 KB), then a new block
+ * LMDB rewrites a value whole, so a list is appended to only while its last block fits one page, then a new block
  * begins. A write gathers its postings in memory and flushes them sorted by term. */
 #include "memstore/store_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { ENTRY_BYTES = 10 }; /* the most that one row takes: two varints of 5 bytes */
 
 bool mn_decode_postings(uint32_t first_row, const MDB_val *value, bool (*visit)(void *context, uint32_t row, uint32_t count),
                         void *context)
@@ -17,10 +20,12 @@ bool mn_decode_postings(uint32_t first_row, const MDB_val *value, bool (*visit)(
     uint64_t row = first_row;
     bool first = true;
     while (at < end) {
-        uint64_t delta, count;
-        if (!mn_varint_read(&at, end, &delta) || !mn_varint_read(&at, end, &count)) return false;
-        if ((!first && delta == 0) || delta > UINT32_MAX || count == 0 || count > UINT32_MAX) return false;
-        row += delta;
+        uint64_t head, count = 1;
+        if (!mn_varint_read(&at, end, &head)) return false;
+        if (!(head & 1) && (!mn_varint_read(&at, end, &count) || count > UINT32_MAX - 2u)) return false;
+        if (!(head & 1)) count += 2;
+        if ((!first && head < 2) || head / 2 > UINT32_MAX) return false;
+        row += head / 2;
         if (row >= MN_NO_ROW) return false;
         if (!visit(context, (uint32_t)row, (uint32_t)count)) return true;
         first = false;
@@ -136,6 +141,12 @@ static bool note_last_row(void *context, uint32_t row, uint32_t count)
     return true;
 }
 
+static void append_one(mn_buffer *block, uint32_t delta, uint32_t count)
+{
+    mn_buffer_varint(block, (uint64_t)delta * 2 + (count == 1));
+    if (count != 1) mn_buffer_varint(block, (uint64_t)count - 2);
+}
+
 /* The block that is being filled. */
 typedef struct open_block {
     mn_buffer bytes;
@@ -161,7 +172,7 @@ static mneme_status open_last_block(mn_write *write, const pending_posting *term
     MDB_val key, value;
     mn_buffer_clear(&block->bytes);
     bool found = mn_cursor_floor(cursor, &wanted, prefix, &key, &value, &status, error);
-    if (found && key.mv_size == wanted.size && value.mv_size < POSTINGS_BYTES) {
+    if (found && key.mv_size == wanted.size && value.mv_size <= POSTINGS_BYTES - ENTRY_BYTES) {
         block->first_row = block->last_row = mn_key_number(&key, prefix);
         if (!mn_decode_postings(block->first_row, &value, note_last_row, &block->last_row))
             status = mn_damaged(error, "postings block", term->ns, block->first_row);
@@ -177,13 +188,12 @@ static mneme_status flush_term(mn_write *write, const pending_posting *items, si
 {
     mneme_status status = open_last_block(write, items, block, error);
     for (size_t i = 0; i < n && status == MNEME_OK; i++) {
-        if (block->bytes.size >= POSTINGS_BYTES) {
+        if (block->bytes.size > POSTINGS_BYTES - ENTRY_BYTES) {
             status = put_block(write, items, block, error);
             mn_buffer_clear(&block->bytes);
         }
         if (block->bytes.size == 0) block->first_row = block->last_row = items[i].row;
-        mn_buffer_varint(&block->bytes, items[i].row - block->last_row);
-        mn_buffer_varint(&block->bytes, items[i].count);
+        append_one(&block->bytes, items[i].row - block->last_row, items[i].count);
         block->last_row = items[i].row;
     }
     return status == MNEME_OK ? put_block(write, items, block, error) : status;
@@ -217,8 +227,7 @@ static bool keep_others(void *context, uint32_t row, uint32_t count)
 {
     removal *r = context;
     if (row == r->row) return true;
-    mn_buffer_varint(&r->left, row - r->last_row);
-    mn_buffer_varint(&r->left, count);
+    append_one(&r->left, row - r->last_row, count);
     r->last_row = row;
     return true;
 }

@@ -157,7 +157,7 @@ static mneme_status forget_record(mn_write *write, namespace_state *space, mn_re
     space->value.n_records--;
     space->dirty = true;
     const change_value change = {
-        .ns = ns, .rec = record->rec, .removed = 1, .first_row = record->first_row, .n_rows = record->n_chunks};
+        .ns = ns, .rec = record->rec, .n_recs = 1, .removed = 1, .first_row = record->first_row, .n_rows = record->n_chunks};
     return mn_log_change(write, change, error);
 }
 
@@ -239,7 +239,7 @@ static mneme_status put_into(mn_write *write, namespace_state *space, const mn_n
     space->value.n_records++;
     space->dirty = true;
     const change_value change = {
-        .ns = space->value.ns, .rec = rec, .first_row = head.first_row, .n_rows = head.n_chunks};
+        .ns = space->value.ns, .rec = rec, .n_recs = 1, .first_row = head.first_row, .n_rows = head.n_chunks};
     return status == MNEME_OK ? mn_log_change(write, change, error) : status;
 }
 

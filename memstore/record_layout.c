@@ -200,7 +200,7 @@ static mneme_status put_part(mn_write *write, uint32_t ns, uint32_t rec, const m
     mn_buffer_append(value, packed.bytes, packed.size);
     key_bytes key = key_numbers(3, ns, rec, (uint32_t)(at / TEXT_PART));
     if (value->failed) return mn_fail_memory(error, "record");
-    return mn_db_put(write, DB_RECORDS, &key, value->data, value->size, error);
+    return mn_db_append(write, DB_RECORDS, &key, value->data, value->size, error);
 }
 
 mneme_status mn_put_record(mn_write *write, uint32_t ns, uint32_t rec, const mneme_record *record,
@@ -215,7 +215,7 @@ mneme_status mn_put_record(mn_write *write, uint32_t ns, uint32_t rec, const mne
         mn_buffer_append(&value, packed.bytes, packed.size);
         key_bytes key = key_numbers(3, ns, rec, 0);
         status = value.failed ? mn_fail_memory(error, "record")
-                              : mn_db_put(write, DB_RECORDS, &key, value.data, value.size, error);
+                              : mn_db_append(write, DB_RECORDS, &key, value.data, value.size, error);
     }
     for (size_t at = in_head; at < record->text_size && status == MNEME_OK; at += TEXT_PART)
         status = put_part(write, ns, rec, record, at, &value, error);

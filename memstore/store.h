@@ -164,9 +164,9 @@ typedef struct mn_change {
     uint64_t generation;
     int64_t time_ms;
     uint32_t ns;
-    uint32_t rec;
-    bool removed; /* else added */
-    uint32_t first_row, n_rows;
+    uint32_t rec, n_recs; /* records rec .. rec + n_recs - 1 */
+    bool removed;         /* else added */
+    uint32_t first_row, n_rows; /* of all of them */
 } mn_change;
 /* Changes with generation > since, in order; *complete false when the log does not reach back that far. */
 mneme_status mn_read_changes(mn_read *read, uint64_t since, mn_arena *arena, mn_change **out, size_t *n, bool *complete,

@@ -29,7 +29,7 @@ enum {
 
 enum {
     TEXT_PART = 65536,       /* bytes of a record's text in one value */
-    POSTINGS_BYTES = 1024,   /* a postings block this long is not appended to any more */
+    POSTINGS_BYTES = 4080,   /* the most in a postings block: what LMDB keeps on one overflow page */
     LOG_GENERATIONS = 10000, /* how far the change log reaches back */
     KEY_MAX = 511,           /* LMDB's own limit */
 };
@@ -60,7 +60,7 @@ typedef struct mn_packed_text {
 typedef struct mn_dictionary mn_dictionary;
 
 typedef struct change_value {
-    uint32_t ns, rec, removed, first_row, n_rows;
+    uint32_t ns, rec, n_recs, removed, first_row, n_rows;
 } change_value;
 
 struct mn_store {
@@ -142,6 +142,8 @@ mneme_status mn_lmdb_fail(mneme_error *error, int code, const char *what);
 /* ERR_NOT_FOUND (error untouched) when the key is not there. */
 mneme_status mn_db_get(const mn_read *read, int db, key_bytes *key, MDB_val *value, mneme_error *error);
 mneme_status mn_db_put(mn_write *write, int db, key_bytes *key, const void *data, size_t size, mneme_error *error);
+/* The same for a key that is likely the last of its database: pages that are filled in order become full. */
+mneme_status mn_db_append(mn_write *write, int db, key_bytes *key, const void *data, size_t size, mneme_error *error);
 /* Deleting what is not there is fine. */
 mneme_status mn_db_delete(mn_write *write, int db, key_bytes *key, mneme_error *error);
 mneme_status mn_cursor_open(const mn_read *read, int db, MDB_cursor **out, mneme_error *error);

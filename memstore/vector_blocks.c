@@ -190,7 +190,7 @@ static mneme_status put_run(mn_write *write, const namespace_state *space, uint3
     if (n == 0) return MNEME_OK;
     key_bytes key = key_numbers(2, space->value.ns, space->new_first + from, 0);
     encode_new(space, from, n, scratch, n, 0);
-    return mn_db_put(write, DB_VECTORS, &key, scratch, n * row_bytes_of(space), error);
+    return mn_db_append(write, DB_VECTORS, &key, scratch, n * row_bytes_of(space), error);
 }
 
 /* The runs of the block that is being filled and the new rows that fill it become one value. */

@@ -277,7 +277,7 @@ static const damage_case damages[] = {
     {"vectors", SET_BYTE, 0, 3, 0x7f, "row 0 in namespace \"\": its vector has length"},
     {"vectors", ADD_BESIDE, 2, 0, 200, "vector block 200"},           /* rows that there never were */
     {"postings", SET_BYTE, 0, 1, 0xff, "postings of \"a\""},
-    {"postings", SET_BYTE, 0, 1, 0, "postings of \"a\""},             /* a count of 0 */
+    {"postings", SET_BYTE, 0, 0, 0x80, "postings of \"a\""},          /* the count is gone */
     {"postings", SET_BYTE, 0, 1, 9, "its postings are not those"},
     {"postings", REMOVE, 0, 0, 0, "its postings are not those"},
     {"postings", ADD_BESIDE, 0, 0, 200, "row 200 is not live"},
