@@ -65,7 +65,7 @@ def records(sentences, vectors, n):
 
 def make_store(mneme, data, n):
     """Path of the store; made if it is not there. One encoded record in a namespace of its own names the encoder."""
-    store = os.path.join(CACHE, f"bench-store-{n}")
+    store = os.path.join(CACHE, f"bench-store-{n}-format-2")
     if os.path.exists(os.path.join(store, "complete")):
         return store
     print(f"making a store of {n:,} chunks in {store} ...", file=sys.stderr)
