@@ -81,7 +81,7 @@ static mneme_status add_state(mn_write *write, const char *name, const namespace
     if (status != MNEME_OK) return status;
     if (!kept) return mn_fail_memory(error, "namespace");
     *out = &write->namespaces[write->n_namespaces++];
-    **out = (namespace_state){.value = *value, .name = kept};
+    **out = (namespace_state){.value = *value, .name = kept, .first_new_rec = value->next_rec};
     return MNEME_OK;
 }
 

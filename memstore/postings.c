@@ -5,16 +5,17 @@
  *            the first row counts from first_row
  *
  * LMDB rewrites a value whole, so a list is appended to only while its last block fits one page, then a new block
- * begins. A write gathers its postings in memory and flushes them sorted by term. */
+ * begins. A write gathers its postings in memory, with each term once, and flushes them sorted by term. */
 #include "memstore/store_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 enum { ENTRY_BYTES = 10 }; /* the most that one row takes: two varints of 5 bytes */
 
-bool mn_decode_postings(uint32_t first_row, const MDB_val *value, bool (*visit)(void *context, uint32_t row, uint32_t count),
-                        void *context)
+bool mn_decode_postings(uint32_t first_row, const MDB_val *value,
+                        bool (*visit)(void *context, uint32_t row, uint32_t count), void *context)
 {
     const unsigned char *at = value->mv_data, *end = at + value->mv_size;
     uint64_t row = first_row;
@@ -77,10 +78,12 @@ mneme_status mn_read_postings(mn_read *read, uint32_t ns, const char *term, size
     for (; code == 0 && status == MNEME_OK; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
         if (key.mv_size != from.size || memcmp(key.mv_data, from.bytes, prefix) != 0) break;
         uint32_t first_row = mn_key_number(&key, prefix);
-        if (!mn_decode_postings(first_row, &value, append_posting, &list)) status = mn_damaged(error, "postings block", ns, first_row);
+        if (!mn_decode_postings(first_row, &value, append_posting, &list))
+            status = mn_damaged(error, "postings block", ns, first_row);
         if (list.failed) status = mn_fail_memory(error, "postings");
     }
-    if (status == MNEME_OK && code != 0 && code != MDB_NOTFOUND) status = mn_lmdb_fail(error, code, "cannot read the store");
+    if (status == MNEME_OK && code != 0 && code != MDB_NOTFOUND)
+        status = mn_lmdb_fail(error, code, "cannot read the store");
     mdb_cursor_close(cursor);
     *out = list.items;
     *n = status == MNEME_OK ? list.n : 0;
@@ -98,40 +101,79 @@ static mneme_status analyze(mn_write *write, const char *text, size_t size, mn_a
     return store->analyze(store->analyze_context, text, size, arena, out, error);
 }
 
+static bool is_term(const pending_term *a, uint32_t ns, uint64_t hash, const mn_term *term)
+{
+    return a->hash == hash && a->ns == ns && a->size == term->size && memcmp(a->text, term->text, term->size) == 0;
+}
+
+/* Twice the slots, every term in its place. */
+static mneme_status grow_slots(mn_write *write, mneme_error *error)
+{
+    size_t n = write->n_term_slots ? write->n_term_slots * 2 : 1024;
+    uint32_t *slots = mn_alloc_zeroed(n, sizeof *slots);
+    if (!slots) return mn_fail_memory(error, "postings");
+    for (size_t i = 0; i < write->n_terms; i++) {
+        size_t at = write->terms[i].hash & (n - 1);
+        while (slots[at]) at = (at + 1) & (n - 1);
+        slots[at] = (uint32_t)i + 1;
+    }
+    mn_free(write->term_slots);
+    write->term_slots = slots;
+    write->n_term_slots = n;
+    return MNEME_OK;
+}
+
+/* The number of a term in this write; a new one gets the next. */
+static mneme_status number_of(mn_write *write, uint32_t ns, const mn_term *term, uint32_t *out, mneme_error *error)
+{
+    mneme_status status = MNEME_OK;
+    if ((write->n_terms + 1) * 2 > write->n_term_slots) status = grow_slots(write, error);
+    if (status != MNEME_OK) return status;
+    uint64_t hash = XXH3_64bits_withSeed(term->text, term->size, ns);
+    size_t at = hash & (write->n_term_slots - 1);
+    for (; write->term_slots[at]; at = (at + 1) & (write->n_term_slots - 1)) {
+        *out = write->term_slots[at] - 1;
+        if (is_term(&write->terms[*out], ns, hash, term)) return MNEME_OK;
+    }
+    status = mn_grow((void **)&write->terms, write->n_terms, &write->term_capacity, sizeof *write->terms, error);
+    if (status != MNEME_OK) return status;
+    const char *text = mn_arena_copy(&write->posting_arena, term->text, term->size);
+    if (!text) return mn_fail_memory(error, "postings");
+    *out = (uint32_t)write->n_terms++;
+    write->terms[*out] = (pending_term){.ns = ns, .size = term->size, .hash = hash, .text = text};
+    write->term_slots[at] = *out + 1;
+    return MNEME_OK;
+}
+
 mneme_status mn_append_postings(mn_write *write, uint32_t ns, uint32_t row, const char *text, size_t size,
                                 uint32_t *n_terms, mneme_error *error)
 {
+    mn_arena arena = {0};
     mn_term_list terms;
     *n_terms = 0;
-    mneme_status status = analyze(write, text, size, &write->posting_arena, &terms, error);
+    mneme_status status = analyze(write, text, size, &arena, &terms, error);
     for (size_t i = 0; i < terms.n && status == MNEME_OK; i++) {
-        status = mn_grow((void **)&write->postings, write->n_postings, &write->posting_capacity, sizeof *write->postings, error);
+        uint32_t term = 0;
+        status = mn_grow((void **)&write->postings, write->n_postings, &write->posting_capacity,
+                         sizeof *write->postings, error);
+        if (status == MNEME_OK) status = number_of(write, ns, &terms.items[i], &term, error);
         if (status != MNEME_OK) break;
-        write->postings[write->n_postings++] = (pending_posting){.ns = ns,
-                                                                 .row = row,
-                                                                 .count = terms.items[i].count,
-                                                                 .size = terms.items[i].size,
-                                                                 .term = terms.items[i].text};
+        write->postings[write->n_postings++] = (pending_posting){term, row, terms.items[i].count};
+        write->terms[term].n++;
     }
     *n_terms = terms.total > UINT32_MAX ? UINT32_MAX : (uint32_t)terms.total;
+    mn_arena_free(&arena);
     return status;
 }
 
-static int compare_terms(const pending_posting *a, const pending_posting *b)
+/* By namespace and text, as the keys are. */
+static int by_key(const void *left, const void *right)
 {
+    const pending_term *a = *(const pending_term *const *)left, *b = *(const pending_term *const *)right;
     if (a->ns != b->ns) return a->ns < b->ns ? -1 : 1;
-    size_t size = a->size < b->size ? a->size : b->size;
-    int order = memcmp(a->term, b->term, size);
+    int order = memcmp(a->text, b->text, a->size < b->size ? a->size : b->size);
     if (order != 0) return order;
     return a->size < b->size ? -1 : a->size > b->size;
-}
-
-static int by_term_and_row(const void *left, const void *right)
-{
-    const pending_posting *a = left, *b = right;
-    int order = compare_terms(a, b);
-    if (order != 0) return order;
-    return a->row < b->row ? -1 : a->row > b->row;
 }
 
 static bool note_last_row(void *context, uint32_t row, uint32_t count)
@@ -153,23 +195,21 @@ typedef struct open_block {
     uint32_t first_row, last_row;
 } open_block;
 
-static mneme_status put_block(mn_write *write, const pending_posting *term, const open_block *block, mneme_error *error)
+static mneme_status put_block(mn_write *write, const pending_term *term, const open_block *block, mneme_error *error)
 {
     if (block->bytes.size == 0) return MNEME_OK;
     if (block->bytes.failed) return mn_fail_memory(error, "postings");
-    key_bytes key = mn_key_posting(term->ns, term->term, term->size, block->first_row);
+    key_bytes key = mn_key_posting(term->ns, term->text, term->size, block->first_row);
     return mn_db_put(write, DB_POSTINGS, &key, block->bytes.data, block->bytes.size, error);
 }
 
 /* Go on with the last block of the term, if it is short. Rows are appended in order, so it is the last one. */
-static mneme_status open_last_block(mn_write *write, const pending_posting *term, open_block *block, mneme_error *error)
+static mneme_status open_last_block(MDB_cursor *cursor, const pending_term *term, open_block *block, mneme_error *error)
 {
-    MDB_cursor *cursor = NULL;
-    mneme_status status = mn_cursor_open(&write->read, DB_POSTINGS, &cursor, error);
-    if (status != MNEME_OK) return status;
-    key_bytes wanted = mn_key_posting(term->ns, term->term, term->size, UINT32_MAX);
+    key_bytes wanted = mn_key_posting(term->ns, term->text, term->size, UINT32_MAX);
     size_t prefix = wanted.size - 4;
     MDB_val key, value;
+    mneme_status status = MNEME_OK;
     mn_buffer_clear(&block->bytes);
     bool found = mn_cursor_floor(cursor, &wanted, prefix, &key, &value, &status, error);
     if (found && key.mv_size == wanted.size && value.mv_size <= POSTINGS_BYTES - ENTRY_BYTES) {
@@ -178,40 +218,63 @@ static mneme_status open_last_block(mn_write *write, const pending_posting *term
             status = mn_damaged(error, "postings block", term->ns, block->first_row);
         mn_buffer_append(&block->bytes, value.mv_data, value.mv_size);
     }
-    mdb_cursor_close(cursor);
     return status;
 }
 
 /* All new postings of one term, ascending rows. */
-static mneme_status flush_term(mn_write *write, const pending_posting *items, size_t n, open_block *block,
+static mneme_status flush_term(mn_write *write, const pending_term *term, const mn_posting *items, open_block *block,
                                mneme_error *error)
 {
-    mneme_status status = open_last_block(write, items, block, error);
-    for (size_t i = 0; i < n && status == MNEME_OK; i++) {
+    MDB_cursor *cursor = NULL; /* a new one each time: puts may move what an old one points at */
+    mneme_status status = mn_cursor_open(&write->read, DB_POSTINGS, &cursor, error);
+    if (status != MNEME_OK) return status;
+    status = open_last_block(cursor, term, block, error);
+    mdb_cursor_close(cursor);
+    for (size_t i = 0; i < term->n && status == MNEME_OK; i++) {
         if (block->bytes.size > POSTINGS_BYTES - ENTRY_BYTES) {
-            status = put_block(write, items, block, error);
+            status = put_block(write, term, block, error);
             mn_buffer_clear(&block->bytes);
         }
         if (block->bytes.size == 0) block->first_row = block->last_row = items[i].row;
         append_one(&block->bytes, items[i].row - block->last_row, items[i].count);
         block->last_row = items[i].row;
     }
-    return status == MNEME_OK ? put_block(write, items, block, error) : status;
+    return status == MNEME_OK ? put_block(write, term, block, error) : status;
+}
+
+/* The postings of each term together, terms as they come in `order`; each term's rows stay in their order. */
+static void gather_by_term(mn_write *write, pending_term *const *order, size_t *starts, mn_posting *out)
+{
+    size_t start = 0;
+    for (size_t i = 0; i < write->n_terms; start += order[i++]->n) starts[order[i] - write->terms] = start;
+    for (size_t i = 0; i < write->n_postings; i++) {
+        const pending_posting *p = &write->postings[i];
+        out[starts[p->term]++] = (mn_posting){p->row, p->count};
+    }
 }
 
 mneme_status mn_flush_postings(mn_write *write, mneme_error *error)
 {
     if (write->n_postings == 0) return MNEME_OK;
-    qsort(write->postings, write->n_postings, sizeof *write->postings, by_term_and_row);
+    pending_term **order = mn_alloc_array(write->n_terms, sizeof *order);
+    size_t *starts = mn_alloc_array(write->n_terms, sizeof *starts);
+    mn_posting *gathered = mn_alloc_array(write->n_postings, sizeof *gathered);
     open_block block = {0};
-    mneme_status status = MNEME_OK;
-    for (size_t i = 0, end; i < write->n_postings && status == MNEME_OK; i = end) {
-        for (end = i + 1; end < write->n_postings; end++)
-            if (compare_terms(&write->postings[i], &write->postings[end]) != 0) break;
-        status = flush_term(write, write->postings + i, end - i, &block, error);
+    mneme_status status = order && starts && gathered ? MNEME_OK : mn_fail_memory(error, "postings");
+    if (status == MNEME_OK) {
+        for (size_t i = 0; i < write->n_terms; i++) order[i] = &write->terms[i];
+        qsort(order, write->n_terms, sizeof *order, by_key);
+        gather_by_term(write, order, starts, gathered);
     }
+    const mn_posting *items = gathered;
+    for (size_t i = 0; i < write->n_terms && status == MNEME_OK; items += order[i++]->n)
+        status = flush_term(write, order[i], items, &block, error);
     mn_buffer_free(&block.bytes);
-    write->n_postings = 0;
+    mn_free(gathered);
+    mn_free(starts);
+    mn_free(order);
+    write->n_postings = write->n_terms = 0;
+    if (write->term_slots) memset(write->term_slots, 0, write->n_term_slots * sizeof *write->term_slots);
     mn_arena_free(&write->posting_arena);
     return status;
 }
@@ -248,8 +311,10 @@ static mneme_status remove_posting(mn_write *write, uint32_t ns, uint32_t row, c
         mn_buffer_clear(&r->left);
         r->row = row;
         r->last_row = first_row;
-        if (!mn_decode_postings(first_row, &value, keep_others, r)) status = mn_damaged(error, "postings block", ns, first_row);
-        else if (r->left.failed) status = mn_fail_memory(error, "postings");
+        if (!mn_decode_postings(first_row, &value, keep_others, r))
+            status = mn_damaged(error, "postings block", ns, first_row);
+        else if (r->left.failed)
+            status = mn_fail_memory(error, "postings");
     }
     mdb_cursor_close(cursor);
     if (status != MNEME_OK || !found) return status;

@@ -104,7 +104,8 @@ static mneme_status put_chunks(mn_write *write, namespace_state *space, uint32_t
 static mneme_status forget_chunks(mn_write *write, namespace_state *space, const mn_record *record, mneme_error *error)
 {
     uint32_t ns = space->value.ns;
-    mneme_status status = mn_flush_postings(write, error); /* those of this write, too */
+    bool is_new = record->rec >= space->first_new_rec; /* then its postings may still be in memory */
+    mneme_status status = is_new ? mn_flush_postings(write, error) : MNEME_OK;
     mn_buffer text = {0};
     mn_record_header(record->title, record->speaker, &text);
     size_t header = text.size;

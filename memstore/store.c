@@ -382,6 +382,8 @@ static void free_write(mn_write *write)
     for (size_t i = 0; i < write->n_namespaces; i++) mn_free(write->namespaces[i].new_vectors);
     mn_free(write->namespaces);
     mn_free(write->postings);
+    mn_free(write->terms);
+    mn_free(write->term_slots);
     mn_free(write->dead_rows);
     mn_free(write->changes);
     mn_arena_free(&write->arena);

@@ -168,14 +168,22 @@ mneme_status mn_map_fill_short_file(mn_store *store, mneme_error *error);
 typedef struct namespace_state {
     namespace_value value;
     char *name; /* in the write's arena */
+    uint32_t first_new_rec; /* records from here on were put by this write */
     bool dirty;
     float *new_vectors; /* rows new_first .. new_first + n_new - 1, not in the database yet; heap */
     uint32_t new_first, n_new, new_capacity;
 } namespace_state;
 
+/* A term that this write has new postings of. */
+typedef struct pending_term {
+    uint32_t ns, size;
+    uint64_t hash;
+    const char *text; /* in the write's posting arena */
+    size_t n;         /* its postings */
+} pending_term;
+
 typedef struct pending_posting {
-    uint32_t ns, row, count, size;
-    const char *term; /* in the write's posting arena */
+    uint32_t term, row, count; /* term: index into the pending terms */
 } pending_posting;
 
 typedef struct dead_row {
@@ -189,7 +197,11 @@ struct mn_write {
     bool changed;
     namespace_state *namespaces;
     size_t n_namespaces, namespace_capacity;
-    pending_posting *postings;
+    pending_term *terms;
+    size_t n_terms, term_capacity;
+    uint32_t *term_slots; /* hash table: index of a term + 1, or 0; a power of two, at least twice the terms */
+    size_t n_term_slots;
+    pending_posting *postings; /* in the order of the rows */
     size_t n_postings, posting_capacity;
     dead_row *dead_rows; /* their vectors are zeroed at the end */
     size_t n_dead_rows, dead_capacity;

@@ -1,7 +1,8 @@
 /* store_map.c -- the size of the map, and that the file is as long as its pages.
  *
- * The map reserves address space, not memory: 1 TiB where the system allows, so that growing is rare. Growing needs that
- * no transaction of this process runs: map_lock is held shared by every transaction and exclusively by the resize. */
+ * The map reserves address space, not memory: 1 TiB where the system allows, so that growing is rare. Growing needs
+ * that no transaction of this process runs: map_lock is held shared by every transaction and exclusively by the resize.
+ */
 #include "memstore/store_internal.h"
 
 #include "common/file.h"
@@ -13,7 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAP_STEP = 1 << 20 }; /* the map grows by multiples of this */
+/* The map grows by multiples of MAP_STEP, and leaves HEADROOM of address space for everything else: reading and
+ * checking what is there must go on when nothing more can be written. */
+enum { MAP_STEP = 1 << 20, HEADROOM = 8 << 20 };
 
 /* LMDB unmaps before it maps anew and has no way back: ask first whether the system has the room. */
 static bool has_address_space(uint64_t bytes)
@@ -33,7 +36,7 @@ static mneme_status resize_map(mn_store *store, uint64_t least, uint64_t wanted,
     pthread_rwlock_wrlock(&store->map_lock);
     mdb_env_info(store->env, &info);
     for (;; wanted = least + (wanted - least) / 2 / MAP_STEP * MAP_STEP) {
-        bool fits = wanted <= info.me_mapsize || has_address_space(wanted - info.me_mapsize);
+        bool fits = wanted <= info.me_mapsize || has_address_space(wanted - info.me_mapsize + HEADROOM);
         if (fits) code = mdb_env_set_mapsize(store->env, (size_t)wanted);
         if (fits || wanted <= least) break;
     }
@@ -87,6 +90,7 @@ mneme_status mn_map_fill_short_file(mn_store *store, mneme_error *error)
     code = fd < 0 ? errno : posix_fallocate(fd, (off_t)whole - 1, 1);
     if (fd >= 0) close(fd);
     if (code == 0) return MNEME_OK;
-    return mn_fail(error, code == ENOSPC ? MNEME_ERR_DISK_FULL : MNEME_ERR_DAMAGED, "%s/data.mdb has %llu bytes of %llu and cannot be made longer: %s", store->path,
+    return mn_fail(error, code == ENOSPC ? MNEME_ERR_DISK_FULL : MNEME_ERR_DAMAGED,
+                   "%s/data.mdb has %llu bytes of %llu and cannot be made longer: %s", store->path,
                    (unsigned long long)file.st_size, (unsigned long long)whole, strerror(code));
 }
