@@ -1,4 +1,4 @@
-/* care.c -- statistics and the check. */
+/* care.c -- statistics, the check, and compaction. */
 #include "memory/handle.h"
 
 #include <string.h>
@@ -70,4 +70,11 @@ mneme_status mneme_check(mneme *memory, void (*problem)(void *context, const cha
 {
     mneme_check_report own;
     return mn_store_check(memory->store, problem, progress, context, report ? report : &own, error);
+}
+
+mneme_status mneme_compact(mneme *memory, mneme_progress progress, void *context, mneme_compact_result *result,
+                           mneme_error *error)
+{
+    mneme_compact_result own;
+    return mn_store_compact(memory->store, progress, context, result ? result : &own, error);
 }

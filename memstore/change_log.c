@@ -3,7 +3,9 @@
  *     key    generation, 8 bytes big-endian
  *     value  time in ms (8 bytes), then { ns, rec, n_recs, removed, first_row, n_rows } x n
  *
- * Records that follow each other, with their rows, are one change. The last LOG_GENERATIONS are kept. */
+ * Records that follow each other, with their rows, are one change. The last LOG_GENERATIONS are kept. A change with ns 0
+ * stands for "all rows have new numbers": nothing that was derived from an earlier generation can be brought up to
+ * date. */
 #include "memstore/store_internal.h"
 
 #include <string.h>
@@ -70,31 +72,41 @@ mneme_status mn_flush_log(mn_write *write, uint64_t generation, mneme_error *err
     return status == MNEME_OK ? cut(write, generation, error) : status;
 }
 
-static mneme_status append_changes(uint64_t generation, const MDB_val *value, mn_arena *arena, mn_change **items,
-                                   size_t *n, size_t *capacity, mneme_error *error)
+/* What was read so far. */
+typedef struct change_list {
+    mn_arena *arena;
+    mn_change *items;
+    size_t n, capacity;
+    bool renumbered;
+} change_list;
+
+static mneme_status append_changes(change_list *list, uint64_t generation, const MDB_val *value, mneme_error *error)
 {
     size_t count = (value->mv_size - 8) / sizeof(change_value);
     int64_t time_ms;
     memcpy(&time_ms, value->mv_data, sizeof time_ms);
-    if (*n + count > *capacity) {
-        size_t larger = (*n + count) * 2;
-        mn_change *grown = mn_arena_array(arena, larger, sizeof *grown);
+    if (list->n + count > list->capacity) {
+        size_t larger = (list->n + count) * 2;
+        mn_change *grown = mn_arena_array(list->arena, larger, sizeof *grown);
         if (!grown) return mn_fail_memory(error, "change log");
-        if (*n) memcpy(grown, *items, *n * sizeof *grown);
-        *items = grown;
-        *capacity = larger;
+        if (list->n) memcpy(grown, list->items, list->n * sizeof *grown);
+        list->items = grown;
+        list->capacity = larger;
     }
     for (size_t i = 0; i < count; i++) {
         change_value c;
         memcpy(&c, (const char *)value->mv_data + 8 + i * sizeof c, sizeof c);
-        (*items)[(*n)++] = (mn_change){.generation = generation,
-                                       .time_ms = time_ms,
-                                       .ns = c.ns,
-                                       .rec = c.rec,
-                                       .n_recs = c.n_recs,
-                                       .removed = c.removed != 0,
-                                       .first_row = c.first_row,
-                                       .n_rows = c.n_rows};
+        if (c.ns == 0)
+            list->renumbered = true;
+        else
+            list->items[list->n++] = (mn_change){.generation = generation,
+                                                 .time_ms = time_ms,
+                                                 .ns = c.ns,
+                                                 .rec = c.rec,
+                                                 .n_recs = c.n_recs,
+                                                 .removed = c.removed != 0,
+                                                 .first_row = c.first_row,
+                                                 .n_rows = c.n_rows};
     }
     return MNEME_OK;
 }
@@ -111,7 +123,7 @@ mneme_status mn_read_changes(mn_read *read, uint64_t since, mn_arena *arena, mn_
     key_bytes from = key_of(since + 1);
     MDB_val key = key_value(&from), value;
     uint64_t expected = since + 1;
-    size_t capacity = 0;
+    change_list list = {.arena = arena};
     int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     for (; code == 0 && status == MNEME_OK; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
         uint64_t generation = generation_of(&key);
@@ -119,10 +131,28 @@ mneme_status mn_read_changes(mn_read *read, uint64_t since, mn_arena *arena, mn_
         expected = generation + 1;
         if (value.mv_size < 8 || (value.mv_size - 8) % sizeof(change_value) != 0)
             status = mn_fail(error, MNEME_ERR_DAMAGED, "change log entry %llu is damaged", (unsigned long long)generation);
-        else status = append_changes(generation, &value, arena, out, n, &capacity, error);
+        else
+            status = append_changes(&list, generation, &value, error);
     }
-    if (expected <= read->generation) *complete = false;
+    if (expected <= read->generation || list.renumbered) *complete = false;
     if (status == MNEME_OK && code != 0 && code != MDB_NOTFOUND) status = mn_lmdb_fail(error, code, "cannot read the store");
     mdb_cursor_close(cursor);
+    *out = list.items;
+    *n = list.n;
     return status;
+}
+
+mneme_status mn_log_start(const mn_read *read, uint64_t *generation, mneme_error *error)
+{
+    *generation = 0;
+    MDB_cursor *cursor = NULL;
+    mneme_status status = mn_cursor_open(read, DB_LOG, &cursor, error);
+    if (status != MNEME_OK) return status;
+    MDB_val key, value;
+    change_value first = {.ns = 1};
+    int code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+    if (code == 0 && value.mv_size >= 8 + sizeof first) memcpy(&first, (const char *)value.mv_data + 8, sizeof first);
+    if (first.ns == 0) *generation = generation_of(&key);
+    mdb_cursor_close(cursor);
+    return code == 0 || code == MDB_NOTFOUND ? MNEME_OK : mn_lmdb_fail(error, code, "cannot read the store");
 }

@@ -220,6 +220,8 @@ static mneme_status put_into(mn_write *write, namespace_state *space, const mn_n
     record_head head = {.n_chunks = 0};
     mneme_status status = replace_old(write, space, record, &head.session_place, error);
     if (status != MNEME_OK) return status;
+    if (new_record->rec > space->value.next_rec) space->value.next_rec = new_record->rec;
+    if (new_record->session_place) head.session_place = new_record->session_place;
     if (space->value.next_rec == UINT32_MAX)
         return mn_fail(error, MNEME_ERR_TOO_LARGE, "a namespace holds at most 2^32 - 2 records");
     uint32_t rec = space->value.next_rec++;

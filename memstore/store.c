@@ -1,4 +1,4 @@
-/* store.c -- opening a store, read transactions and the update loop. */
+/* store.c -- opening a store, and opening it anew when its data file was swapped for another. */
 #include "memstore/store_internal.h"
 
 #include "common/clock.h"
@@ -6,9 +6,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 static const char *const db_names[DB_COUNT] = {"meta",      "namespaces", "ids",      "records",         "rows",
                                                "vectors",   "postings",   "sessions", "session_records", "log",
@@ -60,7 +63,8 @@ static void unregister(const mn_store *store)
 
 static bool may_lie_beside(const char *name)
 {
-    static const char *const known[] = {".", "..", "lock.mdb", "mneme.yaml", "models"};
+    static const char *const known[] = {
+        ".", "..", "lock.mdb", "mneme.yaml", "models", MN_COMPACT_DIRECTORY, MN_COMPACT_FILE};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i]) == 0) return true;
     return false;
@@ -94,11 +98,13 @@ static mneme_status look_at_directory(const char *path, bool must_exist, mneme_e
 
 static int open_env(mn_store *store, uint64_t map_bytes)
 {
+    unsigned flags = MDB_NOTLS | (store->read_only ? MDB_RDONLY : 0u);
+    if (store->is_private) flags |= MDB_NOLOCK | MDB_NOSYNC;
     int code = mdb_env_create(&store->env);
     if (code == 0) code = mdb_env_set_maxdbs(store->env, DB_COUNT);
     if (code == 0) code = mdb_env_set_maxreaders(store->env, 1022);
     if (code == 0) code = mdb_env_set_mapsize(store->env, (size_t)map_bytes);
-    if (code == 0) code = mdb_env_open(store->env, store->path, MDB_NOTLS | (store->read_only ? MDB_RDONLY : 0u), 0600);
+    if (code == 0) code = mdb_env_open(store->env, store->real_path, flags, 0600);
     if (code != 0 && store->env) { /* LMDB asks for this even after a failed open */
         mdb_env_close(store->env);
         store->env = NULL;
@@ -106,12 +112,29 @@ static int open_env(mn_store *store, uint64_t map_bytes)
     return code;
 }
 
-/* Reserve as much as asked, or as much as the system gives (ulimit -v, containers). */
-static mneme_status open_env_in_steps(mn_store *store, uint64_t map_bytes, mneme_error *error)
+/* Which file env has open. */
+static int note_data_file(mn_store *store)
 {
+    int fd = -1, code = mdb_env_get_fd(store->env, &fd);
+    struct stat info;
+    if (code == 0 && fstat(fd, &info) != 0) code = errno;
+    if (code != 0) return code;
+    store->data_device = info.st_dev;
+    store->data_inode = info.st_ino;
+    return 0;
+}
+
+/* Reserve as much as asked, or as much as the system gives (ulimit -v, containers). */
+static mneme_status open_env_in_steps(mn_store *store, mneme_error *error)
+{
+    mn_gate gate;
     int code = ENOMEM;
-    for (uint64_t bytes = map_bytes ? map_bytes : (uint64_t)1 << 40; code == ENOMEM && bytes >= (1u << 20); bytes /= 4)
-        code = open_env(store, bytes);
+    uint64_t bytes = store->map_bytes ? store->map_bytes : (uint64_t)1 << 40;
+    mneme_status status = mn_gate_enter_opening(store, &gate, error);
+    if (status != MNEME_OK) return status;
+    for (; code == ENOMEM && bytes >= (1u << 20); bytes /= 4) code = open_env(store, bytes);
+    if (code == 0) code = note_data_file(store);
+    mn_gate_leave(&gate);
     if (code == 0) return MNEME_OK;
     char what[300];
     snprintf(what, sizeof what, "cannot open store %s", store->path);
@@ -145,13 +168,12 @@ static mneme_status check_format(mn_store *store, MDB_txn *txn, mneme_error *err
         return mn_fail(error, MNEME_ERR_FORMAT, "store %s has format %u, this mneme reads format %u; use a newer mneme",
                        store->path, format, MN_STORE_FORMAT);
     if (status == MNEME_OK) status = mn_meta_get(&read, "language", &value, error);
-    if (status != MNEME_OK) return status;
+    if (status != MNEME_OK || store->language) return status; /* opened anew: it is the same store */
     store->language = mn_strndup(value.mv_data, value.mv_size);
     return store->language ? MNEME_OK : mn_fail_memory(error, "store");
 }
 
-/* LMDB reports the short write of a full disk as EIO: ask the file system whether it is full. */
-static int commit_code(const mn_store *store, int code)
+int mn_commit_code(const mn_store *store, int code)
 {
     struct statvfs info;
     if (code != EIO || statvfs(store->path, &info) != 0) return code;
@@ -163,7 +185,7 @@ static int begin_adopting_size(mn_store *store, unsigned flags, MDB_txn **txn)
 {
     int code = mdb_txn_begin(store->env, NULL, flags, txn);
     for (int attempt = 0; code == MDB_MAP_RESIZED && attempt < 100; attempt++) {
-        if (mn_map_follow(store, NULL) != MNEME_OK) return ENOMEM;
+        if (mn_map_follow_alone(store, NULL) != MNEME_OK) return ENOMEM;
         code = mdb_txn_begin(store->env, NULL, flags, txn);
     }
     return code;
@@ -171,15 +193,18 @@ static int begin_adopting_size(mn_store *store, unsigned flags, MDB_txn **txn)
 
 /* A transaction in which the store exists: a reading one, or the one that makes it (*created). Looks again once it may
  * write: another process may have been first. */
-static int begin_open(mn_store *store, MDB_txn **txn, bool *created)
+static int begin_open(mn_store *store, bool may_create, MDB_txn **txn, bool *created)
 {
     *created = false;
     int code = begin_adopting_size(store, MDB_RDONLY, txn);
     if (code == 0) code = mdb_dbi_open(*txn, db_names[DB_META], 0, &store->dbs[DB_META]);
-    if (code != MDB_NOTFOUND || store->read_only) return code;
+    if (code != MDB_NOTFOUND || !may_create) return code;
     mdb_txn_abort(*txn);
     *txn = NULL;
-    code = begin_adopting_size(store, 0, txn);
+    mn_gate gate;
+    if (mn_gate_enter_writing(store, &gate, NULL) != MNEME_OK) return ENOLCK;
+    code = mn_data_is_current(store) ? begin_adopting_size(store, 0, txn) : EAGAIN;
+    mn_gate_leave(&gate);
     if (code == 0) code = mdb_dbi_open(*txn, db_names[DB_META], 0, &store->dbs[DB_META]);
     *created = code == MDB_NOTFOUND;
     return *created ? 0 : code;
@@ -193,14 +218,14 @@ static mneme_status fail_opening(const mn_store *store, int code, mneme_error *e
     return mn_lmdb_fail(error, code, store->path);
 }
 
-/* Open the named databases; a store that has none yet gets them. */
+/* Open the named databases; a store that has none yet gets them, with `language` (NULL: it must have them). */
 static mneme_status open_databases(mn_store *store, const char *language, mneme_error *error)
 {
     MDB_txn *txn = NULL;
     MDB_stat stat_of = {0};
     bool create = false;
     mneme_status status = MNEME_OK;
-    int code = begin_open(store, &txn, &create);
+    int code = begin_open(store, language && !store->read_only, &txn, &create);
     /* A foreign LMDB file has entries in its main database, but no "meta". */
     if (code == 0 && create) code = mdb_env_stat(store->env, &stat_of);
     if (code == 0 && stat_of.ms_entries > 0) code = MDB_NOTFOUND;
@@ -216,7 +241,42 @@ static mneme_status open_databases(mn_store *store, const char *language, mneme_
         return status;
     }
     code = mdb_txn_commit(txn);
-    return code == 0 ? MNEME_OK : mn_lmdb_fail(error, commit_code(store, code), store->path);
+    return code == 0 ? MNEME_OK : mn_lmdb_fail(error, mn_commit_code(store, code), store->path);
+}
+
+/* The directory's descriptor and its absolute path: a store stays the same when the process changes its directory. */
+static mneme_status open_directory(mn_store *store, const char *path, mneme_error *error)
+{
+    store->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (store->directory < 0) return mn_fail_errno(error, errno, "cannot open store %s", path);
+    char *absolute = realpath(path, NULL);
+    store->path = mn_strdup(path);
+    store->real_path = absolute ? mn_strdup(absolute) : mn_strdup(path);
+    free(absolute);
+    return store->path && store->real_path ? MNEME_OK : mn_fail_memory(error, "store");
+}
+
+static mneme_status open_all(mn_store *store, const char *path, const char *language, mneme_error *error)
+{
+    mneme_status status = open_directory(store, path, error);
+    if (status == MNEME_OK) status = register_open(store, error);
+    if (status == MNEME_OK && !store->read_only && !store->is_private) mn_remove_leftovers(store);
+    if (status == MNEME_OK) status = open_env_in_steps(store, error);
+    if (status == MNEME_OK) status = mn_map_fill_short_file(store, error);
+    if (status == MNEME_OK) mdb_reader_check(store->env, NULL); /* free the slots of readers that were killed */
+    return status == MNEME_OK ? open_databases(store, language, error) : status;
+}
+
+static mn_store *new_store(mneme_clock clock, void *clock_context)
+{
+    mn_store *store = mn_alloc_zeroed(1, sizeof *store);
+    if (!store) return NULL;
+    pthread_rwlock_init(&store->map_lock, NULL);
+    pthread_mutex_init(&store->dictionary_lock, NULL);
+    store->directory = -1;
+    store->clock = clock ? clock : mn_clock_system;
+    store->clock_context = clock_context;
+    return store;
 }
 
 mneme_status mn_store_open(const char *path, const mn_store_options *options, mn_store **out, mneme_error *error)
@@ -224,24 +284,65 @@ mneme_status mn_store_open(const char *path, const mn_store_options *options, mn
     *out = NULL;
     mneme_status status = look_at_directory(path, options->existing || options->read_only, error);
     if (status != MNEME_OK) return status;
-    mn_store *store = mn_alloc_zeroed(1, sizeof *store);
+    mn_store *store = new_store(options->clock, options->clock_context);
     if (!store) return mn_fail_memory(error, "store");
-    pthread_rwlock_init(&store->map_lock, NULL);
-    pthread_mutex_init(&store->dictionary_lock, NULL);
     store->read_only = options->read_only;
     store->vector_type = options->vector_type;
-    store->clock = options->clock ? options->clock : mn_clock_system;
-    store->clock_context = options->clock_context;
-    store->path = mn_strdup(path);
-    status = store->path ? register_open(store, error) : mn_fail_memory(error, "store");
-    if (status == MNEME_OK) status = open_env_in_steps(store, options->map_bytes, error);
-    if (status == MNEME_OK) status = mn_map_fill_short_file(store, error);
-    if (status == MNEME_OK) mdb_reader_check(store->env, NULL); /* free the slots of readers that were killed */
-    if (status == MNEME_OK) status = open_databases(store, options->language ? options->language : "english", error);
+    store->map_bytes = options->map_bytes;
+    status = open_all(store, path, options->language ? options->language : "english", error);
     if (status != MNEME_OK)
         mn_store_close(store);
     else
         *out = store;
+    return status;
+}
+
+mneme_status mn_store_open_private(const char *path, const mn_store *like, mn_store **out, mneme_error *error)
+{
+    *out = NULL;
+    mn_store *store = new_store(like->clock, like->clock_context);
+    if (!store) return mn_fail_memory(error, "store");
+    store->is_private = true;
+    mneme_status status = open_all(store, path, like->language, error);
+    mn_store_set_analyzer(store, like->analyze, like->analyze_context);
+    if (status != MNEME_OK)
+        mn_store_close(store);
+    else
+        *out = store;
+    return status;
+}
+
+/* The directory may have been moved away, and another lie where it was. */
+static mneme_status find_directory_again(const mn_store *store, mneme_error *error)
+{
+    struct stat info;
+    if (stat(store->real_path, &info) == 0 && info.st_dev == store->device && info.st_ino == store->inode)
+        return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_IO, "store %s was compacted and moved away while it was open; open it again",
+                   store->path);
+}
+
+mneme_status mn_store_reopen(mn_store *store, mneme_error *error)
+{
+    pthread_rwlock_wrlock(&store->map_lock);
+    mneme_status status = MNEME_OK;
+    if (!store->env || !mn_data_is_current(store)) {
+        status = find_directory_again(store, error);
+        if (status == MNEME_OK && store->env) mdb_env_close(store->env);
+        if (status == MNEME_OK) store->env = NULL;
+        if (status == MNEME_OK) status = open_env_in_steps(store, error);
+        if (status == MNEME_OK) status = mn_map_fill_short_file(store, error);
+        if (status == MNEME_OK) status = open_databases(store, NULL, error);
+        /* Whoever put the file there may have been killed before this: what is committed to it must not lose its name.
+         */
+        if (status == MNEME_OK && !store->read_only && fsync(store->directory) != 0)
+            status = mn_fail_errno(error, errno, "cannot open store %s", store->path);
+        if (status != MNEME_OK && store->env) {
+            mdb_env_close(store->env);
+            store->env = NULL;
+        }
+    }
+    pthread_rwlock_unlock(&store->map_lock);
     return status;
 }
 
@@ -250,10 +351,12 @@ void mn_store_close(mn_store *store)
     if (!store) return;
     if (store->env) mdb_env_close(store->env);
     unregister(store);
+    if (store->directory >= 0) close(store->directory);
     pthread_rwlock_destroy(&store->map_lock);
     pthread_mutex_destroy(&store->dictionary_lock);
     mn_dictionaries_free(store);
     mn_free(store->language);
+    mn_free(store->real_path);
     mn_free(store->path);
     mn_free(store);
 }
@@ -291,149 +394,4 @@ uint64_t mn_store_bytes_on_disk(const mn_store *store)
         mn_free(path);
     }
     return total;
-}
-
-/* ---- transactions ---- */
-
-/* Begin a transaction with map_lock held shared; on failure it is not held. */
-static mneme_status begin(mn_store *store, unsigned flags, MDB_txn **txn, mneme_error *error)
-{
-    for (int attempt = 0;; attempt++) {
-        pthread_rwlock_rdlock(&store->map_lock);
-        int code = mdb_txn_begin(store->env, NULL, flags, txn);
-        if (code == 0) return MNEME_OK;
-        pthread_rwlock_unlock(&store->map_lock);
-        mneme_status status = MNEME_OK;
-        if (code == MDB_MAP_RESIZED && attempt < 100)
-            status = mn_map_follow(store, error);
-        else if (code == MDB_READERS_FULL && attempt == 0)
-            mdb_reader_check(store->env, NULL);
-        else
-            return mn_lmdb_fail(error, code, "cannot read the store");
-        if (status != MNEME_OK) return status;
-    }
-}
-
-static mneme_status read_generation(mn_read *read, mneme_error *error)
-{
-    MDB_val value;
-    mneme_status status = mn_meta_get(read, "generation", &value, error);
-    if (status == MNEME_ERR_NOT_FOUND || (status == MNEME_OK && value.mv_size != sizeof read->generation))
-        return mn_fail(error, MNEME_ERR_DAMAGED, "store %s has no generation number", read->store->path);
-    if (status == MNEME_OK) memcpy(&read->generation, value.mv_data, sizeof read->generation);
-    return status;
-}
-
-mneme_status mn_read_begin(mn_store *store, mn_read **out, mneme_error *error)
-{
-    *out = NULL;
-    mn_read *read = mn_alloc_zeroed(1, sizeof *read);
-    if (!read) return mn_fail_memory(error, "read");
-    read->store = store;
-    mneme_status status = begin(store, MDB_RDONLY, &read->txn, error);
-    if (status != MNEME_OK) {
-        mn_free(read);
-        return status;
-    }
-    status = read_generation(read, error);
-    if (status != MNEME_OK)
-        mn_read_end(read);
-    else
-        *out = read;
-    return status;
-}
-
-void mn_read_end(mn_read *read)
-{
-    if (!read) return;
-    mdb_txn_abort(read->txn);
-    pthread_rwlock_unlock(&read->store->map_lock);
-    mn_unpacker_free(read);
-    mn_arena_free(&read->arena);
-    mn_free(read);
-}
-
-uint64_t mn_read_generation(const mn_read *read)
-{
-    return read->generation;
-}
-
-mn_read *mn_write_read(mn_write *write)
-{
-    return &write->read;
-}
-
-static mneme_status flush(mn_write *write, mneme_error *error)
-{
-    mneme_status status = mn_flush_rows(write, error);
-    if (status == MNEME_OK) status = mn_flush_vectors(write, error);
-    if (status == MNEME_OK) status = mn_flush_postings(write, error);
-    if (status == MNEME_OK) status = mn_flush_namespaces(write, error);
-    if (status != MNEME_OK || !write->changed) return status;
-    uint64_t generation = write->read.generation + 1;
-    status = mn_flush_log(write, generation, error);
-    if (status == MNEME_OK) status = mn_meta_put(write, "generation", &generation, sizeof generation, error);
-    if (status == MNEME_OK) write->read.generation = generation;
-    return status;
-}
-
-static void free_write(mn_write *write)
-{
-    for (size_t i = 0; i < write->n_namespaces; i++) mn_free(write->namespaces[i].new_vectors);
-    mn_free(write->namespaces);
-    mn_free(write->postings);
-    mn_free(write->terms);
-    mn_free(write->term_slots);
-    mn_free(write->dead_rows);
-    mn_free(write->changes);
-    mn_arena_free(&write->arena);
-    mn_arena_free(&write->posting_arena);
-    mn_packer_free(write);
-    mn_unpacker_free(&write->read);
-    mn_arena_free(&write->read.arena);
-    mn_free(write);
-}
-
-/* One attempt; *map_full: grow the map and try again. */
-static mneme_status update_once(mn_store *store, mneme_status (*change)(void *, mn_write *, mneme_error *),
-                                void *context, uint64_t *generation, bool *map_full, mneme_error *error)
-{
-    *map_full = false;
-    mn_write *write = mn_alloc_zeroed(1, sizeof *write);
-    if (!write) return mn_fail_memory(error, "write");
-    write->read.store = store;
-    mneme_status status = begin(store, 0, &write->read.txn, error);
-    if (status != MNEME_OK) {
-        free_write(write);
-        return status;
-    }
-    status = read_generation(&write->read, error);
-    if (status == MNEME_OK) status = change(context, write, error);
-    if (status == MNEME_OK) status = flush(write, error);
-    if (status == MNEME_OK && write->changed) {
-        int code = mdb_txn_commit(write->read.txn);
-        if (code == MDB_MAP_FULL) write->map_full = true;
-        if (code != 0) status = mn_lmdb_fail(error, commit_code(store, code), "cannot commit to the store");
-    } else {
-        mdb_txn_abort(write->read.txn);
-    }
-    pthread_rwlock_unlock(&store->map_lock);
-    *map_full = status != MNEME_OK && write->map_full;
-    if (status == MNEME_OK && generation) *generation = write->read.generation;
-    free_write(write);
-    return status;
-}
-
-mneme_status mn_store_update(mn_store *store,
-                             mneme_status (*change)(void *context, mn_write *write, mneme_error *error), void *context,
-                             uint64_t *generation, mneme_error *error)
-{
-    if (store->read_only) return mn_fail(error, MNEME_ERR_READ_ONLY, "store %s is open for reading only", store->path);
-    for (;;) {
-        bool map_full = false;
-        mneme_status status = update_once(store, change, context, generation, &map_full, error);
-        if (!map_full) return status;
-        status = mn_map_grow(store, error);
-        if (status != MNEME_OK) return status;
-    }
 }

@@ -207,7 +207,9 @@ typedef struct mn_new_record {
     uint64_t hash[2];
     const mn_new_chunk *chunks;
     uint32_t n_chunks;
-    uint32_t dimension; /* of the vectors; must equal the namespace's, once it has one: ERR_DIMENSION */
+    uint32_t dimension;     /* of the vectors; must equal the namespace's, once it has one: ERR_DIMENSION */
+    uint32_t rec;           /* 0 = the next number; else not below it (for copies of whole stores) */
+    uint32_t session_place; /* 0 = the next place; else this one, which must be free */
 } mn_new_record;
 
 /* Store a record; one with the same id is replaced and keeps its place in the session if that is the same. */
@@ -215,6 +217,15 @@ mneme_status mn_write_put(mn_write *write, const mn_new_record *record, mneme_er
 
 /* Delete a record: ERR_NOT_FOUND when there is none. */
 mneme_status mn_write_forget(mn_write *write, uint32_t ns, uint32_t rec, mneme_error *error);
+
+/* ---- compact ----------------------------------------------------------------------------------------------------- */
+
+/* Write everything that lives into a new file, and put that in the place of the old one. Record numbers stay, row
+ * numbers change; the change log begins anew. Readers in all processes go on, writers wait. A store that fails to be
+ * compacted is as it was; ERR_DAMAGED: something in it cannot be read, ERR_DISK_FULL, ERR_CANCELLED. The progress
+ * counts "records". Not inside a read or a write of the same thread. */
+mneme_status mn_store_compact(mn_store *store, mneme_progress progress, void *context, mneme_compact_result *result,
+                              mneme_error *error);
 
 /* ---- check ------------------------------------------------------------------------------------------------------ */
 

@@ -306,8 +306,10 @@ static mneme_status check_log(checker *c, mneme_error *error)
     size_t n = 0;
     bool complete = false;
     mneme_error problem;
-    uint64_t now = c->read->generation, since = now > LOG_GENERATIONS ? now - LOG_GENERATIONS : 0;
-    mneme_status status = mn_read_changes(c->read, since, &arena, &changes, &n, &complete, &problem);
+    uint64_t now = c->read->generation, since = now > LOG_GENERATIONS ? now - LOG_GENERATIONS : 0, start = 0;
+    mneme_status status = mn_log_start(c->read, &start, &problem);
+    if (start > since) since = start;
+    if (status == MNEME_OK) status = mn_read_changes(c->read, since, &arena, &changes, &n, &complete, &problem);
     if (status == MNEME_ERR_MEMORY) mn_fail(error, status, "%s", problem.message);
     else if (status != MNEME_OK) damage(c, "%s", problem.message);
     else if (!complete) damage(c, "the change log does not lead to generation %llu", (unsigned long long)now);

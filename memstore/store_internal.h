@@ -67,12 +67,19 @@ struct mn_store {
     MDB_env *env;
     MDB_dbi dbs[DB_COUNT];
     char *path, *language;
+    char *real_path; /* absolute */
     bool read_only;
     mn_vector_type vector_type; /* for namespaces without vectors */
+    bool is_private; /* nobody else knows of it: no lock file, no fsync */
+    uint64_t map_bytes;
+    int directory;     /* descriptor: the store's files are found through it, wherever the process goes */
+    dev_t data_device; /* of the data.mdb that env has open */
+    ino_t data_inode;
     dev_t device; /* of the directory: the registry's key */
     ino_t inode;
     struct mn_store *next_open; /* in the registry */
-    pthread_rwlock_t map_lock;  /* shared: a transaction runs; exclusive: the map is being resized */
+    pthread_rwlock_t map_lock;  /* shared: a transaction runs; exclusive: the map is resized, or
+                                   env opened anew (NULL when that failed; the next transaction tries again) */
     mn_analyze analyze;
     void *analyze_context;
     mneme_clock clock;
@@ -151,6 +158,9 @@ mneme_status mn_cursor_open(const mn_read *read, int db, MDB_cursor **out, mneme
 bool mn_cursor_floor(MDB_cursor *cursor, key_bytes *key, size_t prefix, MDB_val *found, MDB_val *value,
                      mneme_status *status, mneme_error *error);
 
+/* LMDB reports the short write of a full disk as EIO: the code, ENOSPC where the file system is full. */
+int mn_commit_code(const mn_store *store, int code);
+
 mneme_status mn_damaged(mneme_error *error, const char *what, uint32_t ns, uint32_t number);
 
 /* ---- the map (store_map.c) --------------------------------------------------------------------------------------- */
@@ -160,8 +170,59 @@ mneme_status mn_damaged(mneme_error *error, const char *what, uint32_t ns, uint3
 mneme_status mn_map_grow(mn_store *store, mneme_error *error);
 /* Another process has made the file longer than this one's map: follow. */
 mneme_status mn_map_follow(mn_store *store, mneme_error *error);
+/* The same where no other thread can use the store, or map_lock is held exclusively. */
+mneme_status mn_map_follow_alone(mn_store *store, mneme_error *error);
 /* After the environment is opened, before anything is read: give a file that was cut short its length back. */
 mneme_status mn_map_fill_short_file(mn_store *store, mneme_error *error);
+
+/* ---- the data file may be swapped for another (store_swap.c says how, and why it is safe) --------------------------
+ */
+
+/* Is the data.mdb in the directory the one that env has open? */
+bool mn_data_is_current(const mn_store *store);
+/* Open env and its databases anew when they are not those of the current data.mdb. Waits until no transaction of this
+ * process runs. */
+mneme_status mn_store_reopen(mn_store *store, mneme_error *error);
+
+/* A descriptor that holds locks on data.mdb; -1: none. */
+typedef struct mn_gate {
+    int fd;
+} mn_gate;
+/* Held while a writer checks that its env is current and waits for LMDB's write lock. */
+mneme_status mn_gate_enter_writing(const mn_store *store, mn_gate *gate, mneme_error *error);
+/* Held while data.mdb and lock.mdb are being opened. */
+mneme_status mn_gate_enter_opening(const mn_store *store, mn_gate *gate, mneme_error *error);
+/* Held by the one who makes a new data.mdb, from before its write transaction begins: nobody else is waiting for
+ * LMDB's write lock then, nor comes to wait for it. */
+mneme_status mn_gate_enter_swapping(const mn_store *store, mn_gate *gate, mneme_error *error);
+void mn_gate_leave(mn_gate *gate);
+
+/* The file `name` in the store's directory, complete, becomes data.mdb. Inside the write transaction `own` (never to be
+ * committed) and the gate for swapping. *swapped: data.mdb is the new one, even if the status tells of a failure. */
+mneme_status mn_swap_data(mn_store *store, const mn_gate *gate, MDB_txn *own, const char *name, bool *swapped,
+                          mneme_error *error);
+
+/* What a compaction keeps in the store's directory while it runs; left over only by one that was killed. The directory
+ * goes last: while it is there, the new data.mdb may not be safe from power loss under its name. */
+#define MN_COMPACT_DIRECTORY "data.mdb.compact"
+#define MN_COMPACT_FILE      "data.mdb.new"
+/* By one who is in the gate for swapping. */
+void mn_compact_files_remove(const mn_store *store);
+/* By one who opens the store: unless someone is compacting. */
+void mn_remove_leftovers(const mn_store *store);
+
+/* Begin a transaction on the current data.mdb, with map_lock held shared; on failure it is not held. */
+typedef enum txn_kind {
+    TXN_READ,
+    TXN_WRITE,
+    TXN_SWAP /* a write transaction of whoever is in the gate for swapping */
+} txn_kind;
+mneme_status mn_txn_begin(mn_store *store, txn_kind kind, MDB_txn **txn, mneme_error *error);
+mneme_status mn_load_generation(mn_read *read, mneme_error *error);
+
+/* A new store in an existing, empty directory of which only the caller knows, with the language, analyzer and clock of
+ * `like`: without locks, without fsync. */
+mneme_status mn_store_open_private(const char *path, const mn_store *like, mn_store **out, mneme_error *error);
 
 /* ---- the state of a write ---------------------------------------------------------------------------------------- */
 
@@ -249,6 +310,8 @@ mneme_status mn_leave_session(mn_write *write, namespace_state *space, const cha
 
 mneme_status mn_log_change(mn_write *write, change_value change, mneme_error *error);
 mneme_status mn_flush_log(mn_write *write, uint64_t generation, mneme_error *error);
+/* The generation in which the log begins because all rows got new numbers; 0: it does not begin so. */
+mneme_status mn_log_start(const mn_read *read, uint64_t *generation, mneme_error *error);
 
 /* Read part 0 of a record; strings and text point into `value`. */
 mneme_status mn_parse_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn_record *out, mn_packed_text *text,

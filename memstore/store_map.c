@@ -27,20 +27,17 @@ static bool has_address_space(uint64_t bytes)
     return true;
 }
 
-/* Make the map `wanted` bytes long, or as much over `least` as there is room for. Waits until no transaction of this
- * process runs. */
+/* Make the map `wanted` bytes long, or as much over `least` as there is room for. map_lock is held exclusively. */
 static mneme_status resize_map(mn_store *store, uint64_t least, uint64_t wanted, mneme_error *error)
 {
     MDB_envinfo info;
     int code = ENOMEM;
-    pthread_rwlock_wrlock(&store->map_lock);
     mdb_env_info(store->env, &info);
     for (;; wanted = least + (wanted - least) / 2 / MAP_STEP * MAP_STEP) {
         bool fits = wanted <= info.me_mapsize || has_address_space(wanted - info.me_mapsize + HEADROOM);
         if (fits) code = mdb_env_set_mapsize(store->env, (size_t)wanted);
         if (fits || wanted <= least) break;
     }
-    pthread_rwlock_unlock(&store->map_lock);
     if (code == 0) return MNEME_OK;
     char what[120];
     snprintf(what, sizeof what, "cannot map %llu MiB of the store; allow more address space (ulimit -v)",
@@ -51,13 +48,18 @@ static mneme_status resize_map(mn_store *store, uint64_t least, uint64_t wanted,
 mneme_status mn_map_grow(mn_store *store, mneme_error *error)
 {
     MDB_envinfo info;
-    mdb_env_info(store->env, &info);
-    uint64_t step = info.me_mapsize < ((uint64_t)1 << 30) ? info.me_mapsize : (uint64_t)1 << 30;
-    return resize_map(store, info.me_mapsize + MAP_STEP, info.me_mapsize + (step > MAP_STEP ? step : MAP_STEP), error);
+    mneme_status status = MNEME_OK;
+    pthread_rwlock_wrlock(&store->map_lock);
+    if (store->env) { /* else the next transaction opens it */
+        mdb_env_info(store->env, &info);
+        uint64_t step = info.me_mapsize < ((uint64_t)1 << 30) ? info.me_mapsize : (uint64_t)1 << 30;
+        status = resize_map(store, info.me_mapsize + MAP_STEP, info.me_mapsize + (step > MAP_STEP ? step : MAP_STEP), error);
+    }
+    pthread_rwlock_unlock(&store->map_lock);
+    return status;
 }
 
-/* Another process has made the file longer than this one's map. */
-mneme_status mn_map_follow(mn_store *store, mneme_error *error)
+mneme_status mn_map_follow_alone(mn_store *store, mneme_error *error)
 {
     MDB_envinfo info;
     MDB_stat stat_of;
@@ -65,6 +67,14 @@ mneme_status mn_map_follow(mn_store *store, mneme_error *error)
     mdb_env_stat(store->env, &stat_of);
     uint64_t used = ((uint64_t)info.me_last_pgno + 1) * stat_of.ms_psize, least = (used / MAP_STEP + 1) * MAP_STEP;
     return resize_map(store, least, least > 2 * info.me_mapsize ? least : 2 * info.me_mapsize, error);
+}
+
+mneme_status mn_map_follow(mn_store *store, mneme_error *error)
+{
+    pthread_rwlock_wrlock(&store->map_lock);
+    mneme_status status = store->env ? mn_map_follow_alone(store, error) : MNEME_OK;
+    pthread_rwlock_unlock(&store->map_lock);
+    return status;
 }
 
 /* The data file is at least as long as its pages, or LMDB would run into SIGBUS where one is missing: make up for a

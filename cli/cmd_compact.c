@@ -1,0 +1,67 @@
+/* cmd_compact.c -- mneme compact: give back the space of what was forgotten. */
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/stop.h"
+#include "cli/store_option.h"
+
+#include <stdlib.h>
+
+static void print_result(const cli_global *global, const mneme_compact_result *result)
+{
+    if (global->json) {
+        json_t *object = json_object();
+        cli_json_count(object, "bytes_before", result->bytes_before);
+        cli_json_count(object, "bytes_after", result->bytes_after);
+        cli_json_count(object, "records", result->records);
+        cli_json_count(object, "chunks", result->chunks);
+        cli_print_json(object);
+        return;
+    }
+    cli_say("%llu records, %llu chunks: %.1f MB, before %.1f MB", (unsigned long long)result->records,
+            (unsigned long long)result->chunks, (double)result->bytes_after / 1e6, (double)result->bytes_before / 1e6);
+}
+
+static int compact(const cli_global *global, const char *path, const mneme_settings *settings)
+{
+    mneme_compact_result result = {0};
+    mneme_error error = {MNEME_OK, ""};
+    mneme *memory = NULL;
+    cli_progress progress;
+    cli_stop_prepare();
+    mneme_status status = mneme_open(path, settings, MNEME_OPEN_EXISTING, &memory, &error);
+    if (status != MNEME_OK) return cli_store_failed(global, MNEME_OPEN_EXISTING, &error);
+    cli_progress_begin(&progress, "compacting", "records", 0);
+    status = mneme_compact(memory, cli_progress_callback, &progress, &result, &error);
+    cli_progress_end(&progress);
+    if (status == MNEME_OK) print_result(global, &result);
+    mneme_close(memory);
+    return status == MNEME_OK ? CLI_EXIT_DONE : cli_failed(&error);
+}
+
+static int run(cli_global *global, int argc, char **argv)
+{
+    const cli_option options[] = {CLI_OPTIONS_END};
+    mneme_settings *settings = NULL;
+    int code = cli_parse(global, &cli_command_compact, options, argc, argv, NULL);
+    if (code == CLI_GO_ON) code = cli_open_settings(global, &settings);
+    if (code == CLI_GO_ON) {
+        char *path = cli_store_path(global, NULL);
+        code = compact(global, path, settings);
+        free(path);
+    }
+    mneme_settings_free(settings);
+    return code;
+}
+
+const cli_command cli_command_compact = {
+    .name = "compact",
+    .usage = "[OPTIONS]",
+    .summary = "give back the space of what was forgotten",
+    .details =
+        "Writes all that lives into a new data file, which takes the place of the old one: what was forgotten or replaced\n"
+        "is gone from the store's files. Other programs may use the store meanwhile; those that write wait. Needs free\n"
+        "disk space for up to two copies of what lives. Interrupted or killed, it leaves the store as it was. With --json:\n"
+        "{\"bytes_before\",\"bytes_after\",\"records\",\"chunks\"}.",
+    .example = "mneme compact",
+    .run = run,
+};
