@@ -273,6 +273,7 @@ static mn_store *new_store(mneme_clock clock, void *clock_context)
     if (!store) return NULL;
     pthread_rwlock_init(&store->map_lock, NULL);
     pthread_mutex_init(&store->dictionary_lock, NULL);
+    pthread_mutex_init(&store->reopen_lock, NULL);
     store->directory = -1;
     store->clock = clock ? clock : mn_clock_system;
     store->clock_context = clock_context;
@@ -322,27 +323,41 @@ static mneme_status find_directory_again(const mn_store *store, mneme_error *err
                    store->path);
 }
 
+/* Close env and open it on the current data.mdb; map_lock is held exclusively. */
+static mneme_status open_anew(mn_store *store, mneme_error *error)
+{
+    mneme_status status = find_directory_again(store, error);
+    if (status != MNEME_OK) return status;
+    if (store->env) mdb_env_close(store->env);
+    store->env = NULL;
+    status = open_env_in_steps(store, error);
+    if (status == MNEME_OK) status = mn_map_fill_short_file(store, error);
+    if (status == MNEME_OK) status = open_databases(store, NULL, error);
+    /* Whoever put the file there may have been killed before this: what is committed to it must not lose its name. */
+    if (status == MNEME_OK && !store->read_only && fsync(store->directory) != 0)
+        status = mn_fail_errno(error, errno, "cannot open store %s", store->path);
+    if (status != MNEME_OK && store->env) {
+        mdb_env_close(store->env);
+        store->env = NULL;
+    }
+    return status;
+}
+
 mneme_status mn_store_reopen(mn_store *store, mneme_error *error)
 {
-    pthread_rwlock_wrlock(&store->map_lock);
     mneme_status status = MNEME_OK;
-    if (!store->env || !mn_data_is_current(store)) {
-        status = find_directory_again(store, error);
-        if (status == MNEME_OK && store->env) mdb_env_close(store->env);
-        if (status == MNEME_OK) store->env = NULL;
-        if (status == MNEME_OK) status = open_env_in_steps(store, error);
-        if (status == MNEME_OK) status = mn_map_fill_short_file(store, error);
-        if (status == MNEME_OK) status = open_databases(store, NULL, error);
-        /* Whoever put the file there may have been killed before this: what is committed to it must not lose its name.
-         */
-        if (status == MNEME_OK && !store->read_only && fsync(store->directory) != 0)
-            status = mn_fail_errno(error, errno, "cannot open store %s", store->path);
-        if (status != MNEME_OK && store->env) {
-            mdb_env_close(store->env);
-            store->env = NULL;
-        }
-    }
+    /* One thread at a time waits for map_lock: when it has it, the others need not, and those that began since find env
+     * stale and wait here, so that it gets it. */
+    pthread_mutex_lock(&store->reopen_lock);
+    pthread_rwlock_rdlock(&store->map_lock);
+    bool current = store->env && mn_data_is_current(store);
     pthread_rwlock_unlock(&store->map_lock);
+    if (!current) {
+        pthread_rwlock_wrlock(&store->map_lock);
+        status = open_anew(store, error);
+        pthread_rwlock_unlock(&store->map_lock);
+    }
+    pthread_mutex_unlock(&store->reopen_lock);
     return status;
 }
 
@@ -355,6 +370,7 @@ void mn_store_close(mn_store *store)
     pthread_rwlock_destroy(&store->map_lock);
     pthread_mutex_destroy(&store->dictionary_lock);
     mn_dictionaries_free(store);
+    pthread_mutex_destroy(&store->reopen_lock);
     mn_free(store->language);
     mn_free(store->real_path);
     mn_free(store->path);

@@ -80,6 +80,7 @@ struct mn_store {
     struct mn_store *next_open; /* in the registry */
     pthread_rwlock_t map_lock;  /* shared: a transaction runs; exclusive: the map is resized, or
                                    env opened anew (NULL when that failed; the next transaction tries again) */
+    pthread_mutex_t reopen_lock; /* who opens env anew */
     mn_analyze analyze;
     void *analyze_context;
     mneme_clock clock;
