@@ -21,7 +21,7 @@ static void print_result(const cli_global *global, const mneme_compact_result *r
             (unsigned long long)result->chunks, (double)result->bytes_after / 1e6, (double)result->bytes_before / 1e6);
 }
 
-static int compact(const cli_global *global, const char *path, const mneme_settings *settings)
+static int compact(const cli_global *global, const char *path, const mneme_settings *settings, const char *vectors)
 {
     mneme_compact_result result = {0};
     mneme_error error = {MNEME_OK, ""};
@@ -31,7 +31,11 @@ static int compact(const cli_global *global, const char *path, const mneme_setti
     mneme_status status = mneme_open(path, settings, MNEME_OPEN_EXISTING, &memory, &error);
     if (status != MNEME_OK) return cli_store_failed(global, MNEME_OPEN_EXISTING, &error);
     cli_progress_begin(&progress, "compacting", "records", 0);
-    status = mneme_compact(memory, cli_progress_callback, &progress, &result, &error);
+    mneme_compact_options options = MNEME_COMPACT_OPTIONS_INIT;
+    options.vectors = vectors;
+    options.progress = cli_progress_callback;
+    options.context = &progress;
+    status = mneme_compact(memory, &options, &result, &error);
     cli_progress_end(&progress);
     if (status == MNEME_OK) print_result(global, &result);
     mneme_close(memory);
@@ -40,13 +44,15 @@ static int compact(const cli_global *global, const char *path, const mneme_setti
 
 static int run(cli_global *global, int argc, char **argv)
 {
-    const cli_option options[] = {CLI_OPTIONS_END};
+    const char *vectors = NULL;
+    const cli_option options[] = {
+        {0, "vectors", CLI_TEXT, &vectors, "TYPE", "keep all vectors as f32, bf16, int12 or int8"}, CLI_OPTIONS_END};
     mneme_settings *settings = NULL;
     int code = cli_parse(global, &cli_command_compact, options, argc, argv, NULL);
     if (code == CLI_GO_ON) code = cli_open_settings(global, &settings);
     if (code == CLI_GO_ON) {
         char *path = cli_store_path(global, NULL);
-        code = compact(global, path, settings);
+        code = compact(global, path, settings, vectors);
         free(path);
     }
     mneme_settings_free(settings);
@@ -57,11 +63,13 @@ const cli_command cli_command_compact = {
     .name = "compact",
     .usage = "[OPTIONS]",
     .summary = "give back the space of what was forgotten",
-    .details =
-        "Writes all that lives into a new data file, which takes the place of the old one: what was forgotten or replaced\n"
-        "is gone from the store's files. Other programs may use the store meanwhile; those that write wait. Needs free\n"
-        "disk space for up to two copies of what lives. Interrupted or killed, it leaves the store as it was. With --json:\n"
-        "{\"bytes_before\",\"bytes_after\",\"records\",\"chunks\"}.",
-    .example = "mneme compact",
+    .details = "Writes all that lives into a new data file, which takes the place of the old one: what was forgotten "
+               "or replaced\n"
+               "is gone from the store's files. Other programs may use the store meanwhile; those that write wait. "
+               "Needs free\n"
+               "disk space for up to two copies of what lives. Interrupted or killed, it leaves the store as it was. "
+               "With --json:\n"
+               "{\"bytes_before\",\"bytes_after\",\"records\",\"chunks\"}.",
+    .example = "mneme compact --vectors int8",
     .run = run,
 };

@@ -507,6 +507,18 @@ MNEME_API mneme_status mneme_check(mneme *memory, void (*problem)(void *context,
                                    mneme_progress progress, void *context, mneme_check_report *report,
                                    mneme_error *error);
 
+typedef struct mneme_compact_options {
+    size_t size;
+    const char *vectors;     /* "f32", "bf16", "int12" or "int8": keep all vectors so from now on; NULL = as they are. What
+                                fewer bits have lost, more bits do not bring back */
+    mneme_progress progress; /* NULL = none; counts "records", may cancel: ERR_CANCELLED */
+    void *context;
+} mneme_compact_options;
+#define MNEME_COMPACT_OPTIONS_INIT                                                                                     \
+    {                                                                                                                  \
+        sizeof(mneme_compact_options), NULL, NULL, NULL                                                                \
+    }
+
 typedef struct mneme_compact_result {
     uint64_t bytes_before, bytes_after; /* of the data file */
     uint64_t records, chunks;           /* kept: all that were there */
@@ -515,11 +527,11 @@ typedef struct mneme_compact_result {
 /* Write all that lives into a new data file and put it in the place of the old one: gives back the space of what was
  * forgotten and replaced, and makes sure that none of its bytes are left in the store's files. Meanwhile, in all
  * processes, questions go on and writers wait. Needs free disk space for up to two copies of what lives: ERR_DISK_FULL
- * before anything is done. After any failure, and when the process is killed, the store is as it was. The progress
- * (NULL = none) counts "records" and may cancel: ERR_CANCELLED. result: NULL allowed. Other processes that have the
- * store open let go of the old file, and of its disk space, when they next use the store. */
-MNEME_API mneme_status mneme_compact(mneme *memory, mneme_progress progress, void *context,
-                                     mneme_compact_result *result, mneme_error *error);
+ * before anything is done. After any failure, and when the process is killed, the store is as it was. options,
+ * result: NULL allowed. Other processes that have the store open let go of the old file, and of its disk space, when
+ * they next use the store. */
+MNEME_API mneme_status mneme_compact(mneme *memory, const mneme_compact_options *options, mneme_compact_result *result,
+                                     mneme_error *error);
 
 /* ---- time
  * ------------------------------------------------------------------------------------------------------------ */

@@ -60,8 +60,10 @@ mneme_status mneme_get_stats(mneme *memory, mneme_stats **out, mneme_error *erro
     stats_block *block = mn_alloc_zeroed(1, sizeof *block);
     status = block ? fill_stats(memory, read, block, error) : mn_fail_memory(error, "statistics");
     mn_read_end(read);
-    if (status == MNEME_OK) *out = &block->stats;
-    else if (block) mneme_stats_free(&block->stats);
+    if (status == MNEME_OK)
+        *out = &block->stats;
+    else if (block)
+        mneme_stats_free(&block->stats);
     return status;
 }
 
@@ -72,9 +74,16 @@ mneme_status mneme_check(mneme *memory, void (*problem)(void *context, const cha
     return mn_store_check(memory->store, problem, progress, context, report ? report : &own, error);
 }
 
-mneme_status mneme_compact(mneme *memory, mneme_progress progress, void *context, mneme_compact_result *result,
+mneme_status mneme_compact(mneme *memory, const mneme_compact_options *options, mneme_compact_result *result,
                            mneme_error *error)
 {
+    static const mneme_compact_options defaults = MNEME_COMPACT_OPTIONS_INIT;
     mneme_compact_result own;
-    return mn_store_compact(memory->store, progress, context, result ? result : &own, error);
+    mn_vector_type type;
+    if (!options) options = &defaults;
+    if (options->vectors && !mn_vector_type_parse(options->vectors, &type))
+        return mn_fail(error, MNEME_ERR_USAGE, "vectors are kept as f32, bf16, int12 or int8, not as \"%s\"",
+                       options->vectors);
+    return mn_store_compact_as(memory->store, options->vectors ? &type : NULL, options->progress, options->context,
+                               result ? result : &own, error);
 }

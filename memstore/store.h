@@ -226,6 +226,10 @@ mneme_status mn_write_forget(mn_write *write, uint32_t ns, uint32_t rec, mneme_e
  * counts "records". Not inside a read or a write of the same thread. */
 mneme_status mn_store_compact(mn_store *store, mneme_progress progress, void *context, mneme_compact_result *result,
                               mneme_error *error);
+/* The same, and keep all vectors as `type` from now on; NULL: each namespace as it is. */
+mneme_status mn_store_compact_as(mn_store *store, const mn_vector_type *type, mneme_progress progress, void *context,
+                                 mneme_compact_result *result, mneme_error *error);
+
 
 /* ---- check ------------------------------------------------------------------------------------------------------ */
 

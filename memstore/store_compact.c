@@ -23,10 +23,13 @@ enum {
     BATCH_RECORDS = 4096,
     BATCH_CHUNKS = 16384,
     BATCH_TEXT = 16 << 20, /* bytes: what a batch gathers in memory (postings, mostly) is some times that */
-    SPARE_BYTES = 1 << 20
+    SPARE_BYTES = 1 << 20,
+    SAMPLE_TEXTS = 8000, /* what the dictionary of texts is made of */
+    SAMPLE_TEXT_BYTES = 1024,
 };
 
 typedef struct compaction {
+    const mn_vector_type *type; /* of all vectors in the new file; NULL = each namespace's own */
     mn_store *store, *target;
     mn_read from; /* the old file, inside the write transaction that holds it */
     mn_gate gate;
@@ -61,8 +64,11 @@ static mneme_status gather_chunks(compaction *c, const mn_record *record, mn_are
         if (row->rec != record->rec) return mn_damaged(error, "row", c->space.ns, record->first_row + i);
         chunks[i] = (mn_new_chunk){.start = row->start, .end = row->end};
         if (!c->space.dimension) continue;
-        chunks[i].vector = mn_vector_of(&c->vectors, record->first_row + i);
-        if (!chunks[i].vector) return mn_damaged(error, "vector", c->space.ns, record->first_row + i);
+        float *vector = mn_arena_array(arena, c->space.dimension, sizeof *vector);
+        if (!vector) return mn_fail_memory(error, "compaction");
+        if (!mn_vector_of(&c->vectors, record->first_row + i, vector))
+            return mn_damaged(error, "vector", c->space.ns, record->first_row + i);
+        chunks[i].vector = vector;
     }
     *out = chunks;
     return MNEME_OK;
@@ -161,6 +167,7 @@ static mneme_status begin_namespace(void *context, mn_write *write, mneme_error 
     fresh.next_row = 0;
     fresh.next_rec = 1;
     fresh.next_session = 1;
+    if (c->type && fresh.dimension) fresh.vector_type = *c->type;
     fresh.n_records = fresh.n_chunks = fresh.n_terms = fresh.n_sessions = 0;
     return mn_db_put(write, DB_NAMESPACES, &key, &fresh, sizeof fresh, error);
 }
@@ -219,7 +226,8 @@ static mneme_status copy_meta(void *context, mn_write *write, mneme_error *error
     for (; code == 0 && status == MNEME_OK; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
         key_bytes own = {.size = 0};
         key_text(&own, key.mv_data, key.mv_size);
-        status = mn_db_put(write, DB_META, &own, value.mv_data, value.mv_size, error);
+        bool is_dictionary = own.size == 10 && memcmp(own.bytes, "dictionary", 10) == 0; /* the new file has its own */
+        if (!is_dictionary) status = mn_db_put(write, DB_META, &own, value.mv_data, value.mv_size, error);
     }
     mdb_cursor_close(cursor);
     if (status == MNEME_OK && code != MDB_NOTFOUND) status = mn_lmdb_fail(error, code, "cannot read the store");
@@ -231,11 +239,48 @@ static mneme_status copy_meta(void *context, mn_write *write, mneme_error *error
     return mn_log_change(write, (change_value){0}, error);
 }
 
+/* Beginnings of texts from all over the store, in the arena. */
+static mneme_status sample_texts(compaction *c, mn_text *texts, size_t *n, mneme_error *error)
+{
+    mn_namespace *spaces = NULL;
+    size_t n_spaces = 0;
+    uint32_t step = (uint32_t)(c->total / SAMPLE_TEXTS) + 1;
+    mneme_status status = mn_read_namespaces(&c->from, &c->arena, &spaces, &n_spaces, error);
+    for (size_t i = 0; i < n_spaces && status == MNEME_OK; i++) {
+        mn_record record = {0};
+        for (uint64_t rec = 1; *n < SAMPLE_TEXTS && rec < UINT32_MAX; rec = (uint64_t)record.rec + step) {
+            status = mn_read_next_record(&c->from, spaces[i].ns, (uint32_t)rec, &record, error);
+            if (status != MNEME_OK) break;
+            uint64_t size = record.text_size < SAMPLE_TEXT_BYTES ? record.text_size : SAMPLE_TEXT_BYTES;
+            mn_buffer_clear(&c->text);
+            status = mn_read_text(&c->from, spaces[i].ns, record.rec, 0, size, &c->text, error);
+            if (status != MNEME_OK) break;
+            const char *text = mn_arena_copy(&c->arena, c->text.data ? c->text.data : "", c->text.size);
+            if (!text) return mn_fail_memory(error, "compaction");
+            texts[(*n)++] = (mn_text){text, c->text.size};
+        }
+        if (status == MNEME_ERR_NOT_FOUND) status = MNEME_OK; /* the namespace's end */
+    }
+    return status;
+}
+
+static mneme_status make_dictionary(void *context, mn_write *write, mneme_error *error)
+{
+    compaction *c = context;
+    size_t n = 0;
+    mn_text *texts = mn_arena_array(&c->arena, SAMPLE_TEXTS, sizeof *texts);
+    mneme_status status = texts ? sample_texts(c, texts, &n, error) : mn_fail_memory(error, "compaction");
+    if (status == MNEME_OK) status = mn_write_dictionary(write, texts, n, error);
+    mn_arena_free(&c->arena);
+    return status;
+}
+
 static mneme_status copy_all(compaction *c, mneme_error *error)
 {
     MDB_cursor *cursor = NULL;
     MDB_val key, value;
-    mneme_status status = mn_cursor_open(&c->from, DB_NAMESPACES, &cursor, error);
+    mneme_status status = mn_store_update(c->target, make_dictionary, c, NULL, error);
+    if (status == MNEME_OK) status = mn_cursor_open(&c->from, DB_NAMESPACES, &cursor, error);
     if (status != MNEME_OK) return status;
     int code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
     for (; code == 0 && status == MNEME_OK; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))
@@ -328,13 +373,17 @@ static mneme_status compact_held(compaction *c, bool *swapped, mneme_error *erro
     return status;
 }
 
-mneme_status mn_store_compact(mn_store *store, mneme_progress progress, void *context, mneme_compact_result *result,
-                              mneme_error *error)
+mneme_status mn_store_compact_as(mn_store *store, const mn_vector_type *type, mneme_progress progress, void *context,
+                                 mneme_compact_result *result, mneme_error *error)
 {
     *result = (mneme_compact_result){0};
     if (store->read_only) return mn_fail(error, MNEME_ERR_READ_ONLY, "store %s is open for reading only", store->path);
-    compaction c = {
-        .store = store, .progress = progress, .context = context, .result = result, .from = {.store = store}};
+    compaction c = {.store = store,
+                    .type = type,
+                    .progress = progress,
+                    .context = context,
+                    .result = result,
+                    .from = {.store = store}};
     bool swapped = false;
     mneme_status status = mn_gate_enter_swapping(store, &c.gate, error);
     if (status != MNEME_OK) return status;
@@ -345,10 +394,17 @@ mneme_status mn_store_compact(mn_store *store, mneme_progress progress, void *co
         pthread_rwlock_unlock(&store->map_lock);
     }
     mn_gate_leave(&c.gate);
+    mn_unpacker_free(&c.from);
     mn_arena_free(&c.from.arena);
     mn_arena_free(&c.arena);
     mn_buffer_free(&c.text);
     if (!swapped) return status;
     mneme_status opened = mn_store_reopen(store, status == MNEME_OK ? error : NULL);
     return status == MNEME_OK ? opened : status;
+}
+
+mneme_status mn_store_compact(mn_store *store, mneme_progress progress, void *context, mneme_compact_result *result,
+                              mneme_error *error)
+{
+    return mn_store_compact_as(store, NULL, progress, context, result, error);
 }

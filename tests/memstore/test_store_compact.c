@@ -278,8 +278,8 @@ static void dump_record(mn_read *read, uint32_t ns, const mn_rows *rows, const m
         const mn_row *row = mn_row_at(rows, r->first_row + i);
         assert_int_equal(row->rec, r->rec);
         mn_buffer_format(out, "\nchunk %u %u %u", row->start, row->end, row->n_terms);
-        const float *vector = mn_vector_of(vectors, r->first_row + i);
-        assert_non_null(vector);
+        float vector[64];
+        assert_true(vectors->dimension <= 64 && mn_vector_of(vectors, r->first_row + i, vector));
         for (uint32_t d = 0; d < vectors->dimension; d++) mn_buffer_format(out, " %a", (double)vector[d]);
     }
     key_bytes key = key_numbers(2, ns, r->rec, 0);
