@@ -507,7 +507,8 @@ static void forgotten_text_and_vectors_are_in_no_file_after_compaction(void **st
     mn_store *store = open_store("forgotten");
     write_at_random(store, 9, 300);
     char *secret = malloc(100001);
-    for (size_t i = 0; i < 100000; i++) secret[i] = i % 10 == 9 ? ' ' : (char)('A' + i * 7 % 26);
+    uint32_t seed = 5; /* bytes that cannot be packed: they lie in the file as they are */
+    for (size_t i = 0; i < 100000; i++) secret[i] = i % 10 == 9 ? ' ' : (char)(1 + next_random(&seed) % 255);
     secret[100000] = '\0';
     change kept = simple("kept", "the words that are kept", 1, 77),
            gone[] = {simple("short", "unspeakable words", 1, 1234567), simple("long", secret, 4, 7654321)};
@@ -787,7 +788,7 @@ static void compactions_under_writers_and_readers_lose_nothing(void **state)
         writers[victim] = start_writer("busy", victim);
     }
     for (int i = 0; i < WRITERS; i++) {
-        for (int wait = 0; wait < 1000 && writers[i].last < 0; wait++) {
+        for (int wait = 0; wait < 6000 && writers[i].last < 0; wait++) {
             usleep(10000);
             hear(&writers[i]);
         }
