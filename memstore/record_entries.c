@@ -1,5 +1,5 @@
 /* record_entries.c -- records: finding, putting, forgetting. Their bytes are record_layout.c's. */
-#include "memstore/store_internal.h"
+#include "memstore/field_index.h"
 
 #include <string.h>
 
@@ -139,7 +139,8 @@ static mneme_status delete_entry(mn_write *write, uint32_t ns, const mn_record *
 /* A record's strings, kept over writes that would move them. */
 static mneme_status keep_strings(mn_write *write, mn_record *record, mneme_error *error)
 {
-    const char **strings[] = {&record->id, &record->title, &record->session, &record->speaker};
+    const char **strings[] = {&record->id,      &record->title,    &record->session,
+                              &record->speaker, &record->metadata, &record->source};
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
         if (!*strings[i]) continue;
         *strings[i] = mn_arena_strdup(&write->arena, *strings[i]);
@@ -153,6 +154,8 @@ static mneme_status forget_record(mn_write *write, namespace_state *space, mn_re
     uint32_t ns = space->value.ns;
     mneme_status status = keep_strings(write, record, error);
     if (status == MNEME_OK) status = forget_chunks(write, space, record, error);
+    const field_source source = mn_field_source_of(ns, record);
+    if (status == MNEME_OK) status = mn_remove_fields(write, &source, error);
     if (status == MNEME_OK) status = delete_entry(write, ns, record, error);
     if (status != MNEME_OK) return status;
     space->value.n_records--;
@@ -213,6 +216,18 @@ static mneme_status replace_old(mn_write *write, namespace_state *space, const m
     return mn_leave_session(write, space, old.session, old.session_number, old.session_place, error);
 }
 
+static mneme_status put_fields(mn_write *write, uint32_t ns, uint32_t rec, const mneme_record *record, mneme_error *error)
+{
+    const field_source source = {.ns = ns,
+                                 .rec = rec,
+                                 .speaker = record->speaker,
+                                 .source = record->source,
+                                 .metadata = record->metadata,
+                                 .has_time = record->has_time,
+                                 .time_ms = record->time_ms};
+    return mn_append_fields(write, &source, error);
+}
+
 static mneme_status put_into(mn_write *write, namespace_state *space, const mn_new_record *new_record,
                              mneme_error *error)
 {
@@ -237,6 +252,7 @@ static mneme_status put_into(mn_write *write, namespace_state *space, const mn_n
         status = mn_join_session(write, space, record->session, rec, &head.session_number, &head.session_place, error);
     if (status == MNEME_OK) status = put_chunks(write, space, rec, new_record, error);
     if (status == MNEME_OK) status = mn_put_record(write, space->value.ns, rec, record, &head, error);
+    if (status == MNEME_OK) status = put_fields(write, space->value.ns, rec, record, error);
     key_bytes id = mn_key_named(space->value.ns, record->id);
     if (status == MNEME_OK) status = mn_db_put(write, DB_IDS, &id, &rec, sizeof rec, error);
     space->value.n_records++;

@@ -159,6 +159,70 @@ typedef struct mn_posting {
 mneme_status mn_read_postings(mn_read *read, uint32_t ns, const char *term, size_t size, mn_arena *arena,
                               mn_posting **out, size_t *n, mneme_error *error);
 
+/* ---- the index of fields: which records have a value, without reading them ---- */
+
+#define MN_FIELD_NAME_MAX   200u /* bytes of a field's name; longer ones are not indexed */
+#define MN_FIELD_VALUES_MAX 32u  /* metadata values indexed of one record */
+#define MN_FIELD_UNLISTED   "*"  /* the field of records whose metadata is not indexed: too many values, names too long */
+
+typedef enum mn_field_type { /* values are on disk */
+    MN_FIELD_NULL = 1,
+    MN_FIELD_BOOLEAN,
+    MN_FIELD_NUMBER,
+    MN_FIELD_TIME,
+    MN_FIELD_TEXT,
+    MN_FIELD_OTHER, /* an array or object */
+} mn_field_type;
+
+typedef struct mn_field_value {
+    mn_field_type type;
+    bool element; /* of an array, not the field's own value */
+    bool boolean;
+    double number;
+    int64_t time_ms;
+    const char *text;
+} mn_field_value;
+
+typedef enum mn_field_match {
+    MN_FIELD_EQUAL,
+    MN_FIELD_BETWEEN,  /* low <= value <= high, of low's or high's type */
+    MN_FIELD_PREFIX,   /* texts that begin with low.text */
+    MN_FIELD_CONTAINS, /* texts that hold low.text; looks at every text of the field */
+    MN_FIELD_EXISTS,   /* any value but null */
+    MN_FIELD_LISTED,   /* all of the field; for MN_FIELD_UNLISTED */
+} mn_field_match;
+
+/* field  "id", "session", "speaker", "source" (texts), "time" (times), MN_FIELD_UNLISTED, or "." and a key of the
+ *        metadata: ".city", ".answer.score". A text in metadata that is a date is found as TIME, too. */
+typedef struct mn_field_range {
+    const char *field;
+    mn_field_match match;
+    bool has_low, has_high; /* of BETWEEN */
+    mn_field_value low, high;
+} mn_field_range;
+
+typedef struct mn_recs {
+    uint32_t *items; /* heap: mn_free */
+    size_t n, capacity;
+} mn_recs; /* start from {0} */
+
+/* Append the records that have such a value, and maybe more: bounds of texts look at 64 bytes, those of times at steps
+ * of 70 minutes. A record whose metadata is not indexed is missing. In the order of the values: neither sorted nor
+ * unique. ERR_DAMAGED, ERR_MEMORY. */
+mneme_status mn_read_field(mn_read *read, uint32_t ns, const mn_field_range *range, mn_recs *out, mneme_error *error);
+/* How many that would be, counted up to `limit`: *n == limit means as many or more. Work is O(limit). */
+mneme_status mn_count_field(mn_read *read, uint32_t ns, const mn_field_range *range, size_t limit, size_t *n,
+                            mneme_error *error);
+/* Ascending, each once. */
+void mn_recs_sort(mn_recs *recs);
+
+typedef struct mn_row_range {
+    uint32_t first, n;
+} mn_row_range;
+/* The rows of records, given ascending, in that order; the array in the arena. Records that are not there are left out. */
+mneme_status mn_read_row_ranges(mn_read *read, uint32_t ns, const uint32_t *recs, size_t n_recs, mn_arena *arena,
+                                mn_row_range **out, size_t *n, mneme_error *error);
+
 /* The change log, newest last: what each of the last generations did. */
 typedef struct mn_change {
     uint64_t generation;
@@ -217,6 +281,9 @@ mneme_status mn_write_put(mn_write *write, const mn_new_record *record, mneme_er
 
 /* Delete a record: ERR_NOT_FOUND when there is none. */
 mneme_status mn_write_forget(mn_write *write, uint32_t ns, uint32_t rec, mneme_error *error);
+
+/* Make the index of fields anew from the records. */
+mneme_status mn_write_rebuild_fields(mn_write *write, mneme_error *error);
 
 /* ---- compact ----------------------------------------------------------------------------------------------------- */
 

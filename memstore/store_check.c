@@ -6,13 +6,14 @@
  *   rows      each live row belongs to its record's range; its byte range lies in the text
  *   postings  the terms of each live chunk, computed again, are exactly the postings of its row; no posting is left over
  *   vectors   every row below next_row is in one run; live ones are finite and of unit length, dead ones zero
+ *   fields    the index's entries are exactly those that the records give, computed again
  *   sessions  each place leads to a record that says the same
  *   totals    the namespace's records, chunks, terms, sessions
  *   log       generations rise to the store's
  *
  * Every damage is one line; the check goes on behind it. Postings are compared by a sum of hashes over (term, row,
  * count), which is the same in any order; only where the sums differ are the rows looked at one by one. */
-#include "memstore/store_internal.h"
+#include "memstore/field_index.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -32,6 +33,7 @@ typedef struct checker {
     mn_vector_blocks vectors;
     uint64_t *row_sums; /* per row: sum of hashes of (term, count), computed from texts minus postings */
     uint64_t n_records, n_chunks, n_terms, n_session_places;
+    field_check fields;
     mn_arena arena; /* of the namespace */
 } checker;
 
@@ -44,6 +46,11 @@ MN_PRINTF(2, 3) static void damage(checker *c, const char *format, ...)
     va_end(arguments);
     c->report->problems++;
     if (c->problem) c->problem(c->context, line);
+}
+
+static void take_damage(void *context, const char *line)
+{
+    damage(context, "%s", line);
 }
 
 static uint64_t posting_hash(const char *term, size_t size, uint32_t count)
@@ -123,6 +130,9 @@ static mneme_status check_record(checker *c, const mn_record *record, mneme_erro
     if (status != MNEME_OK) damage(c, "record \"%s\" in namespace \"%s\": %s", record->id, c->space.name, problem.message);
     c->n_records++;
     c->report->records++;
+    if (status == MNEME_OK) status = mn_check_fields_of(&c->fields, record, error);
+    else status = MNEME_OK;
+    if (status != MNEME_OK) return status;
     if (c->progress && !c->progress(c->context, c->report->records, c->total, "records"))
         return mn_fail(error, MNEME_ERR_CANCELLED, "cancelled while checking");
     return MNEME_OK;
@@ -291,7 +301,10 @@ static mneme_status check_namespace(checker *c, mneme_error *error)
     c->row_sums = mn_arena_array(&c->arena, c->rows.n_rows, sizeof *c->row_sums);
     if (!c->row_sums) return mn_fail_memory(error, "check");
     memset(c->row_sums, 0, c->rows.n_rows * sizeof *c->row_sums);
+    c->fields = (field_check){
+        .read = c->read, .ns = c->space.ns, .name = c->space.name, .damage = take_damage, .context = c};
     status = check_records(c, error);
+    if (status == MNEME_OK) status = mn_check_fields_left(&c->fields, error);
     if (status == MNEME_OK) status = check_postings(c, error);
     if (status == MNEME_OK) status = check_vectors(c, error);
     if (status == MNEME_OK) check_totals(c);

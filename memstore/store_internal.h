@@ -23,7 +23,7 @@ enum {
     DB_SESSION_RECORDS, /* ns number place -> rec */
     DB_LOG,             /* generation -> time, change_value[] */
     DB_STRENGTHS,       /* ns rec -> strength_value: only of memories that are not as they were written */
-    DB_FIELDS,          /* ns field value -> rec, many (DUPSORT): the index that filters use */
+    DB_FIELDS,          /* ns field 0 type value -> rec, many (DUPSORT): the index that filters use (field_keys.c) */
     DB_COUNT
 };
 
@@ -252,9 +252,14 @@ typedef struct dead_row {
     uint32_t ns, row;
 } dead_row;
 
+typedef struct pending_field {
+    const unsigned char *key; /* in the write's field arena */
+    uint32_t size, rec;
+} pending_field;
+
 struct mn_write {
     mn_read read;
-    mn_arena arena, posting_arena;
+    mn_arena arena, posting_arena, field_arena;
     bool map_full; /* a put ran out of map: the update loop grows it and starts again */
     bool changed;
     namespace_state *namespaces;
@@ -265,6 +270,8 @@ struct mn_write {
     size_t n_term_slots;
     pending_posting *postings; /* in the order of the rows */
     size_t n_postings, posting_capacity;
+    pending_field *fields;
+    size_t n_fields, field_capacity;
     dead_row *dead_rows; /* their vectors are zeroed at the end */
     size_t n_dead_rows, dead_capacity;
     struct ZSTD_CCtx_s *packer; /* NULL until needed */

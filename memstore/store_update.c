@@ -1,11 +1,12 @@
 /* store_update.c -- write transactions: run a change, flush what it gathered, commit. */
-#include "memstore/store_internal.h"
+#include "memstore/field_index.h"
 
 static mneme_status flush(mn_write *write, mneme_error *error)
 {
     mneme_status status = mn_flush_rows(write, error);
     if (status == MNEME_OK) status = mn_flush_vectors(write, error);
     if (status == MNEME_OK) status = mn_flush_postings(write, error);
+    if (status == MNEME_OK) status = mn_flush_fields(write, error);
     if (status == MNEME_OK) status = mn_flush_namespaces(write, error);
     if (status != MNEME_OK || !write->changed) return status;
     uint64_t generation = write->read.generation + 1;
@@ -22,10 +23,12 @@ static void free_write(mn_write *write)
     mn_free(write->postings);
     mn_free(write->terms);
     mn_free(write->term_slots);
+    mn_free(write->fields);
     mn_free(write->dead_rows);
     mn_free(write->changes);
     mn_arena_free(&write->arena);
     mn_arena_free(&write->posting_arena);
+    mn_arena_free(&write->field_arena);
     mn_packer_free(write);
     mn_unpacker_free(&write->read);
     mn_arena_free(&write->read.arena);

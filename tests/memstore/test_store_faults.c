@@ -100,7 +100,12 @@ static mneme_status put(mn_write *write, const put_job *job, mneme_error *error)
 
 static put_job make_job(const char *id, const char *text, uint32_t n_chunks)
 {
-    return (put_job){.record = {.id = id, .text = text, .text_size = strlen(text), .session = "talk"},
+    return (put_job){.record = {.id = id,
+                                .text = text,
+                                .text_size = strlen(text),
+                                .session = "talk",
+                                .has_time = true,
+                                .time_ms = 1683554160000},
                      .n_chunks = n_chunks,
                      .dimension = n_chunks ? DIM : 0};
 }
@@ -222,6 +227,10 @@ static void read_everything(mn_store *store)
         mn_vector_blocks blocks;
         mn_posting *postings = NULL;
         mn_change *changes = NULL;
+        mn_row_range *ranges = NULL;
+        mn_recs listed = {0};
+        const mn_field_range all = {.field = "time", .match = MN_FIELD_EXISTS};
+        const mn_field_range sessions = {.field = "session", .match = MN_FIELD_EXISTS};
         mn_record record, other;
         size_t n = 0;
         bool complete = false;
@@ -237,10 +246,14 @@ static void read_everything(mn_store *store)
         for (char letter = 'a'; letter <= 'z'; letter++)
             (void)mn_read_postings(read, space.ns, &letter, 1, &arena, &postings, &n, NULL);
         (void)mn_read_changes(read, 0, &arena, &changes, &n, &complete, NULL);
+        (void)mn_read_field(read, space.ns, &all, &listed, NULL);
+        (void)mn_read_field(read, space.ns, &sessions, &listed, NULL);
+        mn_free(listed.items);
         for (uint32_t rec = 1; mn_read_next_record(read, space.ns, rec, &record, NULL) == MNEME_OK; rec = record.rec + 1) {
             mn_buffer text = {0};
             (void)mn_read_text(read, space.ns, record.rec, 0, record.text_size, &text, NULL);
             (void)mn_read_session_step(read, space.ns, &record, 1, &other, NULL);
+            recs += mn_read_row_ranges(read, space.ns, &record.rec, 1, &arena, &ranges, &n, NULL) == MNEME_OK;
             mn_buffer_free(&text);
             if (record.rec == UINT32_MAX) break;
         }
@@ -285,6 +298,9 @@ static const damage_case damages[] = {
     {"session_records", REMOVE, 0, 0, 0, "its place 1 in session"},
     {"session_records", SET_BYTE, 0, 0, 3, "its place 1 in session"},
     {"session_records", ADD_BESIDE, 0, 0, 200, "has 4 session places for 3 records"},
+    {"fields", REMOVE, 0, 0, 0, "record \"two\" in namespace \"\": the index of fields lacks its \"time\""},
+    {"fields", SET_BYTE, 0, 0, 9, "says \"time\" of record number 9"}, /* one more, for LMDB keeps the old one */
+    {"fields", ADD_BESIDE, 0, 0, 9, "says \"time\" of record number 1"},
     {"namespaces", CUT, 0, 8, 0, "namespace \"\" is damaged"},
     {"namespaces", SET_BYTE, 0, 32, 9, "counts 9 records, found 3"},
     {"namespaces", SET_BYTE, 0, 40, 9, "counts 9 chunks, found 4"},
@@ -323,7 +339,7 @@ static void random_damage_never_crashes(void **state)
 {
     (void)state;
     static const char *const dbs[] = {"namespaces", "ids",      "records",  "rows",           "vectors",
-                                      "postings",   "sessions", "session_records", "log"};
+                                      "postings",   "sessions", "session_records", "fields", "log"};
     uint32_t seed = 4711;
     for (int trial = 0; trial < 150; trial++) {
         char name[32];
