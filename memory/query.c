@@ -1,5 +1,5 @@
 /* query.c -- questions: encode, rank inside one read, copy what the caller gets. */
-#include "memory/handle.h"
+#include "memory/where_plan.h"
 
 #include "common/clock.h"
 #include "retriever/retrieve.h"
@@ -88,6 +88,7 @@ static mn_retrieve_options retrieve_options(const mneme *memory, const mneme_que
                                  .attention_scale = (float)values->retrieval_attention_scale,
                                  .one_per_record = options->one_per_record,
                                  .accept = filtered ? mn_filter_accepts : NULL,
+                                 .candidates = filtered ? mn_filter_candidates : NULL,
                                  .accept_context = filtered ? filter : NULL};
 }
 

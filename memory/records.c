@@ -1,5 +1,5 @@
 /* records.c -- get, list and forget. */
-#include "memory/handle.h"
+#include "memory/where_plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -120,15 +120,16 @@ static mneme_status list_namespace(list_block *block, mn_read *read, const mn_na
                                    const mneme_list_options *options, size_t limit, mn_filter *filter, mneme_error *error)
 {
     mn_record record;
-    mneme_status status;
-    while ((status = mn_read_next_record(read, space->ns, rec, &record, error)) == MNEME_OK) {
-        if (mn_filter_accepts(filter, space->name, &record)) {
-            if (block->list.n == limit) return set_next(block, space, record.rec, error);
-            status = list_append(block, read, space, &record, options->omit_text, error);
-            if (status != MNEME_OK) return status;
+    mn_selected selected;
+    mneme_status status = mn_selected_begin(&selected, filter, read, space, rec, limit - block->list.n + 1, error);
+    while (status == MNEME_OK && (status = mn_selected_next(&selected, &record, error)) == MNEME_OK) {
+        if (block->list.n == limit) {
+            status = set_next(block, space, record.rec, error);
+            break;
         }
-        rec = record.rec + 1;
+        status = list_append(block, read, space, &record, options->omit_text, error);
     }
+    mn_selected_end(&selected);
     return status == MNEME_ERR_NOT_FOUND ? MNEME_OK : status;
 }
 
@@ -189,24 +190,26 @@ static mneme_status forget_ids(forget_job *job, mn_write *write, mneme_error *er
     return status;
 }
 
+static mneme_status forget_in(forget_job *job, mn_write *write, const mn_namespace *space, mneme_error *error)
+{
+    mn_record record;
+    mn_selected selected;
+    mneme_status status = mn_selected_begin(&selected, &job->filter, mn_write_read(write), space, 0, 0, error);
+    while (status == MNEME_OK && (status = mn_selected_next(&selected, &record, error)) == MNEME_OK) {
+        job->n_forgotten++;
+        if (!job->options->dry_run) status = mn_write_forget(write, space->ns, record.rec, error);
+    }
+    mn_selected_end(&selected);
+    return status == MNEME_ERR_NOT_FOUND ? MNEME_OK : status;
+}
+
 static mneme_status forget_selected(forget_job *job, mn_write *write, mneme_error *error)
 {
     mn_read *read = mn_write_read(write);
     mn_namespace *spaces = NULL;
     size_t n = 0;
     mneme_status status = mn_selected_namespaces(read, &job->options->select, &job->arena, &spaces, &n, error);
-    for (size_t i = 0; i < n && status == MNEME_OK; i++) {
-        mn_record record;
-        uint32_t rec = 0;
-        while ((status = mn_read_next_record(read, spaces[i].ns, rec, &record, error)) == MNEME_OK) {
-            rec = record.rec + 1;
-            if (!mn_filter_accepts(&job->filter, spaces[i].name, &record)) continue;
-            job->n_forgotten++;
-            if (!job->options->dry_run) status = mn_write_forget(write, spaces[i].ns, record.rec, error);
-            if (status != MNEME_OK) return status;
-        }
-        if (status == MNEME_ERR_NOT_FOUND) status = MNEME_OK;
-    }
+    for (size_t i = 0; i < n && status == MNEME_OK; i++) status = forget_in(job, write, &spaces[i], error);
     return status;
 }
 

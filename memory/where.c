@@ -10,7 +10,7 @@
  *
  * The tree lies in the caller's arena. Metadata is parsed (jansson) at most once per evaluation, and only when the
  * expression asks for a key of it. */
-#include "memory/where.h"
+#include "memory/where_tree.h"
 
 #include "common/utf8.h"
 #include "memory/number.h"
@@ -22,28 +22,6 @@
 #include <strings.h>
 
 enum { EXPRESSION_MAX = 65536, DEPTH_MAX = 100 };
-
-typedef enum node_kind { NODE_OR, NODE_AND, NODE_NOT, NODE_EXISTS, NODE_COMPARE, NODE_IN, NODE_CONTAINS } node_kind;
-typedef enum comparison { EQUAL, NOT_EQUAL, LESS, LESS_EQUAL, GREATER, GREATER_EQUAL } comparison;
-typedef enum value_type { VALUE_NONE, VALUE_NULL, VALUE_TEXT, VALUE_NUMBER, VALUE_BOOLEAN, VALUE_TIME, VALUE_OTHER } value_type;
-
-typedef struct value {
-    value_type type;
-    const char *text; /* VALUE_TEXT; also set for VALUE_TIME: the date as it was written */
-    double number;
-    bool boolean;
-    int64_t time_ms;
-    json_t *json; /* borrowed; what came from metadata */
-} value;
-
-struct mn_where {
-    node_kind kind;
-    comparison compare;
-    const struct mn_where *left, *right; /* OR, AND; NOT has left */
-    const char *field;
-    value *values; /* COMPARE and CONTAINS: one; IN: n_values */
-    size_t n_values;
-};
 
 /* ---- parsing ---- */
 
@@ -113,7 +91,7 @@ static bool symbol(parser *p, const char *text)
     return true;
 }
 
-static mn_where *new_node(parser *p, node_kind kind)
+static mn_where *new_node(parser *p, mn_where_kind kind)
 {
     mn_where *node = mn_arena_alloc(p->arena, sizeof *node);
     if (!node) return fail_memory(p);
@@ -132,7 +110,7 @@ static const char *parse_field(parser *p)
 }
 
 /* "..." or '...', with \\ before a quote or a backslash, \n and \t. */
-static bool parse_string(parser *p, value *out)
+static bool parse_string(parser *p, mn_value *out)
 {
     char quote = *p->at;
     const char *start = p->at++;
@@ -150,12 +128,12 @@ static bool parse_string(parser *p, value *out)
     if (*p->at != quote) return fail_parse(p, start, "a closing quote"), false;
     p->at++;
     text[n] = '\0';
-    *out = (value){.type = VALUE_TEXT, .text = text};
+    *out = (mn_value){.type = MN_VALUE_TEXT, .text = text};
     return true;
 }
 
 /* 2023-05-08, 2023-05-08T13:56:00Z; false (nothing taken) when it is a number. */
-static bool parse_date(parser *p, value *out)
+static bool parse_date(parser *p, mn_value *out)
 {
     size_t n = 0;
     while (isalnum((unsigned char)p->at[n]) || (p->at[n] && strchr("-:+.", p->at[n]))) n++;
@@ -164,25 +142,25 @@ static bool parse_date(parser *p, value *out)
     if (!text) return fail_memory(p), false;
     int64_t time_ms;
     if (mneme_time_parse(text, &time_ms, NULL) != MNEME_OK) return false;
-    *out = (value){.type = VALUE_TIME, .text = text, .time_ms = time_ms};
+    *out = (mn_value){.type = MN_VALUE_TIME, .text = text, .time_ms = time_ms};
     p->at += n;
     return true;
 }
 
-static bool parse_value(parser *p, value *out)
+static bool parse_value(parser *p, mn_value *out)
 {
     skip_space(p);
     if (*p->at == '"' || *p->at == '\'') return parse_string(p, out);
-    if (keyword(p, "true")) return *out = (value){.type = VALUE_BOOLEAN, .boolean = true}, true;
-    if (keyword(p, "false")) return *out = (value){.type = VALUE_BOOLEAN}, true;
-    if (keyword(p, "null")) return *out = (value){.type = VALUE_NULL}, true;
+    if (keyword(p, "true")) return *out = (mn_value){.type = MN_VALUE_BOOLEAN, .boolean = true}, true;
+    if (keyword(p, "false")) return *out = (mn_value){.type = MN_VALUE_BOOLEAN}, true;
+    if (keyword(p, "null")) return *out = (mn_value){.type = MN_VALUE_NULL}, true;
     if (isdigit((unsigned char)*p->at) && parse_date(p, out)) return true;
     mn_number number;
     size_t size = mn_number_read(p->at, &number);
     if (size == 0 || is_name_byte(p->at[size]))
         return fail_parse(p, p->at, "a value (\"text\", number, date, true, false or null)"), false;
     p->at += size;
-    *out = (value){.type = VALUE_NUMBER, .number = number.real};
+    *out = (mn_value){.type = MN_VALUE_NUMBER, .number = number.real};
     return true;
 }
 
@@ -193,7 +171,7 @@ static mn_where *parse_list(parser *p, mn_where *node)
     do {
         if (node->n_values == capacity) {
             size_t larger = capacity ? capacity * 2 : 8;
-            value *grown = mn_arena_array(p->arena, larger, sizeof *grown);
+            mn_value *grown = mn_arena_array(p->arena, larger, sizeof *grown);
             if (!grown) return fail_memory(p);
             if (capacity) memcpy(grown, node->values, capacity * sizeof *grown);
             node->values = grown;
@@ -208,25 +186,25 @@ static mn_where *parse_comparison(parser *p)
 {
     static const struct {
         const char *text;
-        comparison compare;
-    } operators[] = {{"!=", NOT_EQUAL}, {"<=", LESS_EQUAL}, {">=", GREATER_EQUAL}, {"==", EQUAL}, {"=", EQUAL}, {"<", LESS}, {">", GREATER}};
+        mn_comparison compare;
+    } operators[] = {{"!=", MN_NOT_EQUAL}, {"<=", MN_LESS_EQUAL}, {">=", MN_GREATER_EQUAL}, {"==", MN_EQUAL}, {"=", MN_EQUAL}, {"<", MN_LESS}, {">", MN_GREATER}};
     const char *field = parse_field(p);
     if (!field) return NULL;
     bool negated = keyword(p, "not");
     if (keyword(p, "in")) {
-        mn_where *in = new_node(p, NODE_IN), *outer = negated ? new_node(p, NODE_NOT) : in;
+        mn_where *in = new_node(p, MN_WHERE_IN), *outer = negated ? new_node(p, MN_WHERE_NOT) : in;
         if (!in || !outer) return NULL;
         in->field = field;
         if (negated) outer->left = in;
         return parse_list(p, in) ? outer : NULL;
     }
     if (negated) return fail_parse(p, p->at, "in after not");
-    mn_where *node = new_node(p, NODE_COMPARE);
+    mn_where *node = new_node(p, MN_WHERE_COMPARE);
     if (!node || !(node->values = mn_arena_alloc(p->arena, sizeof *node->values))) return fail_memory(p);
     node->field = field;
     node->n_values = 1;
     if (keyword(p, "contains")) {
-        node->kind = NODE_CONTAINS;
+        node->kind = MN_WHERE_CONTAINS;
         return parse_value(p, node->values) ? node : NULL;
     }
     for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++) {
@@ -246,14 +224,14 @@ static mn_where *parse_not(parser *p)
     mn_where *node = NULL;
     if (keyword(p, "not")) {
         const mn_where *inner = parse_not(p);
-        node = inner ? new_node(p, NODE_NOT) : NULL;
+        node = inner ? new_node(p, MN_WHERE_NOT) : NULL;
         if (node) node->left = inner;
     } else if (symbol(p, "(")) {
         node = parse_or(p);
         if (node && !symbol(p, ")")) node = fail_parse(p, p->at, "and, or, or )");
     } else if (keyword(p, "exists")) {
         const char *field = parse_field(p);
-        node = field ? new_node(p, NODE_EXISTS) : NULL;
+        node = field ? new_node(p, MN_WHERE_EXISTS) : NULL;
         if (node) node->field = field;
     } else {
         node = parse_comparison(p);
@@ -263,7 +241,7 @@ static mn_where *parse_not(parser *p)
 }
 
 /* item { word item }, left to right. */
-static mn_where *parse_chain(parser *p, const char *word, node_kind kind, mn_where *(*item)(parser *))
+static mn_where *parse_chain(parser *p, const char *word, mn_where_kind kind, mn_where *(*item)(parser *))
 {
     mn_where *left = item(p);
     while (left && keyword(p, word)) {
@@ -279,12 +257,12 @@ static mn_where *parse_chain(parser *p, const char *word, node_kind kind, mn_whe
 
 static mn_where *parse_and(parser *p)
 {
-    return parse_chain(p, "and", NODE_AND, parse_not);
+    return parse_chain(p, "and", MN_WHERE_AND, parse_not);
 }
 
 static mn_where *parse_or(parser *p)
 {
-    return parse_chain(p, "or", NODE_OR, parse_and);
+    return parse_chain(p, "or", MN_WHERE_OR, parse_and);
 }
 
 mneme_status mn_where_compile(const char *expression, mn_arena *arena, const mn_where **out, mneme_error *error)
@@ -312,25 +290,30 @@ typedef struct subject {
     bool parsed;
 } subject;
 
-static value text_value(const char *text)
+static mn_value text_value(const char *text)
 {
-    return text ? (value){.type = VALUE_TEXT, .text = text} : (value){.type = VALUE_NONE};
+    return text ? (mn_value){.type = MN_VALUE_TEXT, .text = text} : (mn_value){.type = MN_VALUE_NONE};
 }
 
-static value json_value(json_t *json)
+static mn_value json_value(json_t *json)
 {
-    if (!json) return (value){.type = VALUE_NONE};
-    if (json_is_null(json)) return (value){.type = VALUE_NULL};
-    if (json_is_string(json)) return (value){.type = VALUE_TEXT, .text = json_string_value(json), .json = json};
-    if (json_is_number(json)) return (value){.type = VALUE_NUMBER, .number = json_number_value(json)};
-    if (json_is_boolean(json)) return (value){.type = VALUE_BOOLEAN, .boolean = json_is_true(json)};
-    return (value){.type = VALUE_OTHER, .json = json};
+    if (!json) return (mn_value){.type = MN_VALUE_NONE};
+    if (json_is_null(json)) return (mn_value){.type = MN_VALUE_NULL};
+    if (json_is_string(json)) return (mn_value){.type = MN_VALUE_TEXT, .text = json_string_value(json), .json = json};
+    if (json_is_number(json)) return (mn_value){.type = MN_VALUE_NUMBER, .number = json_number_value(json)};
+    if (json_is_boolean(json)) return (mn_value){.type = MN_VALUE_BOOLEAN, .boolean = json_is_true(json)};
+    return (mn_value){.type = MN_VALUE_OTHER, .json = json};
+}
+
+const char *mn_where_key(const char *field)
+{
+    return strncmp(field, "metadata.", 9) == 0 ? field + 9 : field;
 }
 
 /* A key of the metadata: the whole name first, then part by part along the dots. */
-static value metadata_value(subject *s, const char *field)
+static mn_value metadata_value(subject *s, const char *field)
 {
-    if (strncmp(field, "metadata.", 9) == 0) field += 9;
+    field = mn_where_key(field);
     if (!s->parsed) {
         s->parsed = true;
         if (s->record->metadata) s->metadata = json_loads(s->record->metadata, JSON_ALLOW_NUL, NULL);
@@ -341,7 +324,7 @@ static value metadata_value(subject *s, const char *field)
     while (at && *field) {
         size_t n = strcspn(field, ".");
         char key[256];
-        if (n >= sizeof key) return (value){.type = VALUE_NONE};
+        if (n >= sizeof key) return (mn_value){.type = MN_VALUE_NONE};
         memcpy(key, field, n);
         key[n] = '\0';
         at = json_object_get(at, key);
@@ -351,7 +334,7 @@ static value metadata_value(subject *s, const char *field)
     return json_value(at);
 }
 
-static value field_value(subject *s, const char *field)
+static mn_value field_value(subject *s, const char *field)
 {
     const mn_record *r = s->record;
     if (strcmp(field, "id") == 0) return text_value(r->id);
@@ -360,60 +343,59 @@ static value field_value(subject *s, const char *field)
     if (strcmp(field, "session") == 0) return text_value(r->session);
     if (strcmp(field, "speaker") == 0) return text_value(r->speaker);
     if (strcmp(field, "source") == 0) return text_value(r->source);
-    if (strcmp(field, "time") == 0) return (value){.type = r->has_time ? VALUE_TIME : VALUE_NONE, .time_ms = r->time_ms};
+    if (strcmp(field, "time") == 0) return (mn_value){.type = r->has_time ? MN_VALUE_TIME : MN_VALUE_NONE, .time_ms = r->time_ms};
     return metadata_value(s, field);
 }
 
-/* Read a text as a time where the other side is one. */
-static bool as_time(const value *v, int64_t *time_ms)
+bool mn_value_as_time(const mn_value *v, int64_t *time_ms)
 {
-    if (v->type == VALUE_TIME) *time_ms = v->time_ms;
-    return v->type == VALUE_TIME || (v->type == VALUE_TEXT && mneme_time_parse(v->text, time_ms, NULL) == MNEME_OK);
+    if (v->type == MN_VALUE_TIME) *time_ms = v->time_ms;
+    return v->type == MN_VALUE_TIME || (v->type == MN_VALUE_TEXT && mneme_time_parse(v->text, time_ms, NULL) == MNEME_OK);
 }
 
 /* -1, 0, 1; false: they cannot be compared. */
-static bool order_of(const value *a, const value *b, int *order)
+static bool order_of(const mn_value *a, const mn_value *b, int *order)
 {
-    if (a->type == VALUE_NONE || b->type == VALUE_NONE) return false;
+    if (a->type == MN_VALUE_NONE || b->type == MN_VALUE_NONE) return false;
     int64_t left, right;
-    if ((a->type == VALUE_TIME || b->type == VALUE_TIME) && as_time(a, &left) && as_time(b, &right)) {
+    if ((a->type == MN_VALUE_TIME || b->type == MN_VALUE_TIME) && mn_value_as_time(a, &left) && mn_value_as_time(b, &right)) {
         *order = left < right ? -1 : left > right;
         return true;
     }
     if (a->type != b->type) return false;
     switch (a->type) {
-    case VALUE_TEXT: *order = strcmp(a->text, b->text); return true;
-    case VALUE_NUMBER: *order = a->number < b->number ? -1 : a->number > b->number; return true;
-    case VALUE_BOOLEAN: *order = (int)a->boolean - (int)b->boolean; return true;
-    case VALUE_NULL: *order = 0; return true;
+    case MN_VALUE_TEXT: *order = strcmp(a->text, b->text); return true;
+    case MN_VALUE_NUMBER: *order = a->number < b->number ? -1 : a->number > b->number; return true;
+    case MN_VALUE_BOOLEAN: *order = (int)a->boolean - (int)b->boolean; return true;
+    case MN_VALUE_NULL: *order = 0; return true;
     default: return false;
     }
 }
 
-static bool compare(const value *left, comparison how, const value *right)
+bool mn_value_compare(const mn_value *left, mn_comparison how, const mn_value *right)
 {
     int order = 0;
-    if (!order_of(left, right, &order)) return how == NOT_EQUAL && left->type != VALUE_NONE;
+    if (!order_of(left, right, &order)) return how == MN_NOT_EQUAL && left->type != MN_VALUE_NONE;
     switch (how) {
-    case EQUAL: return order == 0;
-    case NOT_EQUAL: return order != 0;
-    case LESS: return order < 0;
-    case LESS_EQUAL: return order <= 0;
-    case GREATER: return order > 0;
-    case GREATER_EQUAL: return order >= 0;
+    case MN_EQUAL: return order == 0;
+    case MN_NOT_EQUAL: return order != 0;
+    case MN_LESS: return order < 0;
+    case MN_LESS_EQUAL: return order <= 0;
+    case MN_GREATER: return order > 0;
+    case MN_GREATER_EQUAL: return order >= 0;
     }
     return false;
 }
 
 /* Text holds a text; an array holds a value; an object holds a key. */
-static bool contains(const value *left, const value *right)
+static bool contains(const mn_value *left, const mn_value *right)
 {
-    if (left->type == VALUE_TEXT && right->text) return strstr(left->text, right->text) != NULL;
-    if (left->type != VALUE_OTHER) return false;
+    if (left->type == MN_VALUE_TEXT && right->text) return strstr(left->text, right->text) != NULL;
+    if (left->type != MN_VALUE_OTHER) return false;
     if (json_is_object(left->json)) return right->text && json_object_get(left->json, right->text);
     for (size_t i = 0; i < json_array_size(left->json); i++) {
-        value item = json_value(json_array_get(left->json, i));
-        if (compare(&item, EQUAL, right)) return true;
+        mn_value item = json_value(json_array_get(left->json, i));
+        if (mn_value_compare(&item, MN_EQUAL, right)) return true;
     }
     return false;
 }
@@ -421,20 +403,20 @@ static bool contains(const value *left, const value *right)
 /* Recursion is bounded: chains lean left and are walked, nesting is at most DEPTH_MAX. */
 static bool matches(const mn_where *node, subject *s)
 {
-    if (node->kind == NODE_OR || node->kind == NODE_AND) {
-        bool decides = node->kind == NODE_OR;
-        node_kind kind = node->kind;
+    if (node->kind == MN_WHERE_OR || node->kind == MN_WHERE_AND) {
+        bool decides = node->kind == MN_WHERE_OR;
+        mn_where_kind kind = node->kind;
         for (; node->kind == kind; node = node->left)
             if (matches(node->right, s) == decides) return decides;
         return matches(node, s);
     }
-    if (node->kind == NODE_NOT) return !matches(node->left, s);
-    value left = field_value(s, node->field);
-    if (node->kind == NODE_EXISTS) return left.type != VALUE_NONE && left.type != VALUE_NULL;
-    if (node->kind == NODE_CONTAINS) return contains(&left, &node->values[0]);
-    if (node->kind == NODE_COMPARE) return compare(&left, node->compare, &node->values[0]);
+    if (node->kind == MN_WHERE_NOT) return !matches(node->left, s);
+    mn_value left = field_value(s, node->field);
+    if (node->kind == MN_WHERE_EXISTS) return left.type != MN_VALUE_NONE && left.type != MN_VALUE_NULL;
+    if (node->kind == MN_WHERE_CONTAINS) return contains(&left, &node->values[0]);
+    if (node->kind == MN_WHERE_COMPARE) return mn_value_compare(&left, node->compare, &node->values[0]);
     for (size_t i = 0; i < node->n_values; i++)
-        if (compare(&left, EQUAL, &node->values[i])) return true;
+        if (mn_value_compare(&left, MN_EQUAL, &node->values[i])) return true;
     return false;
 }
 

@@ -12,6 +12,7 @@
 #include "retriever/bm25.h"
 #include "retriever/fusion.h"
 #include "retriever/neighbours.h"
+#include "retriever/row_ranges.h"
 #include "retriever/scan.h"
 
 #include <math.h>
@@ -24,6 +25,9 @@ typedef struct space_search {
     const mn_namespace *space;
     mn_rows rows;
     mn_row_filter filter;
+    bool restricted; /* to the rows of `ranges` */
+    mn_row_range *ranges;
+    size_t n_ranges;
     mn_vector_blocks vectors;
     mn_scan scan;
     mn_bm25 bm25;
@@ -120,10 +124,44 @@ static mneme_status unite(retrieval *run, const space_search *search, mn_top *de
     return MNEME_OK;
 }
 
+/* Which rows the filter leaves, where that is known beforehand. */
+static mneme_status restrict_rows(retrieval *run, space_search *search)
+{
+    const mn_retrieve_options *options = run->options;
+    if (!options->candidates) return MNEME_OK;
+    mn_recs recs = {0};
+    mneme_status status = options->candidates(options->accept_context, run->read, search->space, &search->restricted,
+                                              &recs, run->error);
+    if (status == MNEME_OK && search->restricted)
+        status = mn_read_row_ranges(run->read, search->space->ns, recs.items, recs.n, run->arena, &search->ranges,
+                                    &search->n_ranges, run->error);
+    mn_free(recs.items);
+    return status;
+}
+
+/* The best rows of each side. */
+static mneme_status find_best(const retrieval *run, space_search *search, mn_top *dense, mn_top *lexical)
+{
+    if (search->restricted) {
+        if (search->has_dense)
+            mn_scan_ranges(&search->scan, search->ranges, search->n_ranges, &search->filter, dense);
+        if (search->has_lexical)
+            mn_bm25_ranges(&search->bm25, search->ranges, search->n_ranges, &search->filter, lexical);
+        return MNEME_OK;
+    }
+    if (search->has_dense && !mn_scan_top(&search->scan, &search->filter, run->arena, dense))
+        return mn_fail_memory(run->error, "scan");
+    if (search->has_lexical) mn_bm25_top(&search->bm25, &search->filter, lexical);
+    return MNEME_OK;
+}
+
 static mneme_status search_space(retrieval *run, space_search *search)
 {
     const mn_retrieve_options *options = run->options;
-    mneme_status status = mn_read_rows(run->read, search->space->ns, run->arena, &search->rows, run->error);
+    mneme_status status = restrict_rows(run, search);
+    if (status == MNEME_OK && search->restricted && search->n_ranges == 0) return MNEME_OK;
+    if (status == MNEME_OK)
+        status = mn_read_rows(run->read, search->space->ns, run->arena, &search->rows, run->error);
     if (status == MNEME_OK) status = open_dense(run, search);
     if (status == MNEME_OK) status = open_lexical(run, search);
     if (status != MNEME_OK) return status;
@@ -135,9 +173,8 @@ static mneme_status search_space(retrieval *run, space_search *search)
     mn_top dense, lexical;
     if (!mn_top_init(&dense, limit, run->arena) || !mn_top_init(&lexical, limit, run->arena))
         return mn_fail_memory(run->error, "candidates");
-    if (search->has_dense && !mn_scan_top(&search->scan, &search->filter, run->arena, &dense))
-        return mn_fail_memory(run->error, "scan");
-    if (search->has_lexical) mn_bm25_top(&search->bm25, &search->filter, &lexical);
+    status = find_best(run, search, &dense, &lexical);
+    if (status != MNEME_OK) return status;
     if (search->filter.status != MNEME_OK) return search->filter.status;
     return unite(run, search, &dense, &lexical);
 }

@@ -35,7 +35,11 @@ typedef struct mn_retrieve_options {
     bool one_per_record;
     /* NULL = all. Which records may be answered at all; called at most once per record and namespace. */
     bool (*accept)(void *context, const char *name_space, const mn_record *record);
-    void *accept_context;
+    /* NULL = not known. When *known, `accept` accepts none but `recs` (ascending, from {0}): only their rows are scanned, and
+     * the answer is the same. */
+    mneme_status (*candidates)(void *context, mn_read *read, const mn_namespace *space, bool *known, mn_recs *recs,
+                               mneme_error *error);
+    void *accept_context; /* for both */
 } mn_retrieve_options;
 
 typedef struct mn_question {
