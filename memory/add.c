@@ -285,8 +285,8 @@ static mneme_status refuse_wrong_dimensions(add_job *job, mneme_error *error)
         if (d->dimension == 0) d->dimension = has;
         if (d->dimension == has) continue;
         mneme_error reason;
-        mn_fail(&reason, MNEME_ERR_DIMENSION, "record \"%s\": a vector of dimension %u in a namespace of dimension %u",
-                d->record.id, has, d->dimension);
+        mn_fail(&reason, MNEME_ERR_DIMENSION, "record \"%s\": a vector of dimension %u; namespace \"%s\" has vectors of dimension %u; put it into another one",
+                d->record.id, has, name_or_empty(d->record.name_space), d->dimension);
         d->left_out = true;
         status = refuse(job, d->index, &reason, error);
     }
