@@ -241,33 +241,3 @@ void mn_recs_sort(mn_recs *recs)
         if (recs->items[i] != recs->items[kept - 1]) recs->items[kept++] = recs->items[i];
     recs->n = kept;
 }
-
-/* ---- rows of records ----------------------------------------------------------------------------------------------
- */
-
-mneme_status mn_read_row_ranges(mn_read *read, uint32_t ns, const uint32_t *recs, size_t n_recs, mn_arena *arena,
-                                mn_row_range **out, size_t *n, mneme_error *error)
-{
-    *out = mn_arena_array(arena, n_recs, sizeof **out);
-    *n = 0;
-    if (!*out) return mn_fail_memory(error, "rows of a filter");
-    MDB_cursor *cursor = NULL;
-    mneme_status status = mn_cursor_open(read, DB_RECORDS, &cursor, error);
-    int code = 0;
-    for (size_t i = 0; i < n_recs && status == MNEME_OK && code == 0; i++) {
-        key_bytes at = key_numbers(3, ns, recs[i], 0);
-        MDB_val key = key_value(&at), value, text;
-        mn_record record;
-        code = mdb_cursor_get(cursor, &key, &value, MDB_SET);
-        if (code == MDB_NOTFOUND) {
-            code = 0;
-            continue;
-        }
-        if (code == 0) status = mn_parse_record(ns, recs[i], &value, &record, &text, error);
-        if (code == 0 && status == MNEME_OK && record.n_chunks > 0)
-            (*out)[(*n)++] = (mn_row_range){.first = record.first_row, .n = record.n_chunks};
-    }
-    if (code != 0) status = mn_lmdb_fail(error, code, "cannot read the store");
-    if (cursor) mdb_cursor_close(cursor);
-    return status;
-}

@@ -216,13 +216,6 @@ mneme_status mn_count_field(mn_read *read, uint32_t ns, const mn_field_range *ra
 /* Ascending, each once. */
 void mn_recs_sort(mn_recs *recs);
 
-typedef struct mn_row_range {
-    uint32_t first, n;
-} mn_row_range;
-/* The rows of records, given ascending, in that order; the array in the arena. Records that are not there are left out. */
-mneme_status mn_read_row_ranges(mn_read *read, uint32_t ns, const uint32_t *recs, size_t n_recs, mn_arena *arena,
-                                mn_row_range **out, size_t *n, mneme_error *error);
-
 /* The change log, newest last: what each of the last generations did. */
 typedef struct mn_change {
     uint64_t generation;

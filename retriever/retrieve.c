@@ -26,8 +26,7 @@ typedef struct space_search {
     mn_rows rows;
     mn_row_filter filter;
     bool restricted; /* to the rows of `ranges` */
-    mn_row_range *ranges;
-    size_t n_ranges;
+    mn_row_ranges ranges;
     mn_vector_blocks vectors;
     mn_scan scan;
     mn_bm25 bm25;
@@ -124,29 +123,29 @@ static mneme_status unite(retrieval *run, const space_search *search, mn_top *de
     return MNEME_OK;
 }
 
-/* Which rows the filter leaves, where that is known beforehand. */
-static mneme_status restrict_rows(retrieval *run, space_search *search)
+/* Which records the filter leaves, where that is known beforehand. recs: {0}, mn_free in any case. */
+static mneme_status restrict_records(retrieval *run, space_search *search, mn_recs *recs)
 {
     const mn_retrieve_options *options = run->options;
     if (!options->candidates) return MNEME_OK;
-    mn_recs recs = {0};
-    mneme_status status = options->candidates(options->accept_context, run->read, search->space, &search->restricted,
-                                              &recs, run->error);
-    if (status == MNEME_OK && search->restricted)
-        status = mn_read_row_ranges(run->read, search->space->ns, recs.items, recs.n, run->arena, &search->ranges,
-                                    &search->n_ranges, run->error);
-    mn_free(recs.items);
-    return status;
+    return options->candidates(options->accept_context, run->read, search->space, &search->restricted, recs,
+                               run->error);
+}
+
+static mneme_status restrict_rows(retrieval *run, space_search *search, const mn_recs *recs)
+{
+    if (!search->restricted) return MNEME_OK;
+    search->ranges.items = mn_arena_array(run->arena, recs->n, sizeof *search->ranges.items);
+    if (!search->ranges.items) return mn_fail_memory(run->error, "rows of a filter");
+    return mn_row_ranges_find(run->read, search->space->ns, &search->rows, recs, &search->ranges, run->error);
 }
 
 /* The best rows of each side. */
 static mneme_status find_best(const retrieval *run, space_search *search, mn_top *dense, mn_top *lexical)
 {
     if (search->restricted) {
-        if (search->has_dense)
-            mn_scan_ranges(&search->scan, search->ranges, search->n_ranges, &search->filter, dense);
-        if (search->has_lexical)
-            mn_bm25_ranges(&search->bm25, search->ranges, search->n_ranges, &search->filter, lexical);
+        if (search->has_dense) mn_scan_ranges(&search->scan, &search->ranges, &search->filter, dense);
+        if (search->has_lexical) mn_bm25_ranges(&search->bm25, &search->ranges, &search->filter, lexical);
         return MNEME_OK;
     }
     if (search->has_dense && !mn_scan_top(&search->scan, &search->filter, run->arena, dense))
@@ -155,14 +154,10 @@ static mneme_status find_best(const retrieval *run, space_search *search, mn_top
     return MNEME_OK;
 }
 
-static mneme_status search_space(retrieval *run, space_search *search)
+static mneme_status search_rows(retrieval *run, space_search *search)
 {
     const mn_retrieve_options *options = run->options;
-    mneme_status status = restrict_rows(run, search);
-    if (status == MNEME_OK && search->restricted && search->n_ranges == 0) return MNEME_OK;
-    if (status == MNEME_OK)
-        status = mn_read_rows(run->read, search->space->ns, run->arena, &search->rows, run->error);
-    if (status == MNEME_OK) status = open_dense(run, search);
+    mneme_status status = open_dense(run, search);
     if (status == MNEME_OK) status = open_lexical(run, search);
     if (status != MNEME_OK) return status;
     if (!mn_row_filter_init(&search->filter, run->read, search->space, &search->rows, run->arena, run->error))
@@ -177,6 +172,18 @@ static mneme_status search_space(retrieval *run, space_search *search)
     if (status != MNEME_OK) return status;
     if (search->filter.status != MNEME_OK) return search->filter.status;
     return unite(run, search, &dense, &lexical);
+}
+
+static mneme_status search_space(retrieval *run, space_search *search)
+{
+    mn_recs recs = {0};
+    mneme_status status = restrict_records(run, search, &recs);
+    bool empty = search->restricted && recs.n == 0;
+    if (status == MNEME_OK && !empty)
+        status = mn_read_rows(run->read, search->space->ns, run->arena, &search->rows, run->error);
+    if (status == MNEME_OK && !empty) status = restrict_rows(run, search, &recs);
+    mn_free(recs.items);
+    return status == MNEME_OK && !empty ? search_rows(run, search) : status;
 }
 
 static mneme_status search_all(retrieval *run, const mn_namespace *namespaces, size_t n)

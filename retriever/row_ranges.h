@@ -9,9 +9,22 @@
 #include "retriever/bm25.h"
 #include "retriever/scan.h"
 
-/* As mn_scan_top and mn_bm25_top, of the rows in the ranges (from mn_read_row_ranges) only. */
-void mn_scan_ranges(const mn_scan *scan, const mn_row_range *ranges, size_t n,
-                    mn_row_filter *filter, mn_top *top);
-void mn_bm25_ranges(const mn_bm25 *bm25, const mn_row_range *ranges, size_t n, mn_row_filter *filter, mn_top *top);
+typedef struct mn_row_range {
+    uint32_t first, n;
+} mn_row_range;
+
+typedef struct mn_row_ranges {
+    mn_row_range *items; /* ascending, at least 1 row each, within the namespace's rows */
+    size_t n;
+} mn_row_ranges;
+
+/* The rows of records (ascending); out->items: room for recs->n. Records that are not there, or have no rows, are left
+ * out. ERR_DAMAGED. */
+mneme_status mn_row_ranges_find(mn_read *read, uint32_t ns, const mn_rows *rows, const mn_recs *recs,
+                                mn_row_ranges *out, mneme_error *error);
+
+/* As mn_scan_top and mn_bm25_top, of these rows only. */
+void mn_scan_ranges(const mn_scan *scan, const mn_row_ranges *ranges, mn_row_filter *filter, mn_top *top);
+void mn_bm25_ranges(const mn_bm25 *bm25, const mn_row_ranges *ranges, mn_row_filter *filter, mn_top *top);
 
 #endif

@@ -227,7 +227,6 @@ static void read_everything(mn_store *store)
         mn_vector_blocks blocks;
         mn_posting *postings = NULL;
         mn_change *changes = NULL;
-        mn_row_range *ranges = NULL;
         mn_recs listed = {0};
         const mn_field_range all = {.field = "time", .match = MN_FIELD_EXISTS};
         const mn_field_range sessions = {.field = "session", .match = MN_FIELD_EXISTS};
@@ -253,7 +252,6 @@ static void read_everything(mn_store *store)
             mn_buffer text = {0};
             (void)mn_read_text(read, space.ns, record.rec, 0, record.text_size, &text, NULL);
             (void)mn_read_session_step(read, space.ns, &record, 1, &other, NULL);
-            recs += mn_read_row_ranges(read, space.ns, &record.rec, 1, &arena, &ranges, &n, NULL) == MNEME_OK;
             mn_buffer_free(&text);
             if (record.rec == UINT32_MAX) break;
         }
