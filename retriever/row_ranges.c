@@ -42,6 +42,14 @@ static uint32_t gallop(const mn_rows *rows, uint32_t from, uint32_t rec)
     return low;
 }
 
+/* Is the record's first row `distance` rows behind `from`, as it is where every record has one row? */
+static bool guess(const mn_rows *rows, uint32_t from, uint32_t distance, uint32_t rec, uint32_t *row)
+{
+    if (distance >= rows->n_rows - from || mn_row_at(rows, from + distance)->rec != rec) return false;
+    *row = from + distance;
+    return distance == 0 || mn_row_at(rows, *row - 1)->rec != rec;
+}
+
 /* The rows as the record's entry says; n = 0: there are none. */
 static mneme_status look_up(mn_read *read, uint32_t ns, const mn_rows *rows, uint32_t rec, mn_row_range *out,
                             mneme_error *error)
@@ -59,10 +67,11 @@ static mneme_status look_up(mn_read *read, uint32_t ns, const mn_rows *rows, uin
 mneme_status mn_row_ranges_find(mn_read *read, uint32_t ns, const mn_rows *rows, const mn_recs *recs,
                                 mn_row_ranges *out, mneme_error *error)
 {
-    uint32_t from = 0; /* where the next record can begin */
+    uint32_t from = 0, next = 1; /* where the next record can begin, and the one that begins there if none is missing */
     out->n = 0;
     for (size_t i = 0; i < recs->n; i++) {
-        uint32_t rec = recs->items[i], row = gallop(rows, from, rec);
+        uint32_t rec = recs->items[i], row;
+        if (!guess(rows, from, rec - next, rec, &row)) row = gallop(rows, from, rec);
         mn_row_range range = {.first = row};
         while (row + range.n < rows->n_rows && mn_row_at(rows, row + range.n)->rec == rec) range.n++;
         mneme_status status = range.n ? MNEME_OK : look_up(read, ns, rows, rec, &range, error);
@@ -70,6 +79,7 @@ mneme_status mn_row_ranges_find(mn_read *read, uint32_t ns, const mn_rows *rows,
         if (range.n == 0) continue;
         out->items[out->n++] = range;
         from = range.first + range.n;
+        next = rec + 1;
     }
     return MNEME_OK;
 }
