@@ -225,6 +225,7 @@ static int run(cli_global *global, int argc, char **argv)
         {'m', "mode", CLI_CHOICE, &mode, "hybrid|dense|lexical", "by meaning and words, meaning only, words only"},
         {'k', NULL, CLI_COUNT, &depth, "N", "hits taken for each question (default 100)"},
         {0, "context", CLI_COUNT, &e.context_budget, "TOKENS", "also the share of judged records inside a spliced window"},
+        {0, "where", CLI_TEXT, &e.query.select.where, "EXPR", "search only records for which the expression holds"},
         {0, "split", CLI_TEXT, &split, "NAME", "judgements to use: qrels/NAME.tsv (default test)"},
         {0, "run", CLI_TEXT, &run_path, "FILE", "write the hits as a TREC run"},
         {0, "per-query", CLI_TEXT, &per_query_path, "FILE", "write each question's measures, a JSON object a line"},
