@@ -459,6 +459,34 @@ static void long_chains_are_planned(void **state)
     mneme_close(memory);
 }
 
+static void filters_out_of_memory_say_so(void **state)
+{
+    (void)state;
+    uint32_t seed = 12;
+    mneme *memory = random_store("oom", &seed);
+    const float vector[DIM] = {1, 0, 0, 0};
+    mneme_query_options options = MNEME_QUERY_OPTIONS_INIT;
+    options.vector = vector;
+    options.dimension = DIM;
+    options.select.where = "(city = 'Rome' or tags contains 'Oslo' or speaker in ('Bob', 'Nobody')) and age < 50";
+    options.select.name_space = "n1";
+    options.select.source = "docs";
+    options.select.has_since = true;
+    mneme_hits *hits = NULL;
+    size_t n = 1;
+    for (;; n++) {
+        mn_alloc_fail_after(n);
+        mneme_status status = mneme_query(memory, "river", &options, &hits, NULL);
+        mn_alloc_fail_after(0);
+        if (status == MNEME_OK) break;
+        assert_int_equal(status, MNEME_ERR_MEMORY);
+        assert_null(hits);
+    }
+    assert_true(n > 10);
+    mneme_hits_free(hits);
+    mneme_close(memory);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -481,6 +509,7 @@ int main(void)
         cmocka_unit_test(ranking_is_the_same_with_and_without_the_index),
         cmocka_unit_test(plans_take_the_most_selective_part),
         cmocka_unit_test(long_chains_are_planned),
+        cmocka_unit_test(filters_out_of_memory_say_so),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -396,6 +396,31 @@ static void index_follows_random_changes(void **state)
     mn_store_close(store);
 }
 
+static void change_out_of_memory_leaves_the_index_as_before(void **state)
+{
+    (void)state;
+    mn_store *store = make_people("oom");
+    const mneme_record puts[] = {{.id = "ann", .speaker = "Anna", .metadata = "{\"city\":\"Bern\",\"tags\":[1,2]}"},
+                                 {.id = "new", .source = "x", .metadata = "{\"city\":\"Bern\"}"}};
+    const uint32_t forgets[] = {2};
+    change_job job = {.puts = puts, .n_puts = 2, .forgets = forgets, .n_forgets = 1};
+    size_t n = 1;
+    for (;; n++) {
+        mn_alloc_fail_after(n);
+        mneme_status status = mn_store_update(store, do_change, &job, NULL, NULL);
+        mn_alloc_fail_after(0);
+        assert_sound(store);
+        if (status == MNEME_OK) break;
+        assert_int_equal(status, MNEME_ERR_MEMORY);
+        assert_string_equal(found(store, equal(".city", text_of("Bern"))), "");
+        assert_string_equal(found(store, equal(".tags", element(text_of("b")))), "ann bob");
+    }
+    assert_true(n > 10);
+    assert_string_equal(found(store, equal(".city", text_of("Bern"))), "ann new");
+    assert_string_equal(found(store, equal(".tags", element(text_of("b")))), "");
+    mn_store_close(store);
+}
+
 /* ---- size ---- */
 
 static uint64_t pages_of_fields(const char *name)
@@ -472,6 +497,7 @@ int main(void)
         cmocka_unit_test(long_texts_are_told_apart_by_value_but_not_by_order),
         cmocka_unit_test(metadata_that_is_too_much_is_listed_as_such),
         cmocka_unit_test(index_follows_random_changes),
+        cmocka_unit_test(change_out_of_memory_leaves_the_index_as_before),
         cmocka_unit_test(a_repeated_value_takes_four_bytes_a_record),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
