@@ -396,6 +396,20 @@ static void index_follows_random_changes(void **state)
     mn_store_close(store);
 }
 
+static void index_is_whole_after_compaction(void **state)
+{
+    (void)state;
+    mn_store *store = make_people("compact");
+    const uint32_t forgets[] = {2};
+    change(store, (change_job){.forgets = forgets, .n_forgets = 1});
+    mneme_compact_result result;
+    assert_ok(mn_store_compact(store, NULL, NULL, &result, test_error()));
+    assert_sound(store);
+    assert_string_equal(found(store, equal(".tags", element(text_of("b")))), "ann");
+    assert_string_equal(found(store, at_least(".age", number_of(0))), "ann cid dan");
+    mn_store_close(store);
+}
+
 static void change_out_of_memory_leaves_the_index_as_before(void **state)
 {
     (void)state;
@@ -497,6 +511,7 @@ int main(void)
         cmocka_unit_test(long_texts_are_told_apart_by_value_but_not_by_order),
         cmocka_unit_test(metadata_that_is_too_much_is_listed_as_such),
         cmocka_unit_test(index_follows_random_changes),
+        cmocka_unit_test(index_is_whole_after_compaction),
         cmocka_unit_test(change_out_of_memory_leaves_the_index_as_before),
         cmocka_unit_test(a_repeated_value_takes_four_bytes_a_record),
     };
