@@ -96,7 +96,7 @@ static bool read_now(cli_time *out)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    *out = (cli_time){true, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000};
+    *out = (cli_time){true, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, true};
     return true;
 }
 
@@ -440,5 +440,6 @@ mneme_selection cli_selection_get(const cli_selection *selection)
         .has_until = selection->until.set,
         .since_ms = selection->since.ms,
         .until_ms = selection->until.ms,
+        .include_expired = selection->expired,
     };
 }

@@ -47,9 +47,12 @@ typedef enum cli_type {
     CLI_LIST    /* a string, any number of times; cli_list */
 } cli_type;
 
+#define CLI_NO_COUNT UINT64_MAX /* what to put into a CLI_COUNT or CLI_SIZE to see whether it was given */
+
 typedef struct cli_time {
     bool set;
     int64_t ms; /* since 1970-01-01T00:00:00Z */
+    bool now;   /* "now" was given: ms is the system's time */
 } cli_time;
 
 typedef struct cli_option {
@@ -109,6 +112,7 @@ bool cli_read_size(const char *text, uint64_t *out);
 typedef struct cli_selection {
     const char *name_space, *where, *session, *source;
     cli_time since, until;
+    bool expired;
 } cli_selection;
 #define CLI_SELECTION_OPTIONS(s)                                                                                       \
     {'n', "namespace", CLI_TEXT, &(s).name_space, "NAME", "only records of this namespace (\"\": the unnamed one)"},   \
@@ -116,7 +120,8 @@ typedef struct cli_selection {
         {0, "session", CLI_TEXT, &(s).session, "NAME", "only records of this session"},                                \
         {0, "source", CLI_TEXT, &(s).source, "PATH", "only records from this file, or from below this folder"},        \
         {0, "since", CLI_TIME, &(s).since, "TIME", "only records of this time or later (ISO 8601)"},                   \
-        {0, "until", CLI_TIME, &(s).until, "TIME", "only records from before this time"}
+        {0, "until", CLI_TIME, &(s).until, "TIME", "only records from before this time"},                              \
+        {0, "expired", CLI_FLAG, &(s).expired, NULL, "records whose end has come, too"}
 
 /* Is any condition set? */
 bool cli_selection_any(const cli_selection *selection);

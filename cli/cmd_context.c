@@ -70,17 +70,19 @@ static int run(cli_global *global, int argc, char **argv)
     cli_words words = {0};
     cli_text question = {0};
     mneme *memory = NULL;
+    mneme_settings *settings = NULL;
     mneme_context_options context = MNEME_CONTEXT_OPTIONS_INIT;
     int code = cli_parse(global, &cli_command_context, options, argc, argv, &words);
     if (code == CLI_GO_ON && (budget == 0 || (budget != CLI_K_UNSET && budget > UINT32_MAX)))
         code = cli_usage_error(&cli_command_context, "--budget: expected 1 to %u tokens", UINT32_MAX);
     if (code == CLI_GO_ON) code = cli_asking_read(&cli_command_context, &asking, &words, &question, &context.query);
-    if (code == CLI_GO_ON) code = cli_open_store(global, MNEME_OPEN_READ_ONLY, &memory, NULL);
+    if (code == CLI_GO_ON) code = cli_asking_open(global, &asking, &memory, &settings);
     if (code == CLI_GO_ON) {
         context.budget = budget == CLI_K_UNSET ? 0 : (uint32_t)budget;
         code = answer(global, memory, question.data, &context, sources);
     }
     mneme_close(memory);
+    mneme_settings_free(settings);
     cli_text_free(&question);
     cli_list_free(&words);
     return code;

@@ -43,7 +43,7 @@ static int get_one(const cli_global *global, mneme *memory, const char *name_spa
         return CLI_EXIT_NO;
     }
     if (status != MNEME_OK) return cli_failed(&error);
-    if (global->json) cli_print_json(cli_record_json(found->items, found->n_chunks ? found->n_chunks[0] : 0, true));
+    if (global->json) cli_print_json(cli_record_json(found->items, found->n_chunks[0], found->strengths, true));
     else print_record(found->items);
     mneme_record_list_free(found);
     return CLI_EXIT_DONE;

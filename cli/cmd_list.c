@@ -25,11 +25,13 @@ static bool print_line(const mneme_record *record, uint32_t n_chunks)
     return cli_print("\n");
 }
 
-static bool print_record(list_run *listing, const mneme_record *record, uint32_t n_chunks)
+static bool print_record(list_run *listing, const mneme_record_list *page, size_t i)
 {
+    const mneme_record *record = &page->items[i];
+    uint32_t n_chunks = page->n_chunks[i];
     bool first = listing->printed++ == 0;
     if (!listing->json) return print_line(record, n_chunks);
-    json_t *object = cli_record_json(record, n_chunks, listing->text);
+    json_t *object = cli_record_json(record, n_chunks, &page->strengths[i], listing->text);
     return cli_print("%s", first ? "" : ",\n") && cli_print_json_part(object);
 }
 
@@ -49,7 +51,7 @@ static bool print_page(list_run *listing, mneme *memory, mneme_list_options *opt
         return false;
     }
     bool going = true;
-    for (size_t i = 0; i < page->n && going; i++) going = print_record(listing, &page->items[i], page->n_chunks[i]);
+    for (size_t i = 0; i < page->n && going; i++) going = print_record(listing, page, i);
     *next = cli_strdup(page->next);
     mneme_record_list_free(page);
     return going && *next && (!listing->limit || listing->printed < listing->limit);

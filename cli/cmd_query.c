@@ -7,14 +7,24 @@
 #include "cli/snippet.h"
 #include "cli/store_option.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define SNIPPET_LINES 4
 
-static void print_json(const char *question, const mneme_hits *hits)
+/* Does the ranking use what changes with time? */
+static bool weighs_strength(const mneme_settings *settings)
+{
+    mneme_setting strength = {.value = "0"}, recency = {.value = "0"};
+    mneme_settings_find(settings, "retrieval.strength_weight", &strength);
+    mneme_settings_find(settings, "retrieval.recency_weight", &recency);
+    return strtod(strength.value, NULL) > 0 || strtod(recency.value, NULL) > 0;
+}
+
+static void print_json(const char *question, const mneme_hits *hits, bool with_strength)
 {
     json_t *object = json_object(), *list = json_array();
-    for (size_t i = 0; i < hits->n; i++) json_array_append_new(list, cli_hit_json(&hits->items[i]));
+    for (size_t i = 0; i < hits->n; i++) json_array_append_new(list, cli_hit_json(&hits->items[i], with_strength));
     cli_json_put(object, "query", question);
     json_object_set_new(object, "took_ms", cli_json_float((float)hits->took_ms));
     cli_json_count(object, "generation", hits->generation);
@@ -50,12 +60,13 @@ static void print_hits(const char *question, const mneme_hits *hits)
     cli_say("%zu hit%s in %.1f ms", hits->n, hits->n == 1 ? "" : "s", hits->took_ms);
 }
 
-static int answer(const cli_global *global, mneme *memory, const char *question, const mneme_query_options *options)
+static int answer(const cli_global *global, mneme *memory, const char *question, const mneme_query_options *options,
+                  bool with_strength)
 {
     mneme_error error = {MNEME_OK, ""};
     mneme_hits *hits = NULL;
     if (mneme_query(memory, question, options, &hits, &error) != MNEME_OK) return cli_failed(&error);
-    if (global->json) print_json(question, hits);
+    if (global->json) print_json(question, hits, with_strength);
     else if (hits->n) print_hits(question, hits);
     int code = hits->n ? CLI_EXIT_DONE : CLI_EXIT_NO;
     if (!hits->n) cli_explain_empty(memory, &options->select);
@@ -75,13 +86,15 @@ static int run(cli_global *global, int argc, char **argv)
     cli_words words = {0};
     cli_text question = {0};
     mneme *memory = NULL;
+    mneme_settings *settings = NULL;
     mneme_query_options query = MNEME_QUERY_OPTIONS_INIT;
     int code = cli_parse(global, &cli_command_query, options, argc, argv, &words);
     if (code == CLI_GO_ON) code = cli_asking_read(&cli_command_query, &asking, &words, &question, &query);
     query.one_per_record = one_per_record;
-    if (code == CLI_GO_ON) code = cli_open_store(global, MNEME_OPEN_READ_ONLY, &memory, NULL);
-    if (code == CLI_GO_ON) code = answer(global, memory, question.data, &query);
+    if (code == CLI_GO_ON) code = cli_asking_open(global, &asking, &memory, &settings);
+    if (code == CLI_GO_ON) code = answer(global, memory, question.data, &query, weighs_strength(settings));
     mneme_close(memory);
+    mneme_settings_free(settings);
     cli_text_free(&question);
     cli_list_free(&words);
     return code;
@@ -94,7 +107,7 @@ const cli_command cli_command_query = {
     .details =
         "Scores lie in 0..1, higher is better. With --json: {\"query\",\"took_ms\",\"hits\":[{\"id\",\"chunk\",\"score\",\"dense\",\n"
         "\"lexical\",\"attention\",\"start\",\"end\",\"text\",...}]}; start and end are byte offsets in the record's text.\n"
-        "Exit code 1: nothing was found.",
+        "Exit code 1: nothing was found. --strengthen opens the store for writing and counts the answer as use.",
     .example =
         "mneme query \"where is the spare key?\" -k 3\nmneme query \"painting\" --since 2023-05-01 --where 'kind = \"note\"' --json",
     .run = run,

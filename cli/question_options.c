@@ -2,6 +2,7 @@
 #include "cli/question_options.h"
 
 #include "cli/output.h"
+#include "cli/store_option.h"
 
 #include <string.h>
 
@@ -28,4 +29,17 @@ int cli_asking_read(const cli_command *command, const cli_asking *asking, const 
     out->mode = (mneme_mode)(asking->mode + 1);
     out->select = cli_selection_get(&asking->select);
     return CLI_GO_ON;
+}
+
+int cli_asking_open(const cli_global *global, const cli_asking *asking, mneme **out, mneme_settings **settings)
+{
+    mneme_setting strengthen;
+    *out = NULL;
+    int code = cli_open_settings(global, settings);
+    if (code != CLI_GO_ON) return code;
+    bool always =
+        mneme_settings_find(*settings, "memory.strengthen", &strengthen) && strcmp(strengthen.value, "on") == 0;
+    if (asking->strengthen && !always) mneme_settings_set(*settings, "memory.strengthen", "on", "command line", NULL);
+    unsigned flags = asking->strengthen || always ? MNEME_OPEN_EXISTING : MNEME_OPEN_READ_ONLY;
+    return cli_open_store_with(global, *settings, flags, out);
 }

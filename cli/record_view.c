@@ -23,7 +23,16 @@ static void put_labels(json_t *object, const char *title, const char *session, c
     cli_json_put(object, "source", source);
 }
 
-json_t *cli_record_json(const mneme_record *record, uint32_t n_chunks, bool with_text)
+void cli_put_strength(json_t *object, const mneme_strength *strength)
+{
+    json_object_set_new(object, "strength", cli_json_float(strength->strength));
+    json_object_set_new(object, "half_life_days", cli_json_float(strength->half_life_days));
+    cli_json_count(object, "uses", strength->uses);
+    cli_json_time(object, "last_use", strength->has_last_use, strength->last_use_ms);
+    cli_json_time(object, "written", true, strength->written_ms);
+}
+
+json_t *cli_record_json(const mneme_record *record, uint32_t n_chunks, const mneme_strength *strength, bool with_text)
 {
     json_t *object = json_object();
     cli_json_put(object, "id", record->id);
@@ -31,13 +40,18 @@ json_t *cli_record_json(const mneme_record *record, uint32_t n_chunks, bool with
     put_labels(object, record->title, record->session, record->speaker, record->has_time, record->time_ms,
                record->source);
     put_metadata(object, record->metadata);
+    if (record->has_importance)
+        json_object_set_new(object, "importance", cli_json_float(record->importance));
+    if (record->pinned) json_object_set_new(object, "pinned", json_true());
+    cli_json_time(object, "expires", record->has_expires, record->expires_ms);
     cli_json_count(object, "chunks", n_chunks);
+    if (strength) cli_put_strength(object, strength);
     if (with_text)
         json_object_set_new(object, "text", cli_json_text(record->text ? record->text : "", record->text_size));
     return object;
 }
 
-json_t *cli_hit_json(const mneme_hit *hit)
+json_t *cli_hit_json(const mneme_hit *hit, bool with_strength)
 {
     json_t *object = json_object();
     cli_json_put(object, "id", hit->id);
@@ -48,6 +62,10 @@ json_t *cli_hit_json(const mneme_hit *hit)
     json_object_set_new(object, "lexical", cli_json_float(hit->lexical));
     json_object_set_new(object, "neighbour", cli_json_float(hit->neighbour));
     json_object_set_new(object, "attention", cli_json_float(hit->attention));
+    if (with_strength) {
+        json_object_set_new(object, "strength", cli_json_float(hit->strength));
+        json_object_set_new(object, "recency", cli_json_float(hit->recency));
+    }
     cli_json_count(object, "start", hit->start);
     cli_json_count(object, "end", hit->end);
     put_labels(object, hit->title, hit->session, hit->speaker, hit->has_time, hit->time_ms, hit->source);

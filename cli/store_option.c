@@ -157,6 +157,16 @@ int cli_store_failed(const cli_global *global, unsigned flags, const mneme_error
     return code == CLI_EXIT_NO ? CLI_EXIT_FAILURE : code;
 }
 
+int cli_open_store_with(const cli_global *global, const mneme_settings *settings, unsigned flags, mneme **out)
+{
+    char *path = cli_store_path(global, NULL);
+    mneme_error error = {MNEME_OK, ""};
+    int code = CLI_GO_ON;
+    if (mneme_open(path, settings, flags, out, &error) != MNEME_OK) code = cli_store_failed(global, flags, &error);
+    free(path);
+    return code;
+}
+
 int cli_open_store(const cli_global *global, unsigned flags, mneme **out, mneme_settings **settings)
 {
     mneme_settings *loaded = NULL;
@@ -164,10 +174,7 @@ int cli_open_store(const cli_global *global, unsigned flags, mneme **out, mneme_
     if (settings) *settings = NULL;
     int code = cli_open_settings(global, &loaded);
     if (code != CLI_GO_ON) return code;
-    char *path = cli_store_path(global, NULL);
-    mneme_error error = {MNEME_OK, ""};
-    if (mneme_open(path, loaded, flags, out, &error) != MNEME_OK) code = cli_store_failed(global, flags, &error);
-    free(path);
+    code = cli_open_store_with(global, loaded, flags, out);
     if (code == CLI_GO_ON && settings) *settings = loaded;
     else mneme_settings_free(loaded);
     return code;

@@ -25,6 +25,9 @@ int cli_open_settings(const cli_global *global, mneme_settings **out);
  * is not there is named together with where the name came from. */
 int cli_open_store(const cli_global *global, unsigned flags, mneme **out, mneme_settings **settings);
 
+/* The same with these settings (borrowed). */
+int cli_open_store_with(const cli_global *global, const mneme_settings *settings, unsigned flags, mneme **out);
+
 /* Says why the store in use did not open; returns the exit code. For callers of mneme_open. */
 int cli_store_failed(const cli_global *global, unsigned flags, const mneme_error *error);
 

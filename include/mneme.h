@@ -152,6 +152,8 @@ MNEME_API void mneme_close(mneme *memory);
 /* Milliseconds since 1970-01-01T00:00:00Z. A clock of the caller's makes results that depend on time repeatable. */
 typedef int64_t (*mneme_clock)(void *context);
 MNEME_API void mneme_set_clock(mneme *memory, mneme_clock clock, void *context);
+/* The time by the memory's clock: the caller's, else the setting clock.now, else the system's. */
+MNEME_API int64_t mneme_now(const mneme *memory);
 
 /* ---- records -------------------------------------------------------------------------------------------------- */
 
@@ -170,6 +172,12 @@ typedef struct mneme_record {
     const float *vector;    /* NULL: encode the text. Else `dimension` floats: stored (scaled to unit length) as the
                                record's only chunk */
     uint32_t dimension;
+    bool has_importance; /* is importance set? */
+    float importance;    /* [0,1], kept in steps of 1/200; see docs/dynamics.md. Not set: estimated from the text */
+    bool pinned;         /* never fades, never ends, is never pruned. Adding again without it leaves a pin as it is */
+    bool has_expires;    /* is expires_ms set? */
+    int64_t expires_ms;  /* the record is answered no more from this moment on, and mneme_prune removes it */
+    int64_t ttl_ms;      /* > 0 and not has_expires: it ends so long after it is added, by the memory's clock */
 } mneme_record;
 
 /* done out of total units ("chunks", "records", "bytes"); return false to cancel. */
@@ -208,15 +216,31 @@ MNEME_API mneme_status mneme_add(mneme *memory, const mneme_record *records, siz
 MNEME_API mneme_status mneme_record_parse(const char *json, size_t size, mneme_record **out, mneme_error *error);
 MNEME_API void mneme_record_free(mneme_record *record);
 
+/* How strong a memory is, and why: docs/dynamics.md. */
+typedef struct mneme_strength {
+    float strength;        /* [0,1], now */
+    float importance;      /* [0,1]: what it was at writing */
+    float half_life_days;  /* how fast it fades now; 0 = not at all */
+    uint32_t uses;         /* by questions and mneme_reinforce */
+    int64_t written_ms;    /* when it was stored, to the second */
+    bool has_last_use;
+    int64_t last_use_ms;
+    bool pinned;           /* strength is 1 */
+    bool has_expires;
+    int64_t expires_ms;
+    bool expired;          /* its end has come, and no pin holds it */
+} mneme_strength;
+
 typedef struct mneme_record_list {
     size_t n;
     const mneme_record *items; /* text is complete; vector is NULL */
     const uint32_t *n_chunks;  /* per record */
     char *next;                /* NULL: this was the last page; else pass as mneme_list_options.after */
+    const mneme_strength *strengths; /* per record */
 } mneme_record_list;
 MNEME_API void mneme_record_list_free(mneme_record_list *list);
 
-/* One record. name_space NULL = "". ERR_NOT_FOUND names the id. */
+/* One record. name_space NULL = "". ERR_NOT_FOUND names the id; a record whose end has come is not there. */
 MNEME_API mneme_status mneme_get(mneme *memory, const char *name_space, const char *id, mneme_record_list **out,
                                  mneme_error *error);
 
@@ -228,6 +252,7 @@ typedef struct mneme_selection {
     const char *source;     /* NULL = any; records whose source is this file, or lies in this folder */
     bool has_since, has_until;
     int64_t since_ms, until_ms; /* since <= time < until; a record without time is out when either is set */
+    bool include_expired;       /* records whose end has come, too; mneme_forget means them in any case */
 } mneme_selection;
 
 typedef struct mneme_list_options {
@@ -280,10 +305,11 @@ typedef struct mneme_query_options {
     bool one_per_record;    /* a record comes once, as its best chunk */
     const float *vector;    /* NULL: encode the text; else `dimension` floats used as the question's embedding */
     uint32_t dimension;
+    bool leave_strength; /* this question is no use of what it finds: see mneme_reinforce */
 } mneme_query_options;
 #define MNEME_QUERY_OPTIONS_INIT                                                                                       \
     {                                                                                                                  \
-        sizeof(mneme_query_options), 0, MNEME_MODE_DEFAULT, {0}, false, NULL, 0                                        \
+        sizeof(mneme_query_options), 0, MNEME_MODE_DEFAULT, {0}, false, NULL, 0, false                                 \
     }
 
 typedef struct mneme_hit {
@@ -299,6 +325,8 @@ typedef struct mneme_hit {
     float lexical;   /* [0,1]: BM25 as a share of the most that the question's terms could give */
     float neighbour; /* [0,1]: what hits nearby in the session or document added to the score */
     float attention; /* softmax over the hits' scores: sums to 1 */
+    float strength;  /* [0,1]: of the record, now; in the score only with the setting retrieval.strength_weight */
+    float recency;   /* [0,1]: in the score only with the setting retrieval.recency_weight */
 } mneme_hit;
 
 typedef struct mneme_hits {
@@ -347,6 +375,114 @@ MNEME_API void mneme_window_free(mneme_window *window);
 /* Splice the memories that matter for `question` into one window of at most `budget` tokens. */
 MNEME_API mneme_status mneme_context(mneme *memory, const char *question, const mneme_context_options *options,
                                      mneme_window **out, mneme_error *error);
+
+/* ---- strength ---------------------------------------------------------------------------------------------------- */
+
+/* A memory's strength rises by use, by mneme_reinforce, and starts from its importance; it fades with time, the slower
+ * the more often and the better spaced it was used. docs/dynamics.md has the formulas.
+ *
+ * mneme_query and mneme_context on a memory that is open for writing count as use of what they answer, each record by the
+ * attention it got (setting memory.strengthen). They do not wait for that to be written: a thread of the memory's own writes
+ * what has gathered, once a memory.flush_seconds at most. A crash loses that much. It makes no new generation. */
+
+/* Write the uses that have gathered, and wait for it. */
+MNEME_API mneme_status mneme_flush(mneme *memory, mneme_error *error);
+
+/* Count one use of each record, with `amount` as the attention: 1 is all that a question gives. 0 < amount <= 100.
+ * All or none: ERR_NOT_FOUND names the first id that is not there. name_space NULL = "". */
+MNEME_API mneme_status mneme_reinforce(mneme *memory, const char *name_space, const char *const *ids, size_t n,
+                                       double amount, mneme_error *error);
+/* Pin records (or unpin them): a pinned one never fades, never ends and is never pruned. As above. */
+MNEME_API mneme_status mneme_pin(mneme *memory, const char *name_space, const char *const *ids, size_t n, bool pinned,
+                                 mneme_error *error);
+
+typedef enum mneme_prune_strategy {
+    MNEME_PRUNE_STRENGTH = 0, /* the weakest go first */
+    MNEME_PRUNE_NEWEST = 1,   /* the newest stay: what was written first goes first */
+    MNEME_PRUNE_RANDOM = 2,   /* any, by `seed`: to compare with */
+} mneme_prune_strategy;
+
+typedef enum mneme_prune_reason {
+    MNEME_PRUNE_EXPIRED = 0, /* its end has come */
+    MNEME_PRUNE_WEAK = 1,    /* weaker than min_strength */
+    MNEME_PRUNE_BUDGET = 2,  /* there was no room for it */
+} mneme_prune_reason;
+
+/* A record that goes. Borrowed for the call. */
+typedef struct mneme_victim {
+    const char *id, *name_space;
+    mneme_prune_reason reason;
+    mneme_strength strength;
+    uint32_t chunks;
+    uint64_t bytes; /* about what it takes: text, labels, vectors, postings */
+} mneme_victim;
+
+typedef struct mneme_prune_options {
+    size_t size;
+    const char *name_space; /* NULL: every namespace, each with the whole budget */
+    uint64_t max_records, max_chunks, max_bytes; /* what may be left; 0 = no such limit */
+    double min_strength;    /* with MNEME_PRUNE_STRENGTH: what is weaker goes in any case */
+    mneme_prune_strategy strategy;
+    uint64_t seed;          /* of MNEME_PRUNE_RANDOM */
+    const char *archive;    /* NULL, or the directory of a store (made when missing) that what goes for its weakness or for
+                               lack of room is moved to, with its vectors and strength; what has ended is not kept */
+    bool dry_run;           /* report, change nothing */
+    void (*victim)(void *context, const mneme_victim *victim); /* each record that went; NULL = none */
+    void *context;
+} mneme_prune_options;
+#define MNEME_PRUNE_OPTIONS_INIT                                                                                       \
+    {                                                                                                                  \
+        sizeof(mneme_prune_options), NULL, 0, 0, 0, 0, MNEME_PRUNE_STRENGTH, 0, NULL, false, NULL, NULL                \
+    }
+
+typedef struct mneme_prune_result {
+    uint64_t expired, weak, over_budget; /* records that went, by reason */
+    uint64_t chunks, bytes;              /* of these */
+    uint64_t archived;                   /* of these, records that are in the archive now */
+    uint64_t kept_records, kept_chunks, kept_bytes;
+} mneme_prune_result;
+
+/* Forget what has ended, then the weakest (or as the strategy says; equal ones by age) until the budgets hold. Pinned
+ * records are never forgotten, so that a budget may not be reached: see kept_*. Without budgets only what has ended goes.
+ * Works in transactions of a few hundred records each: after a failure those before it stay done. A record is forgotten
+ * here only when the archive has it durably. options NULL = what has ended, everywhere.
+ * ERR_USAGE; ERR_BUSY: the archive is open in this process (or is this store); ERR_ENCODER, ERR_DIMENSION: the archive
+ * holds vectors of another kind. */
+MNEME_API mneme_status mneme_prune(mneme *memory, const mneme_prune_options *options, mneme_prune_result *result,
+                                   mneme_error *error);
+
+/* Two records that say the same. Borrowed for the call. */
+typedef struct mneme_merge {
+    const char *name_space;
+    const char *id, *merged_id; /* what stays, and what has gone into it */
+    float cosine, terms;        /* of their vectors; shared terms / all terms */
+} mneme_merge;
+
+typedef struct mneme_consolidate_options {
+    size_t size;
+    const char *name_space; /* NULL: every namespace, each by itself */
+    double cosine, terms;   /* least of each; 0 = the settings memory.duplicate_cosine, memory.duplicate_terms */
+    bool dry_run;           /* report, change nothing */
+    void (*merged)(void *context, const mneme_merge *merge); /* each that was merged; NULL = none */
+    void *context;
+} mneme_consolidate_options;
+#define MNEME_CONSOLIDATE_OPTIONS_INIT                                                                                 \
+    {                                                                                                                  \
+        sizeof(mneme_consolidate_options), NULL, 0, 0, false, NULL, NULL                                               \
+    }
+
+typedef struct mneme_consolidate_result {
+    uint64_t records; /* looked at */
+    uint64_t groups;  /* memories that others were merged into */
+    uint64_t merged;  /* records that are gone */
+} mneme_consolidate_result;
+
+/* Merge near-duplicates: same speaker, same numbers, cosine and common terms at least as asked. The newest stays and gets
+ * stronger (its time is the last at which it was said); ids, sources, sessions and times of the others are listed in its
+ * metadata under "consolidated". Works in transactions of a few hundred records. Same store, same result.
+ * options NULL = everywhere, by the settings. ERR_USAGE. */
+MNEME_API mneme_status mneme_consolidate(mneme *memory, const mneme_consolidate_options *options,
+                                         mneme_consolidate_result *result, mneme_error *error);
 
 /* ---- encoder ------------------------------------------------------------------------------------------------------
  */

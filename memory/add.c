@@ -4,6 +4,7 @@
  *
  * Nothing is held open while encoding; the transaction at the end only writes. */
 #include "memory/add_chunks.h"
+#include "memory/importance.h"
 
 #include "common/utf8.h"
 
@@ -20,7 +21,9 @@ typedef struct draft {
     uint64_t hash[2];
     bool repeated;                /* its id comes more than once in this call: it is never "unchanged" */
     bool left_out;                /* unchanged or refused: nothing to store */
+    bool attributes;              /* content unchanged, importance, pin or end are not: only these are written */
     bool exists;                  /* an older record with this id is in the store */
+    double importance;            /* estimated; -1: none needed */
     uint32_t dimension;           /* of the vectors that its namespace has; 0 = none yet */
     size_t first_chunk, n_chunks; /* of the job's chunks */
 } draft;
@@ -79,6 +82,16 @@ static mneme_status check_metadata(const mneme_record *record, mneme_error *erro
                    metadata ? "not a JSON object" : problem.text);
 }
 
+static mneme_status check_life(const mneme_record *record, mneme_error *error)
+{
+    if (record->has_importance && !(record->importance >= 0 && record->importance <= 1))
+        return mn_fail(error, MNEME_ERR_RECORD, "record \"%s\": importance %g; it must be 0 to 1", record->id,
+                       (double)record->importance);
+    if (record->ttl_ms < 0)
+        return mn_fail(error, MNEME_ERR_RECORD, "record \"%s\": a time to live below 0", record->id);
+    return MNEME_OK;
+}
+
 static mneme_status check_record(const add_job *job, const mneme_record *record, mneme_error *error)
 {
     mneme_status status = check_name("an id", record->id, 1, error);
@@ -86,6 +99,7 @@ static mneme_status check_record(const add_job *job, const mneme_record *record,
     if (status == MNEME_OK) status = check_name("session", record->session, 0, error);
     if (status == MNEME_OK) status = check_vector(record, error);
     if (status == MNEME_OK) status = check_metadata(record, error);
+    if (status == MNEME_OK) status = check_life(record, error);
     if (status != MNEME_OK) return status;
     size_t limit = (size_t)job->memory->values.index_max_record_mib << 20;
     size_t size = record->text ? (record->text_size ? record->text_size : strlen(record->text)) : 0;
@@ -165,6 +179,10 @@ static mneme_status prepare(add_job *job, const mneme_record *record, draft *d, 
     d->record = *record;
     if (!d->record.text) d->record.text = "";
     if (d->record.text_size == 0) d->record.text_size = strlen(d->record.text);
+    if (!d->record.has_expires && d->record.ttl_ms > 0) {
+        d->record.has_expires = true;
+        d->record.expires_ms = mn_memory_now(job->memory) + d->record.ttl_ms;
+    }
     status = repair_text(job, d->record.text, d->record.text_size, &d->record.text, &d->record.text_size, error);
     if (status == MNEME_OK) status = repair_name(job, &d->record.title, error);
     if (status == MNEME_OK) status = repair_name(job, &d->record.speaker, error);
@@ -192,7 +210,7 @@ static mneme_status prepare_all(add_job *job, const mneme_record *records, size_
     for (size_t i = 0; i < n && status == MNEME_OK; i++) {
         mneme_error reason = {0};
         draft *d = &job->drafts[job->n_drafts];
-        *d = (draft){.index = i};
+        *d = (draft){.index = i, .importance = -1};
         if (prepare(job, &records[i], d, &reason) == MNEME_OK)
             job->n_drafts++;
         else
@@ -236,6 +254,17 @@ static mneme_status mark_repeated(add_job *job, mneme_error *error)
     return MNEME_OK;
 }
 
+/* Does the record say something else of its life than the store? Importance and pin, once given, stay until others are. */
+static bool attributes_differ(const mneme_record *record, const mn_record *old, const mn_strength *kept)
+{
+    bool importance = record->has_importance &&
+                      (!old->importance_given ||
+                       lroundf(record->importance * MN_IMPORTANCE_STEPS) != lroundf(old->importance * MN_IMPORTANCE_STEPS));
+    bool end = record->has_expires != kept->has_expires ||
+               (record->has_expires && record->expires_ms != kept->expires_ms);
+    return importance || end || (record->pinned && !kept->pinned);
+}
+
 static mneme_status compare_with_store(mn_read *read, draft *d, mneme_error *error)
 {
     mn_namespace space;
@@ -249,7 +278,11 @@ static mneme_status compare_with_store(mn_read *read, draft *d, mneme_error *err
     if (status != MNEME_OK) return status;
     d->exists = true;
     d->left_out = !d->repeated && old.hash[0] == d->hash[0] && old.hash[1] == d->hash[1];
-    return MNEME_OK;
+    mn_strength kept;
+    if (!d->left_out) return MNEME_OK;
+    status = mn_read_strength(read, space.ns, rec, &kept, error);
+    if (status == MNEME_OK) d->attributes = attributes_differ(&d->record, &old, &kept);
+    return status;
 }
 
 static mneme_status skip_unchanged(add_job *job, mneme_error *error)
@@ -260,7 +293,7 @@ static mneme_status skip_unchanged(add_job *job, mneme_error *error)
     if (status != MNEME_OK) return status;
     for (size_t i = 0; i < job->n_drafts && status == MNEME_OK; i++) {
         status = compare_with_store(read, &job->drafts[i], error);
-        if (job->drafts[i].left_out) job->result->unchanged++;
+        if (job->drafts[i].left_out && !job->drafts[i].attributes) job->result->unchanged++;
     }
     job->result->generation = mn_read_generation(read);
     mn_read_end(read);
@@ -297,7 +330,7 @@ static void count_changes(add_job *job)
 {
     for (size_t i = 0; i < job->n_drafts; i++) {
         const draft *d = &job->drafts[i];
-        if (d->left_out) continue;
+        if (d->left_out && !d->attributes) continue;
         if (d->exists)
             job->result->updated++;
         else
@@ -324,6 +357,24 @@ static mneme_status chunk_all(add_job *job, mneme_error *error)
     return status;
 }
 
+/* Of records that are given no importance: it is estimated before anything of this call is in the store. */
+static mneme_status estimate_importance(add_job *job, mneme_error *error)
+{
+    if (strcmp(job->memory->values.memory_importance, "auto") != 0) return MNEME_OK;
+    mn_read *read = NULL;
+    mn_importance *state = NULL;
+    mneme_status status = mn_read_begin(job->memory->store, &read, error);
+    if (status == MNEME_OK) status = mn_importance_open(job->memory, read, &state, error);
+    for (size_t i = 0; i < job->n_drafts && status == MNEME_OK; i++) {
+        draft *d = &job->drafts[i];
+        if (d->left_out || d->record.has_importance) status = mn_importance_pass(state, &d->record, error);
+        else status = mn_importance_next(state, &d->record, &d->importance, error);
+    }
+    mn_importance_close(state);
+    mn_read_end(read);
+    return status;
+}
+
 /* ---- store ---------------------------------------------------------------------------------------------------------
  */
 
@@ -341,6 +392,25 @@ static mneme_status offer_texts(const add_job *job, mn_write *write, mneme_error
     return status;
 }
 
+/* Importance, pin and end of a record whose content stays. */
+static mneme_status write_attributes(mn_write *write, const mneme_record *record, mneme_error *error)
+{
+    mn_read *read = mn_write_read(write);
+    mn_namespace space;
+    uint32_t rec = 0;
+    mn_strength kept;
+    mneme_status status = mn_read_namespace(read, name_or_empty(record->name_space), &space, error);
+    if (status == MNEME_OK) status = mn_read_find(read, space.ns, record->id, &rec, error);
+    if (status == MNEME_OK) status = mn_read_strength(read, space.ns, rec, &kept, error);
+    if (status == MNEME_OK && record->has_importance)
+        status = mn_write_importance(write, space.ns, rec, record->importance, error);
+    if (status != MNEME_OK) return status;
+    kept.pinned = kept.pinned || record->pinned;
+    kept.has_expires = record->has_expires;
+    kept.expires_ms = record->expires_ms;
+    return mn_write_strength(write, space.ns, rec, &kept, error);
+}
+
 static mneme_status write_all(void *context, mn_write *write, mneme_error *error)
 {
     add_job *job = context;
@@ -352,12 +422,15 @@ static mneme_status write_all(void *context, mn_write *write, mneme_error *error
     if (status == MNEME_OK) status = offer_texts(job, write, error);
     for (size_t i = 0; i < job->n_drafts && status == MNEME_OK; i++) {
         const draft *d = &job->drafts[i];
+        if (d->attributes) status = write_attributes(write, &d->record, error);
         if (d->left_out) continue;
         const mn_new_record record = {.record = &d->record,
                                       .hash = {d->hash[0], d->hash[1]},
                                       .chunks = job->chunks.items + d->first_chunk,
                                       .n_chunks = (uint32_t)d->n_chunks,
-                                      .dimension = d->n_chunks ? d->dimension : 0};
+                                      .dimension = d->n_chunks ? d->dimension : 0,
+                                      .has_estimate = d->importance >= 0,
+                                      .estimate = (float)d->importance};
         status = mn_write_put(write, &record, error);
     }
     return status;
@@ -385,6 +458,7 @@ mneme_status mneme_add(mneme *memory, const mneme_record *records, size_t n, con
     if (status == MNEME_OK && !nothing) status = chunk_all(&job, error);
     if (status == MNEME_OK && !nothing)
         status = mn_add_chunks_encode(&job.chunks, job.options->progress, job.options->context, error);
+    if (status == MNEME_OK && !nothing) status = estimate_importance(&job, error);
     if (status == MNEME_OK && !nothing)
         status = mn_store_update(memory->store, write_all, &job, &result->generation, error);
     if (status != MNEME_OK) result->added = result->updated = result->unchanged = result->chunks = 0;

@@ -32,6 +32,26 @@ static mneme_status own_settings(const mneme_settings *given, mneme_settings **o
     return status;
 }
 
+static int64_t fixed_clock(void *context)
+{
+    const mneme *memory = context;
+    return memory->fixed_now;
+}
+
+/* The setting clock.now. */
+static mneme_status set_clock(mneme *memory, mneme_error *error)
+{
+    const char *now = memory->values.clock_now;
+    if (!*now) return MNEME_OK;
+    if (mneme_time_parse(now, &memory->fixed_now, error) != MNEME_OK) {
+        mn_error_prefix(error, "clock.now: ");
+        if (error) error->code = MNEME_ERR_SETTING;
+        return MNEME_ERR_SETTING;
+    }
+    mn_store_set_clock(memory->store, fixed_clock, memory);
+    return MNEME_OK;
+}
+
 static mneme_status open_parts(mneme *memory, const char *path, unsigned flags, mneme_error *error)
 {
     const mn_settings_values *values = &memory->values;
@@ -45,6 +65,10 @@ static mneme_status open_parts(mneme *memory, const char *path, unsigned flags, 
     mneme_status status = mn_store_open(path, &options, &memory->store, error);
     if (status == MNEME_OK) status = mn_analyzer_open(mn_store_language(memory->store), &memory->analyzer, error);
     if (status == MNEME_OK) mn_store_set_analyzer(memory->store, mn_analyzer_run, memory->analyzer);
+    if (status == MNEME_OK) status = set_clock(memory, error);
+    memory->model = mn_strength_model_of(values);
+    if (status == MNEME_OK && !options.read_only && strcmp(values->memory_strengthen, "off") != 0)
+        status = mn_uses_open(memory->store, &memory->model, values->memory_flush_seconds, &memory->uses, error);
     return status;
 }
 
@@ -73,6 +97,7 @@ mneme_status mneme_open(const char *path, const mneme_settings *settings, unsign
 void mneme_close(mneme *memory)
 {
     if (!memory) return;
+    mn_uses_close(memory->uses);
     mneme_encoder_close(memory->encoder);
     mn_store_close(memory->store);
     mn_analyzer_close(memory->analyzer);
@@ -84,6 +109,16 @@ void mneme_close(mneme *memory)
 void mneme_set_clock(mneme *memory, mneme_clock clock, void *context)
 {
     mn_store_set_clock(memory->store, clock, context);
+}
+
+int64_t mn_memory_now(const mneme *memory)
+{
+    return mn_store_now(memory->store);
+}
+
+int64_t mneme_now(const mneme *memory)
+{
+    return mn_memory_now(memory);
 }
 
 /* ---- the encoder -------------------------------------------------------------------------------------------- */

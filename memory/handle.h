@@ -4,6 +4,8 @@
 
 #include "encoder/encoder.h"
 #include "memory/settings.h"
+#include "memory/strength.h"
+#include "memory/uses.h"
 #include "memory/where.h"
 #include "memstore/store.h"
 #include "retriever/analyzer.h"
@@ -21,7 +23,17 @@ struct mneme {
     mn_settings_values values; /* texts borrowed from settings */
     pthread_mutex_t encoder_lock; /* guards the filling of encoder */
     mneme_encoder *encoder;       /* NULL until first needed */
+    mn_strength_model model;
+    mn_uses *uses;     /* NULL: use does not strengthen here */
+    int64_t fixed_now; /* the setting clock.now, when it is given */
 };
+
+/* By the memory's clock. */
+int64_t mn_memory_now(const mneme *memory);
+
+/* A record's strength as the caller sees it. */
+mneme_status mn_strength_view(const mneme *memory, mn_read *read, uint32_t ns, const mn_record *record,
+                              mneme_strength *out, mneme_error *error);
 
 /* The encoder, loaded at the first call; ERR_ENCODER when the store's vectors come from another one. Any thread. */
 mneme_status mn_memory_encoder(mneme *memory, mneme_encoder **out, mneme_error *error);
@@ -29,15 +41,27 @@ mneme_status mn_memory_encoder(mneme *memory, mneme_encoder **out, mneme_error *
 /* The encoder's stamp for a store's vectors. */
 mn_encoder_stamp mn_memory_stamp(const mneme_encoder *encoder);
 
+/* Records of a namespace whose end has come. */
+typedef struct mn_ended {
+    const char *name_space;
+    const uint32_t *recs; /* ascending */
+    size_t n;
+} mn_ended;
+
 /* A mneme_selection made ready: evaluated on records inside a read. */
 typedef struct mn_filter {
     mneme_selection select;
     size_t source_size;
     const mn_where *where; /* NULL = none */
+    const mn_ended *ended; /* per namespace that has any: records that are not answered any more */
+    size_t n_ended;
 } mn_filter;
 
 /* arena: keeps the compiled expression. ERR_SYNTAX points at the column. */
 mneme_status mn_filter_compile(const mneme_selection *select, mn_arena *arena, mn_filter *out, mneme_error *error);
+/* Leave out what has ended by now in these namespaces, unless the selection asks for it; for the length of this read. */
+mneme_status mn_filter_hide_ended(mn_filter *filter, mn_read *read, const mn_namespace *namespaces, size_t n,
+                                  int64_t now_ms, mn_arena *arena, mneme_error *error);
 /* Does it leave anything out, apart from namespaces? */
 bool mn_filter_is_open(const mn_filter *filter);
 /* As mn_retrieve_options.accept: context is the mn_filter. The namespace itself is not looked at. */

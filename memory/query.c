@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static mneme_mode mode_of(const mneme *memory, const mneme_query_options *options)
@@ -92,6 +93,79 @@ static mn_retrieve_options retrieve_options(const mneme *memory, const mneme_que
                                  .accept_context = filtered ? filter : NULL};
 }
 
+/* ---- strength and recency in the ranking ------------------------------------------------------------------------- */
+
+typedef struct prior_context {
+    const mneme *memory;
+    const mn_namespace *namespaces;
+} prior_context;
+
+/* The strength and recency that a record brings to a question, whatever the question is. */
+static mneme_status prior_of(const mneme *memory, mn_read *read, uint32_t ns, const mn_record *record,
+                             float *strength, float *recency, mneme_error *error)
+{
+    mneme_strength view;
+    mneme_status status = mn_strength_view(memory, read, ns, record, &view, error);
+    int64_t last = record->has_time ? record->time_ms : view.written_ms;
+    if (view.has_last_use && view.last_use_ms > last) last = view.last_use_ms;
+    double age_days = ((double)mn_memory_now(memory) - (double)last) / 86400000.0;
+    *strength = view.strength;
+    *recency = (float)mn_fade(age_days, memory->values.retrieval_recency_half_life_days);
+    return status;
+}
+
+/* As mn_retrieve_options.prior. */
+static mneme_status weigh_prior(void *context, mn_read *read, uint32_t ns_index, uint32_t rec, float *prior,
+                                mneme_error *error)
+{
+    const prior_context *from = context;
+    const mn_settings_values *values = &from->memory->values;
+    uint32_t ns = from->namespaces[ns_index].ns;
+    mn_record record;
+    float strength = 0, recency = 0;
+    mneme_status status = mn_read_record(read, ns, rec, &record, error);
+    if (status == MNEME_OK) status = prior_of(from->memory, read, ns, &record, &strength, &recency, error);
+    *prior = (float)(values->retrieval_strength_weight * (double)strength +
+                     values->retrieval_recency_weight * (double)recency);
+    return status;
+}
+
+static void set_prior(prior_context *context, mn_retrieve_options *options)
+{
+    const mn_settings_values *values = &context->memory->values;
+    options->prior_weight = (float)(values->retrieval_strength_weight + values->retrieval_recency_weight);
+    options->prior = weigh_prior;
+    options->prior_context = context;
+}
+
+static int by_record(const void *left, const void *right)
+{
+    const mn_use *a = left, *b = right;
+    if (a->ns != b->ns) return a->ns < b->ns ? -1 : 1;
+    return (a->rec > b->rec) - (a->rec < b->rec);
+}
+
+/* What was answered has been used: one use of each record, with the attention that its chunks got together. items are
+ * changed. */
+static void note_uses(mneme *memory, mn_use *items, size_t n)
+{
+    size_t kept = 0;
+    if (n) qsort(items, n, sizeof *items, by_record);
+    for (size_t i = 0; i < n; i++) {
+        if (!(items[i].attention > 0)) continue;
+        if (kept && by_record(&items[kept - 1], &items[i]) == 0) items[kept - 1].attention += items[i].attention;
+        else items[kept++] = items[i];
+    }
+    for (size_t i = 0; i < kept; i++) items[i].time_ms = mn_memory_now(memory);
+    mn_uses_note(memory->uses, items, kept);
+}
+
+/* Does an answer to this count as use? */
+static bool strengthens(const mneme *memory, const mneme_query_options *options)
+{
+    return memory->uses && !options->leave_strength;
+}
+
 mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options *options, uint32_t k, mn_found *found,
                      mneme_error *error)
 {
@@ -105,8 +179,13 @@ mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options 
     if (status == MNEME_OK)
         status = mn_selected_namespaces(found->read, &options->select, &found->arena, &found->namespaces,
                                         &found->n_namespaces, error);
+    if (status == MNEME_OK)
+        status = mn_filter_hide_ended(&found->filter, found->read, found->namespaces, found->n_namespaces,
+                                      mn_memory_now(memory), &found->arena, error);
     if (status != MNEME_OK) return status;
-    const mn_retrieve_options how = retrieve_options(memory, options, k, &found->filter);
+    mn_retrieve_options how = retrieve_options(memory, options, k, &found->filter);
+    prior_context prior = {.memory = memory, .namespaces = found->namespaces};
+    set_prior(&prior, &how);
     return mn_retrieve(found->read, found->namespaces, found->n_namespaces, &question, &how, &found->arena,
                        &found->ranked, &found->n_ranked, error);
 }
@@ -145,8 +224,8 @@ static mneme_status copy_text(mn_read *read, uint32_t ns, uint32_t rec, uint64_t
     return status;
 }
 
-static mneme_status fill_hit(const mn_found *found, const mn_ranked *ranked, mn_arena *arena, mneme_hit *hit,
-                             mneme_error *error)
+static mneme_status fill_hit(const mneme *memory, const mn_found *found, const mn_ranked *ranked, mn_arena *arena,
+                             mneme_hit *hit, mneme_error *error)
 {
     const mn_namespace *space = &found->namespaces[ranked->ns_index];
     mn_record record;
@@ -171,7 +250,20 @@ static mneme_status fill_hit(const mn_found *found, const mn_ranked *ranked, mn_
                        .neighbour = ranked->neighbour,
                        .attention = ranked->attention};
     if (!hit->id || !hit->name_space) return mn_fail_memory(error, "hit");
+    status = prior_of(memory, found->read, space->ns, &record, &hit->strength, &hit->recency, error);
+    if (status != MNEME_OK) return status;
     return copy_text(found->read, space->ns, ranked->rec, ranked->start, ranked->end, arena, &hit->text, error);
+}
+
+static void note_hits(mneme *memory, mn_found *found)
+{
+    mn_use *uses = mn_arena_array(&found->arena, found->n_ranked, sizeof *uses);
+    for (size_t i = 0; uses && i < found->n_ranked; i++) {
+        const mn_ranked *hit = &found->ranked[i];
+        uses[i] =
+            (mn_use){.ns = found->namespaces[hit->ns_index].ns, .rec = hit->rec, .attention = hit->attention};
+    }
+    if (uses) note_uses(memory, uses, found->n_ranked);
 }
 
 mneme_status mneme_query(mneme *memory, const char *question, const mneme_query_options *options, mneme_hits **out,
@@ -187,13 +279,14 @@ mneme_status mneme_query(mneme *memory, const char *question, const mneme_query_
     mneme_hit *items = block ? mn_arena_array(&block->arena, found.n_ranked, sizeof *items) : NULL;
     if (status == MNEME_OK && !items) status = mn_fail_memory(error, "hits");
     for (size_t i = 0; i < found.n_ranked && status == MNEME_OK; i++)
-        status = fill_hit(&found, &found.ranked[i], &block->arena, &items[i], error);
+        status = fill_hit(memory, &found, &found.ranked[i], &block->arena, &items[i], error);
     if (status == MNEME_OK) {
         block->hits = (mneme_hits){.n = found.n_ranked,
                                    .items = items,
                                    .took_ms = (mn_clock_monotonic() - found.started) * 1000.0,
                                    .generation = mn_read_generation(found.read)};
         *out = &block->hits;
+        if (strengthens(memory, options)) note_hits(memory, &found);
     } else if (block) {
         mneme_hits_free(&block->hits);
     }
@@ -247,8 +340,18 @@ static mneme_status count_tokens(void *context, const char *text, size_t size, u
     return mneme_count_tokens(context, text, size, n_tokens, error);
 }
 
+/* uses (with room for each passage): what the window shows, by its weight. */
+static void uses_of(const mn_found *found, const mn_spliced *passages, size_t n, mn_use *uses)
+{
+    for (size_t i = 0; i < n; i++)
+        uses[i] = (mn_use){.ns = found->namespaces[passages[i].ns_index].ns,
+                           .rec = passages[i].rec,
+                           .attention = passages[i].weight};
+}
+
+/* *uses: in found's arena; NULL where there is no memory for it. */
 static mneme_status splice_found(mn_found *found, mneme_encoder *encoder, uint32_t budget, window_block *block,
-                                 mneme_error *error)
+                                 mn_use **uses, mneme_error *error)
 {
     bool filtered = !mn_filter_is_open(&found->filter);
     const mn_splice_options options = {.budget = budget,
@@ -265,6 +368,8 @@ static mneme_status splice_found(mn_found *found, mneme_encoder *encoder, uint32
     if (status == MNEME_OK && !passages) status = mn_fail_memory(error, "passages");
     for (size_t i = 0; i < n && status == MNEME_OK; i++)
         status = fill_passage(found, &spliced[i], block, &passages[i], error);
+    *uses = mn_arena_array(&found->arena, n, sizeof **uses);
+    if (*uses) uses_of(found, spliced, n, *uses);
     block->window = (mneme_window){.tokens = tokens,
                                    .text = block->text.data ? block->text.data : "",
                                    .text_size = block->text.size,
@@ -290,7 +395,9 @@ mneme_status mneme_context(mneme *memory, const char *question, const mneme_cont
     status = mn_find(memory, question, &options->query, k, &found, error);
     window_block *block = status == MNEME_OK ? mn_alloc_zeroed(1, sizeof *block) : NULL;
     if (status == MNEME_OK && !block) status = mn_fail_memory(error, "window");
-    if (status == MNEME_OK) status = splice_found(&found, encoder, budget, block, error);
+    mn_use *uses = NULL;
+    if (status == MNEME_OK) status = splice_found(&found, encoder, budget, block, &uses, error);
+    if (status == MNEME_OK && uses && strengthens(memory, &options->query)) note_uses(memory, uses, block->window.n);
     if (status == MNEME_OK)
         *out = &block->window;
     else if (block)

@@ -4,6 +4,9 @@
  *     text        text                     time      ISO 8601, or seconds since 1970
  *     metadata    object                   vector    array of numbers
  *
+ *     importance  number 0..1              expires   ISO 8601, or seconds since 1970
+ *     pinned      true or false            ttl       seconds from now
+ *
  * Fields of other names are left out, as BEIR's loaders do. Invalid UTF-8 is repaired before parsing. */
 #include "common/buffer.h"
 #include "common/memory.h"
@@ -83,21 +86,45 @@ static mneme_status take_text(record_block *block, const json_t *object, mneme_e
     return block->record.text ? MNEME_OK : mn_fail_memory(error, "record");
 }
 
-static mneme_status take_time(record_block *block, const json_t *object, mneme_error *error)
+static mneme_status take_time(const json_t *object, const char *field, bool *has, int64_t *time_ms, mneme_error *error)
 {
-    const json_t *value = json_object_get(object, "time");
+    const json_t *value = json_object_get(object, field);
     if (!value || json_is_null(value)) return MNEME_OK;
-    block->record.has_time = true;
+    *has = true;
     if (json_is_string(value)) {
-        if (mneme_time_parse(json_string_value(value), &block->record.time_ms, error) == MNEME_OK) return MNEME_OK;
-        mn_error_prefix(error, "field \"time\": ");
+        if (mneme_time_parse(json_string_value(value), time_ms, error) == MNEME_OK) return MNEME_OK;
+        mn_error_prefix(error, "field \"%s\": ", field);
         return error ? (error->code = MNEME_ERR_RECORD) : MNEME_ERR_RECORD;
     }
     double seconds = json_number_value(value);
     if (!json_is_number(value) || !(fabs(seconds) < 1e12))
-        return mn_fail(error, MNEME_ERR_RECORD, "field \"time\" must be an ISO 8601 text, or seconds since 1970");
-    block->record.time_ms = (int64_t)llround(seconds * 1000.0);
+        return mn_fail(error, MNEME_ERR_RECORD, "field \"%s\" must be an ISO 8601 text, or seconds since 1970", field);
+    *time_ms = (int64_t)llround(seconds * 1000.0);
     return MNEME_OK;
+}
+
+/* importance, pinned, expires, ttl */
+static mneme_status take_life(mneme_record *record, const json_t *object, mneme_error *error)
+{
+    const json_t *importance = json_object_get(object, "importance"), *pinned = json_object_get(object, "pinned");
+    const json_t *ttl = json_object_get(object, "ttl");
+    double number = json_number_value(importance), seconds = json_number_value(ttl);
+    if (importance && !json_is_null(importance)) {
+        if (!json_is_number(importance) || !(number >= 0 && number <= 1))
+            return mn_fail(error, MNEME_ERR_RECORD, "field \"importance\" must be a number from 0 to 1");
+        record->has_importance = true;
+        record->importance = (float)number;
+    }
+    if (pinned && !json_is_null(pinned) && !json_is_boolean(pinned))
+        return mn_fail(error, MNEME_ERR_RECORD, "field \"pinned\" must be true or false");
+    record->pinned = json_is_true(pinned);
+    if (ttl && !json_is_null(ttl)) {
+        if (!json_is_number(ttl) || !(seconds > 0 && seconds < 1e12))
+            return mn_fail(error, MNEME_ERR_RECORD, "field \"ttl\" must be a number of seconds above 0");
+        record->ttl_ms = (int64_t)llround(seconds * 1000.0);
+        if (record->ttl_ms == 0) record->ttl_ms = 1;
+    }
+    return take_time(object, "expires", &record->has_expires, &record->expires_ms, error);
 }
 
 static mneme_status take_metadata(record_block *block, const json_t *object, mneme_error *error)
@@ -143,7 +170,8 @@ static mneme_status take_fields(record_block *block, const json_t *object, mneme
     for (size_t i = 0; i < sizeof names / sizeof names[0] && status == MNEME_OK; i++)
         status = take_name(block, object, names[i].field, names[i].out, error);
     if (status == MNEME_OK) status = take_text(block, object, error);
-    if (status == MNEME_OK) status = take_time(block, object, error);
+    if (status == MNEME_OK) status = take_time(object, "time", &r->has_time, &r->time_ms, error);
+    if (status == MNEME_OK) status = take_life(r, object, error);
     if (status == MNEME_OK) status = take_metadata(block, object, error);
     if (status == MNEME_OK) status = take_vector(block, object, error);
     if (status == MNEME_OK && !r->text && !r->title && !r->vector)

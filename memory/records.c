@@ -9,6 +9,7 @@ typedef struct list_block {
     mn_arena arena;
     mneme_record *items; /* those of list, while they are written */
     uint32_t *n_chunks;
+    mneme_strength *strengths;
 } list_block;
 
 void mneme_record_list_free(mneme_record_list *list)
@@ -25,20 +26,32 @@ static list_block *list_new(size_t capacity)
     if (!block) return NULL;
     block->items = mn_arena_array(&block->arena, capacity, sizeof *block->items);
     block->n_chunks = mn_arena_array(&block->arena, capacity, sizeof *block->n_chunks);
+    block->strengths = mn_arena_array(&block->arena, capacity, sizeof *block->strengths);
     block->list.items = block->items;
     block->list.n_chunks = block->n_chunks;
-    if (block->items && block->n_chunks) return block;
+    block->list.strengths = block->strengths;
+    if (block->items && block->n_chunks && block->strengths) return block;
     mneme_record_list_free(&block->list);
     return NULL;
 }
 
-static mneme_status list_append(list_block *block, mn_read *read, const mn_namespace *space, const mn_record *record,
-                                bool omit_text, mneme_error *error)
+/* Where list_append reads. */
+typedef struct list_from {
+    const mneme *memory;
+    mn_read *read;
+    bool omit_text;
+} list_from;
+
+static mneme_status list_append(list_block *block, const list_from *from, const mn_namespace *space,
+                                const mn_record *record, mneme_error *error)
 {
     mn_arena *arena = &block->arena;
     mn_buffer text = {0};
-    mneme_status status = MNEME_OK;
-    if (!omit_text) status = mn_read_text(read, space->ns, record->rec, 0, record->text_size, &text, error);
+    mn_read *read = from->read;
+    mneme_strength *strength = &block->strengths[block->list.n];
+    mneme_status status = mn_strength_view(from->memory, read, space->ns, record, strength, error);
+    if (status == MNEME_OK && !from->omit_text)
+        status = mn_read_text(read, space->ns, record->rec, 0, record->text_size, &text, error);
     mneme_record *item = &block->items[block->list.n];
     *item = (mneme_record){.id = mn_arena_strdup(arena, record->id),
                            .name_space = mn_arena_strdup(arena, space->name),
@@ -50,7 +63,12 @@ static mneme_status list_append(list_block *block, mn_read *read, const mn_names
                            .metadata = mn_arena_strdup(arena, record->metadata),
                            .source = mn_arena_strdup(arena, record->source),
                            .has_time = record->has_time,
-                           .time_ms = record->time_ms};
+                           .time_ms = record->time_ms,
+                           .has_importance = record->importance_given,
+                           .importance = record->importance_given ? record->importance : 0,
+                           .pinned = strength->pinned,
+                           .has_expires = strength->has_expires,
+                           .expires_ms = strength->expires_ms};
     block->n_chunks[block->list.n] = record->n_chunks;
     if (status == MNEME_OK && (text.failed || !item->id || !item->name_space || !item->text))
         status = mn_fail_memory(error, "records");
@@ -73,13 +91,15 @@ mneme_status mneme_get(mneme *memory, const char *name_space, const char *id, mn
     status = mn_read_namespace(read, name_space, &space, error);
     if (status == MNEME_OK) status = mn_read_find(read, space.ns, id, &rec, error);
     if (status == MNEME_OK) status = mn_read_record(read, space.ns, rec, &record, error);
+    const list_from from = {.memory = memory, .read = read};
+    list_block *block = status == MNEME_OK ? list_new(1) : NULL;
+    if (status == MNEME_OK && !block) status = mn_fail_memory(error, "records");
+    if (status == MNEME_OK) status = list_append(block, &from, &space, &record, error);
+    if (status == MNEME_OK && block->strengths[0].expired) status = MNEME_ERR_NOT_FOUND;
     if (status == MNEME_ERR_NOT_FOUND)
         status = mn_fail(error, MNEME_ERR_NOT_FOUND, "no record \"%s\" in %s%s%s", id,
                          name_space && *name_space ? "namespace \"" : "the unnamed namespace",
                          name_space ? name_space : "", name_space && *name_space ? "\"" : "");
-    list_block *block = status == MNEME_OK ? list_new(1) : NULL;
-    if (status == MNEME_OK && !block) status = mn_fail_memory(error, "records");
-    if (status == MNEME_OK) status = list_append(block, read, &space, &record, false, error);
     if (status == MNEME_OK) *out = &block->list;
     else if (block) mneme_record_list_free(&block->list);
     mn_read_end(read);
@@ -116,18 +136,18 @@ static mneme_status set_next(list_block *block, const mn_namespace *space, uint3
 }
 
 /* Add a namespace's records from `rec` on until the page is full; then block->list.next is set. */
-static mneme_status list_namespace(list_block *block, mn_read *read, const mn_namespace *space, uint32_t rec,
-                                   const mneme_list_options *options, size_t limit, mn_filter *filter, mneme_error *error)
+static mneme_status list_namespace(list_block *block, const list_from *from, const mn_namespace *space, uint32_t rec,
+                                   size_t limit, mn_filter *filter, mneme_error *error)
 {
     mn_record record;
     mn_selected selected;
-    mneme_status status = mn_selected_begin(&selected, filter, read, space, rec, limit - block->list.n + 1, error);
+    mneme_status status = mn_selected_begin(&selected, filter, from->read, space, rec, limit - block->list.n + 1, error);
     while (status == MNEME_OK && (status = mn_selected_next(&selected, &record, error)) == MNEME_OK) {
         if (block->list.n == limit) {
             status = set_next(block, space, record.rec, error);
             break;
         }
-        status = list_append(block, read, space, &record, options->omit_text, error);
+        status = list_append(block, from, space, &record, error);
     }
     mn_selected_end(&selected);
     return status == MNEME_ERR_NOT_FOUND ? MNEME_OK : status;
@@ -150,10 +170,13 @@ mneme_status mneme_list(mneme *memory, const mneme_list_options *options, mneme_
     if (status == MNEME_OK && !(block = list_new(limit))) status = mn_fail_memory(error, "records");
     if (status == MNEME_OK) status = mn_read_begin(memory->store, &read, error);
     if (status == MNEME_OK) status = mn_selected_namespaces(read, &options->select, &arena, &spaces, &n, error);
+    if (status == MNEME_OK)
+        status = mn_filter_hide_ended(&filter, read, spaces, n, mn_memory_now(memory), &arena, error);
+    const list_from from = {.memory = memory, .read = read, .omit_text = options->omit_text};
     for (size_t i = 0; i < n && status == MNEME_OK && !block->list.next; i++) {
         int order = strcmp(spaces[i].name, place.name_space);
         if (order < 0) continue;
-        status = list_namespace(block, read, &spaces[i], order == 0 ? place.rec : 0, options, limit, &filter, error);
+        status = list_namespace(block, &from, &spaces[i], order == 0 ? place.rec : 0, limit, &filter, error);
     }
     mn_read_end(read);
     mn_arena_free(&arena);

@@ -1,6 +1,7 @@
 /* selection.c -- which records a call is about: namespace, --where expression, session, source and time. */
 #include "memory/handle.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 mneme_status mn_filter_compile(const mneme_selection *select, mn_arena *arena, mn_filter *out, mneme_error *error)
@@ -17,7 +18,44 @@ mneme_status mn_filter_compile(const mneme_selection *select, mn_arena *arena, m
 bool mn_filter_is_open(const mn_filter *filter)
 {
     const mneme_selection *select = &filter->select;
-    return !filter->where && !select->session && !select->source && !select->has_since && !select->has_until;
+    return !filter->where && !filter->n_ended && !select->session && !select->source && !select->has_since && !select->has_until;
+}
+
+static int by_number(const void *left, const void *right)
+{
+    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+    return (a > b) - (a < b);
+}
+
+mneme_status mn_filter_hide_ended(mn_filter *filter, mn_read *read, const mn_namespace *namespaces, size_t n,
+                                  int64_t now_ms, mn_arena *arena, mneme_error *error)
+{
+    filter->ended = NULL;
+    filter->n_ended = 0;
+    if (filter->select.include_expired || n == 0) return MNEME_OK;
+    mn_ended *all = mn_arena_array(arena, n, sizeof *all);
+    if (!all) return mn_fail_memory(error, "records that have ended");
+    for (size_t i = 0; i < n; i++) {
+        uint32_t *recs = NULL;
+        size_t n_recs = 0;
+        mneme_status status = mn_read_expired(read, namespaces[i].ns, now_ms, arena, &recs, &n_recs, error);
+        if (status != MNEME_OK) return status;
+        if (n_recs == 0) continue;
+        qsort(recs, n_recs, sizeof *recs, by_number);
+        all[filter->n_ended++] = (mn_ended){.name_space = namespaces[i].name, .recs = recs, .n = n_recs};
+    }
+    filter->ended = all;
+    return MNEME_OK;
+}
+
+static bool has_ended(const mn_filter *filter, const char *name_space, uint32_t rec)
+{
+    for (size_t i = 0; i < filter->n_ended; i++) {
+        const mn_ended *ended = &filter->ended[i];
+        if (strcmp(ended->name_space, name_space) != 0) continue;
+        return bsearch(&rec, ended->recs, ended->n, sizeof rec, by_number) != NULL;
+    }
+    return false;
 }
 
 /* Is `source` the file that the filter names, or below the folder? "." is every relative path. */
@@ -35,6 +73,7 @@ bool mn_filter_accepts(void *context, const char *name_space, const mn_record *r
 {
     const mn_filter *filter = context;
     const mneme_selection *select = &filter->select;
+    if (filter->n_ended && has_ended(filter, name_space, record->rec)) return false;
     if (select->session && (!record->session || strcmp(record->session, select->session) != 0)) return false;
     if (select->source && !source_matches(filter, record->source)) return false;
     if ((select->has_since || select->has_until) && !record->has_time) return false;

@@ -18,6 +18,14 @@ typedef struct mn_settings_values {
     int64_t retrieval_neighbour_reach, retrieval_threads;
     const char *retrieval_kernels;
     double retrieval_attention_scale;
+    double retrieval_strength_weight, retrieval_recency_weight, retrieval_recency_half_life_days;
+    const char *memory_strengthen;
+    double memory_flush_seconds;
+    const char *memory_importance;
+    double memory_importance_level, memory_importance_half, memory_answer_factor;
+    double memory_half_life_days, memory_use_gain, memory_half_life_growth, memory_spacing;
+    double memory_duplicate_cosine, memory_duplicate_terms;
+    const char *clock_now;
     int64_t context_budget, context_k;
     const char *store_vectors;
     int64_t store_map_gib;

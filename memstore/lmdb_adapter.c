@@ -68,11 +68,20 @@ mneme_status mn_db_get(const mn_read *read, int db, key_bytes *key, MDB_val *val
     return mn_lmdb_fail(error, code, "cannot read the store");
 }
 
+/* Strengths are no content: they make no new generation. */
+static void note_write(mn_write *write, int db)
+{
+    if (db == DB_STRENGTHS)
+        write->kept_books = true;
+    else
+        write->changed = true;
+}
+
 mneme_status mn_db_put(mn_write *write, int db, key_bytes *key, const void *data, size_t size, mneme_error *error)
 {
     MDB_val k = key_value(key), v = {.mv_size = size, .mv_data = (void *)(uintptr_t)data};
     int code = mdb_put(write->read.txn, write->read.store->dbs[db], &k, &v, 0);
-    write->changed = true;
+    note_write(write, db);
     if (code == 0) return MNEME_OK;
     if (code == MDB_MAP_FULL) write->map_full = true;
     return mn_lmdb_fail(error, code, "cannot write the store");
@@ -93,7 +102,7 @@ mneme_status mn_db_delete(mn_write *write, int db, key_bytes *key, mneme_error *
 {
     MDB_val k = key_value(key);
     int code = mdb_del(write->read.txn, write->read.store->dbs[db], &k, NULL);
-    write->changed = true;
+    note_write(write, db);
     if (code == 0 || code == MDB_NOTFOUND) return MNEME_OK;
     if (code == MDB_MAP_FULL) write->map_full = true;
     return mn_lmdb_fail(error, code, "cannot write the store");

@@ -90,6 +90,80 @@ mneme_status mn_read_postings(mn_read *read, uint32_t ns, const char *term, size
     return status;
 }
 
+/* ---- how many rows, without reading them all ---- */
+
+typedef struct block_rows {
+    uint32_t first, last;
+    uint64_t n;
+} block_rows;
+
+static bool count_row(void *context, uint32_t row, uint32_t count)
+{
+    (void)count;
+    block_rows *block = context;
+    block->last = row;
+    block->n++;
+    return true;
+}
+
+static mneme_status count_block(uint32_t ns, const MDB_val *key, const MDB_val *value, block_rows *out,
+                                mneme_error *error)
+{
+    *out = (block_rows){.first = mn_key_number(key, key->mv_size - 4)};
+    out->last = out->first;
+    return mn_decode_postings(out->first, value, count_row, out) ? MNEME_OK
+                                                                 : mn_damaged(error, "postings block", ns, out->first);
+}
+
+static double density(const block_rows *block, uint32_t end)
+{
+    return end > block->first ? (double)block->n / (double)(end - block->first) : 0;
+}
+
+/* The cursor stands on the first block, `head`, of the list with this key prefix. */
+static mneme_status count_list(MDB_cursor *cursor, uint32_t ns, const key_bytes *from, const block_rows *head,
+                               uint64_t *n, mneme_error *error)
+{
+    MDB_val key, value;
+    block_rows tail;
+    mneme_status status = MNEME_OK;
+    size_t prefix = from->size - 4;
+    int code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    if (code != 0 && code != MDB_NOTFOUND) return mn_lmdb_fail(error, code, "cannot read the store");
+    if (code != 0 || key.mv_size != from->size || memcmp(key.mv_data, from->bytes, prefix) != 0) return MNEME_OK;
+    uint32_t second = mn_key_number(&key, prefix);
+    key_bytes last = *from;
+    memset(last.bytes + prefix, 0xff, 4);
+    if (!mn_cursor_floor(cursor, &last, prefix, &key, &value, &status, error)) return status;
+    status = count_block(ns, &key, &value, &tail, error);
+    *n += tail.n;
+    if (status == MNEME_OK && tail.first > second)
+        *n += (uint64_t)((double)(tail.first - second) * (density(head, second) + density(&tail, tail.last + 1)) / 2);
+    return status;
+}
+
+mneme_status mn_read_term_rows(mn_read *read, uint32_t ns, const char *term, size_t size, uint64_t *n, mneme_error *error)
+{
+    *n = 0;
+    if (size == 0 || size > MN_TERM_MAX) return MNEME_OK;
+    MDB_cursor *cursor = NULL;
+    mneme_status status = mn_cursor_open(read, DB_POSTINGS, &cursor, error);
+    if (status != MNEME_OK) return status;
+    key_bytes from = mn_key_posting(ns, term, size, 0);
+    MDB_val key = key_value(&from), value;
+    block_rows head;
+    int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    if (code == 0 && key.mv_size == from.size && memcmp(key.mv_data, from.bytes, from.size - 4) == 0) {
+        status = count_block(ns, &key, &value, &head, error);
+        *n = head.n;
+        if (status == MNEME_OK) status = count_list(cursor, ns, &from, &head, n, error);
+    } else if (code != 0 && code != MDB_NOTFOUND) {
+        status = mn_lmdb_fail(error, code, "cannot read the store");
+    }
+    mdb_cursor_close(cursor);
+    return status;
+}
+
 /* ---- writing ---- */
 
 static mneme_status analyze(mn_write *write, const char *text, size_t size, mn_arena *arena, mn_term_list *out,

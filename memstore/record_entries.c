@@ -128,7 +128,9 @@ static mneme_status delete_entry(mn_write *write, uint32_t ns, const mn_record *
     key_bytes id = mn_key_named(ns, record->id);
     uint32_t rec = record->rec, n_parts = 1;
     if (record->text_size > TEXT_PART) n_parts = (uint32_t)((record->text_size + TEXT_PART - 1) / TEXT_PART);
+    const mn_strength nothing = {0};
     mneme_status status = mn_db_delete(write, DB_IDS, &id, error);
+    if (status == MNEME_OK) status = mn_write_strength(write, ns, rec, &nothing, error);
     for (uint32_t part = 0; part < n_parts && status == MNEME_OK; part++) { /* `record` is not valid from here on */
         key_bytes key = key_numbers(3, ns, rec, part);
         status = mn_db_delete(write, DB_RECORDS, &key, error);
@@ -197,15 +199,17 @@ static mneme_status check_new(const mn_new_record *new_record, const namespace_s
     return MNEME_OK;
 }
 
-/* If the id exists, forget that record; *place: where it stood, when it stays in the same session, else 0. */
+/* If the id exists, forget that record; *place: where it stood, when it stays in the same session, else 0; *strength:
+ * what it had. */
 static mneme_status replace_old(mn_write *write, namespace_state *space, const mneme_record *record, uint32_t *place,
-                                mneme_error *error)
+                                mn_strength *strength, mneme_error *error)
 {
     uint32_t rec = 0;
     mn_record old;
     *place = 0;
     mneme_status status = mn_read_find(&write->read, space->value.ns, record->id, &rec, NULL);
     if (status == MNEME_ERR_NOT_FOUND) return MNEME_OK;
+    if (status == MNEME_OK) status = mn_read_strength(&write->read, space->value.ns, rec, strength, error);
     if (status == MNEME_OK) status = mn_read_record(&write->read, space->value.ns, rec, &old, error);
     if (status == MNEME_OK) status = forget_record(write, space, &old, error);
     if (status != MNEME_OK || !old.session) return status;
@@ -228,12 +232,25 @@ static mneme_status put_fields(mn_write *write, uint32_t ns, uint32_t rec, const
     return mn_append_fields(write, &source, error);
 }
 
+/* strength: of the record that was replaced. */
+static mneme_status put_strength(mn_write *write, uint32_t ns, uint32_t rec, const mn_new_record *new_record,
+                                 mn_strength *strength, mneme_error *error)
+{
+    if (new_record->strength) return mn_write_strength(write, ns, rec, new_record->strength, error);
+    const mneme_record *record = new_record->record;
+    strength->pinned = strength->pinned || record->pinned;
+    strength->has_expires = record->has_expires;
+    strength->expires_ms = record->expires_ms;
+    return mn_write_strength(write, ns, rec, strength, error);
+}
+
 static mneme_status put_into(mn_write *write, namespace_state *space, const mn_new_record *new_record,
                              mneme_error *error)
 {
     const mneme_record *record = new_record->record;
     record_head head = {.n_chunks = 0};
-    mneme_status status = replace_old(write, space, record, &head.session_place, error);
+    mn_strength strength = {0};
+    mneme_status status = replace_old(write, space, record, &head.session_place, &strength, error);
     if (status != MNEME_OK) return status;
     if (new_record->rec > space->value.next_rec) space->value.next_rec = new_record->rec;
     if (new_record->session_place) head.session_place = new_record->session_place;
@@ -247,6 +264,10 @@ static mneme_status put_into(mn_write *write, namespace_state *space, const mn_n
     }
     head.first_row = space->value.next_row;
     head.n_chunks = new_record->n_chunks;
+    head.written_ms = new_record->written_ms ? new_record->written_ms : mn_store_now(write->read.store);
+    head.has_importance = record->has_importance || new_record->has_estimate;
+    head.importance_given = record->has_importance;
+    head.importance = record->has_importance ? record->importance : new_record->estimate;
     memcpy(head.hash, new_record->hash, sizeof head.hash);
     if (record->session)
         status = mn_join_session(write, space, record->session, rec, &head.session_number, &head.session_place, error);
@@ -255,6 +276,7 @@ static mneme_status put_into(mn_write *write, namespace_state *space, const mn_n
     if (status == MNEME_OK) status = put_fields(write, space->value.ns, rec, record, error);
     key_bytes id = mn_key_named(space->value.ns, record->id);
     if (status == MNEME_OK) status = mn_db_put(write, DB_IDS, &id, &rec, sizeof rec, error);
+    if (status == MNEME_OK) status = put_strength(write, space->value.ns, rec, new_record, &strength, error);
     space->value.n_records++;
     space->dirty = true;
     const change_value change = {

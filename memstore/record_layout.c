@@ -1,12 +1,15 @@
 /* record_layout.c -- the bytes of a record's entry.
  *
- *     part 0   flags | hash 16 | first_row | n_chunks | text_size | [time] | [session number | place] | strings | body
+ *     part 0   flags | hash 16 | first_row | n_chunks | text_size | written | [time] | [session number | place] |
+ *              [importance u8] | strings | body
  *     part p   kind u8 | body                                            text[p * 64 KiB .. (p + 1) * 64 KiB)
  *
- * flags, numbers: unsigned varints (time: zigzag). Strings: id, then those that the flags name, each with its NUL. A
+ * flags, numbers: unsigned varints (time in ms, and written in seconds since 2025, which is shorter: zigzag). Importance:
+ * in steps of 1/200. Strings: id, then those that the flags name, each with its NUL. A
  * body is text, or a zstd frame of it (text_packing.c); for part 0 the flags say which. */
 #include "memstore/store_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 enum {
@@ -18,8 +21,11 @@ enum {
     HAS_METADATA = 32,
     HAS_SOURCE = 64,
     KIND_SHIFT = 7, /* 2 bits: TEXT_... */
-    FLAGS_MOST = 511,
+    HAS_IMPORTANCE = 512,
+    IMPORTANCE_GIVEN = 1024,
+    FLAGS_MOST = 2047,
 };
+#define WRITTEN_SINCE_S INT64_C(1735689600) /* 2025-01-01 */
 
 /* ---- reading ---- */
 
@@ -33,6 +39,18 @@ static uint64_t take_number(entry_cursor *cursor, uint64_t most)
     uint64_t value = 0;
     if (!mn_varint_read(&cursor->at, cursor->end, &value) || value > most) cursor->failed = true;
     return value;
+}
+
+static int64_t take_signed(entry_cursor *cursor)
+{
+    uint64_t zigzag = take_number(cursor, UINT64_MAX);
+    return (int64_t)(zigzag >> 1 ^ (0 - (zigzag & 1)));
+}
+
+static float take_importance(entry_cursor *cursor)
+{
+    if (cursor->at >= cursor->end || *cursor->at > (unsigned)MN_IMPORTANCE_STEPS) cursor->failed = true;
+    return cursor->failed ? 0 : (float)*cursor->at++ / MN_IMPORTANCE_STEPS;
 }
 
 static const char *take_string(entry_cursor *cursor, bool is_there)
@@ -68,12 +86,17 @@ mneme_status mn_parse_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn
     out->text_size = take_number(&c, UINT32_MAX);
     out->has_time = (flags & HAS_TIME) != 0;
     out->own_vector = (flags & OWN_VECTOR) != 0;
-    uint64_t zigzag = out->has_time ? take_number(&c, UINT64_MAX) : 0;
-    out->time_ms = (int64_t)(zigzag >> 1 ^ (0 - (zigzag & 1)));
+    int64_t written_s = take_signed(&c);
+    if (written_s < -WRITTEN_SINCE_S || written_s > UINT32_MAX) c.failed = true;
+    else out->written_ms = (written_s + WRITTEN_SINCE_S) * 1000;
+    if (out->has_time) out->time_ms = take_signed(&c);
     if (flags & HAS_SESSION) {
         out->session_number = (uint32_t)take_number(&c, UINT32_MAX);
         out->session_place = (uint32_t)take_number(&c, UINT32_MAX);
     }
+    out->has_importance = (flags & HAS_IMPORTANCE) != 0;
+    out->importance_given = (flags & IMPORTANCE_GIVEN) != 0;
+    if (out->has_importance) out->importance = take_importance(&c);
     out->id = take_string(&c, true);
     out->title = take_string(&c, flags & HAS_TITLE);
     out->session = take_string(&c, flags & HAS_SESSION);
@@ -163,6 +186,18 @@ static void append_string(mn_buffer *value, const char *text)
     if (text) mn_buffer_append(value, text, strlen(text) + 1);
 }
 
+static void append_signed(mn_buffer *value, int64_t number)
+{
+    mn_buffer_varint(value, (uint64_t)number << 1 ^ (0 - (uint64_t)(number < 0)));
+}
+
+/* Whole seconds, from 1970 on. */
+static int64_t written_seconds(const record_head *head)
+{
+    int64_t seconds = head->written_ms > 0 ? head->written_ms / 1000 : 0;
+    return (seconds < UINT32_MAX ? seconds : UINT32_MAX) - WRITTEN_SINCE_S;
+}
+
 static void append_head(mn_buffer *value, const mneme_record *r, const record_head *head, mn_text_kind kind)
 {
     unsigned flags = (unsigned)kind << KIND_SHIFT;
@@ -172,18 +207,22 @@ static void append_head(mn_buffer *value, const mneme_record *r, const record_he
     } parts[] = {{r->has_time, HAS_TIME},           {r->vector != NULL, OWN_VECTOR},
                  {r->title != NULL, HAS_TITLE},     {r->session != NULL, HAS_SESSION},
                  {r->speaker != NULL, HAS_SPEAKER}, {r->metadata != NULL, HAS_METADATA},
-                 {r->source != NULL, HAS_SOURCE}};
+                 {r->source != NULL, HAS_SOURCE},   {head->has_importance, HAS_IMPORTANCE},
+                 {head->has_importance && head->importance_given, IMPORTANCE_GIVEN}};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) flags |= parts[i].is_there ? parts[i].flag : 0u;
     mn_buffer_varint(value, flags);
     mn_buffer_append(value, head->hash, sizeof head->hash);
     mn_buffer_varint(value, head->first_row);
     mn_buffer_varint(value, head->n_chunks);
     mn_buffer_varint(value, r->text_size);
-    if (r->has_time) mn_buffer_varint(value, (uint64_t)r->time_ms << 1 ^ (0 - (uint64_t)(r->time_ms < 0)));
+    append_signed(value, written_seconds(head));
+    if (r->has_time) append_signed(value, r->time_ms);
     if (r->session) {
         mn_buffer_varint(value, head->session_number);
         mn_buffer_varint(value, head->session_place);
     }
+    if (head->has_importance)
+        mn_buffer_byte(value, (char)lroundf(fminf(fmaxf(head->importance, 0), 1) * MN_IMPORTANCE_STEPS));
     const char *strings[] = {r->id, r->title, r->session, r->speaker, r->metadata, r->source};
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) append_string(value, strings[i]);
 }
@@ -220,5 +259,44 @@ mneme_status mn_put_record(mn_write *write, uint32_t ns, uint32_t rec, const mne
     for (size_t at = in_head; at < record->text_size && status == MNEME_OK; at += TEXT_PART)
         status = put_part(write, ns, rec, record, at, &value, error);
     mn_buffer_free(&value);
+    return status;
+}
+
+mneme_status mn_write_importance(mn_write *write, uint32_t ns, uint32_t rec, float importance, mneme_error *error)
+{
+    static const float some_vector = 0;
+    key_bytes key = key_numbers(3, ns, rec, 0);
+    MDB_val value;
+    mn_record old;
+    mn_packed_text text;
+    mneme_status status = mn_db_get(&write->read, DB_RECORDS, &key, &value, error);
+    if (status == MNEME_ERR_NOT_FOUND) return mn_fail(error, status, "no record number %u", rec);
+    if (status == MNEME_OK) status = mn_parse_record(ns, rec, &value, &old, &text, error);
+    if (status != MNEME_OK) return status;
+    const mneme_record record = {.id = old.id,
+                                 .title = old.title,
+                                 .session = old.session,
+                                 .speaker = old.speaker,
+                                 .metadata = old.metadata,
+                                 .source = old.source,
+                                 .has_time = old.has_time,
+                                 .time_ms = old.time_ms,
+                                 .text_size = (size_t)old.text_size,
+                                 .vector = old.own_vector ? &some_vector : NULL};
+    const record_head head = {.hash = {old.hash[0], old.hash[1]},
+                              .first_row = old.first_row,
+                              .n_chunks = old.n_chunks,
+                              .session_number = old.session_number,
+                              .session_place = old.session_place,
+                              .written_ms = old.written_ms,
+                              .has_importance = true,
+                              .importance_given = true,
+                              .importance = importance};
+    mn_buffer bytes = {0};
+    append_head(&bytes, &record, &head, text.kind);
+    mn_buffer_append(&bytes, text.bytes, text.size);
+    status = bytes.failed ? mn_fail_memory(error, "record")
+                          : mn_db_put(write, DB_RECORDS, &key, bytes.data, bytes.size, error);
+    mn_buffer_free(&bytes);
     return status;
 }

@@ -84,3 +84,23 @@ mneme_status mn_read_session_step(mn_read *read, uint32_t ns, const mn_record *r
     if (code != 0 && code != MDB_NOTFOUND) return mn_lmdb_fail(error, code, "cannot read the store");
     return same ? mn_read_record(read, ns, rec, out, error) : MNEME_ERR_NOT_FOUND;
 }
+
+mneme_status mn_read_session_last(mn_read *read, uint32_t ns, const char *name, mn_record *out, mneme_error *error)
+{
+    *out = (mn_record){0};
+    key_bytes key = mn_key_named(ns, name);
+    session_value session;
+    mneme_status status = read_session(read, &key, &session, error);
+    if (status != MNEME_OK) return status;
+    MDB_cursor *cursor = NULL;
+    MDB_val found, value;
+    key_bytes last = key_numbers(3, ns, session.number, UINT32_MAX);
+    uint32_t rec = 0;
+    status = mn_cursor_open(read, DB_SESSION_RECORDS, &cursor, error);
+    if (status != MNEME_OK) return status;
+    bool any = mn_cursor_floor(cursor, &last, 8, &found, &value, &status, error) && value.mv_size == sizeof rec;
+    if (any) memcpy(&rec, value.mv_data, sizeof rec);
+    mdb_cursor_close(cursor);
+    if (status != MNEME_OK) return status;
+    return any ? mn_read_record(read, ns, rec, out, error) : MNEME_ERR_NOT_FOUND;
+}

@@ -399,6 +399,11 @@ void mn_store_set_clock(mn_store *store, mneme_clock clock, void *context)
     store->clock_context = context;
 }
 
+int64_t mn_store_now(const mn_store *store)
+{
+    return store->clock(store->clock_context);
+}
+
 uint64_t mn_store_bytes_on_disk(const mn_store *store)
 {
     uint64_t total = 0;

@@ -21,6 +21,7 @@
 #define MN_ID_MAX       480u  /* bytes of an id, a namespace or a session name */
 #define MN_TERM_MAX     64u   /* bytes of a term */
 #define MN_NO_ROW       UINT32_MAX
+#define MN_IMPORTANCE_STEPS 200.0f /* importance is kept in so many steps */
 
 typedef struct mn_store mn_store;
 typedef struct mn_read mn_read;
@@ -60,6 +61,7 @@ const char *mn_store_language(const mn_store *store);
 /* Must be set before the first write; borrowed until close. */
 void mn_store_set_analyzer(mn_store *store, mn_analyze analyze, void *context);
 void mn_store_set_clock(mn_store *store, mneme_clock clock, void *context);
+int64_t mn_store_now(const mn_store *store); /* by its clock */
 uint64_t mn_store_bytes_on_disk(const mn_store *store);
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */
@@ -103,6 +105,10 @@ typedef struct mn_record {
     uint32_t first_row, n_chunks;
     uint32_t session_number, session_place; /* place in the session: ascending, may have gaps */
     uint64_t hash[2];                       /* XXH3-128 of the content, as given to mn_write_put */
+    int64_t written_ms;                     /* when it was put, to the second */
+    bool has_importance;   /* is there one? */
+    bool importance_given; /* with the record, not estimated from its text */
+    float importance;      /* [0,1], in steps of 1/200 */
 } mn_record;
 
 mneme_status mn_read_find(mn_read *read, uint32_t ns, const char *id, uint32_t *rec, mneme_error *error);
@@ -113,9 +119,26 @@ mneme_status mn_read_next_record(mn_read *read, uint32_t ns, uint32_t rec, mn_re
 /* The record `steps` places after (before: negative) `record` in its session; ERR_NOT_FOUND past either end. */
 mneme_status mn_read_session_step(mn_read *read, uint32_t ns, const mn_record *record, int steps, mn_record *out,
                                   mneme_error *error);
+/* The last record of a session; ERR_NOT_FOUND without one. */
+mneme_status mn_read_session_last(mn_read *read, uint32_t ns, const char *session, mn_record *out, mneme_error *error);
 /* Append text[start, end) of a record. */
 mneme_status mn_read_text(mn_read *read, uint32_t ns, uint32_t rec, uint64_t start, uint64_t end, mn_buffer *out,
                           mneme_error *error);
+
+/* What a record's life has added to what was written; all zero where nothing has. docs/dynamics.md has the meaning. */
+typedef struct mn_strength {
+    bool used; /* level, half_life_days and last_ms mean something */
+    float level, half_life_days; /* finite, >= 0 */
+    uint32_t uses;
+    int64_t last_ms; /* of the last use */
+    bool pinned;
+    bool has_expires;
+    int64_t expires_ms; /* a record that is not pinned is answered no more from here on */
+} mn_strength;
+mneme_status mn_read_strength(mn_read *read, uint32_t ns, uint32_t rec, mn_strength *out, mneme_error *error);
+/* The records of a namespace that have ended by now and are still there, by the time of their end; in the arena. */
+mneme_status mn_read_expired(mn_read *read, uint32_t ns, int64_t now_ms, mn_arena *arena, uint32_t **recs, size_t *n,
+                             mneme_error *error);
 
 /* What goes before a chunk's text when it is encoded and analysed: "title. " and "speaker: ". */
 void mn_record_header(const char *title, const char *speaker, mn_buffer *out);
@@ -216,6 +239,10 @@ mneme_status mn_count_field(mn_read *read, uint32_t ns, const mn_field_range *ra
 /* Ascending, each once. */
 void mn_recs_sort(mn_recs *recs);
 
+/* In how many rows a term is: exact for a list of up to two blocks (1 KB each), else estimated from how dense its first
+ * and last block are, so that it costs the same for every term. */
+mneme_status mn_read_term_rows(mn_read *read, uint32_t ns, const char *term, size_t size, uint64_t *n, mneme_error *error);
+
 /* The change log, newest last: what each of the last generations did. */
 typedef struct mn_change {
     uint64_t generation;
@@ -267,10 +294,21 @@ typedef struct mn_new_record {
     uint32_t dimension;     /* of the vectors; must equal the namespace's, once it has one: ERR_DIMENSION */
     uint32_t rec;           /* 0 = the next number; else not below it (for copies of whole stores) */
     uint32_t session_place; /* 0 = the next place; else this one, which must be free */
+    bool has_estimate;      /* importance for a record that is given none */
+    float estimate;
+    int64_t written_ms; /* 0 = now */
+    /* NULL: the strength of the record that is replaced, pinned if either is, with this one's end. */
+    const mn_strength *strength;
 } mn_new_record;
 
 /* Store a record; one with the same id is replaced and keeps its place in the session if that is the same. */
 mneme_status mn_write_put(mn_write *write, const mn_new_record *record, mneme_error *error);
+
+/* Replace what is kept of a live record's life. Makes no new generation. */
+mneme_status mn_write_strength(mn_write *write, uint32_t ns, uint32_t rec, const mn_strength *strength,
+                               mneme_error *error);
+/* Give a live record an importance and change nothing else; makes a new generation. */
+mneme_status mn_write_importance(mn_write *write, uint32_t ns, uint32_t rec, float importance, mneme_error *error);
 
 /* Delete a record: ERR_NOT_FOUND when there is none. */
 mneme_status mn_write_forget(mn_write *write, uint32_t ns, uint32_t rec, mneme_error *error);

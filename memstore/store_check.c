@@ -9,6 +9,7 @@
  *   fields    the index's entries are exactly those that the records give, computed again
  *   sessions  each place leads to a record that says the same
  *   totals    the namespace's records, chunks, terms, sessions
+ *   strengths each belongs to a record and can be read; the list of those that end is that of the entries
  *   log       generations rise to the store's
  *
  * Every damage is one line; the check goes on behind it. Postings are compared by a sum of hashes over (term, row,
@@ -287,6 +288,12 @@ static void check_counts(checker *c)
                (unsigned long long)c->n_session_places);
 }
 
+static void strength_problem(void *context, uint32_t rec, const char *what)
+{
+    checker *c = context;
+    damage(c, "record number %u in namespace \"%s\": %s", rec, c->space.name, what);
+}
+
 static mneme_status check_namespace(checker *c, mneme_error *error)
 {
     c->n_records = c->n_chunks = c->n_terms = c->n_session_places = 0;
@@ -309,6 +316,7 @@ static mneme_status check_namespace(checker *c, mneme_error *error)
     if (status == MNEME_OK) status = check_vectors(c, error);
     if (status == MNEME_OK) check_totals(c);
     if (status == MNEME_OK) check_counts(c);
+    if (status == MNEME_OK) status = mn_check_strengths(c->read, c->space.ns, strength_problem, c, error);
     return status;
 }
 

@@ -74,15 +74,6 @@ static mneme_status gather_chunks(compaction *c, const mn_record *record, mn_are
     return MNEME_OK;
 }
 
-static mneme_status copy_strength(compaction *c, mn_write *write, uint32_t rec, mneme_error *error)
-{
-    key_bytes key = key_numbers(2, c->space.ns, rec, 0);
-    MDB_val value;
-    mneme_status status = mn_db_get(&c->from, DB_STRENGTHS, &key, &value, error);
-    if (status == MNEME_ERR_NOT_FOUND) return MNEME_OK;
-    return status == MNEME_OK ? mn_db_put(write, DB_STRENGTHS, &key, value.mv_data, value.mv_size, error) : status;
-}
-
 static mneme_status copy_record(compaction *c, mn_write *write, const mn_record *record, mneme_error *error)
 {
     static const float given = 0; /* that the vector is the record's own is all that its pointer says */
@@ -102,16 +93,23 @@ static mneme_status copy_record(compaction *c, mn_write *write, const mn_record 
                                 .source = record->source,
                                 .has_time = record->has_time,
                                 .time_ms = record->time_ms,
-                                .vector = record->own_vector ? &given : NULL};
+                                .vector = record->own_vector ? &given : NULL,
+                                .has_importance = record->importance_given,
+                                .importance = record->importance};
+    mn_strength strength;
+    if (status == MNEME_OK) status = mn_read_strength(&c->from, c->space.ns, record->rec, &strength, error);
     const mn_new_record copy = {.record = &whole,
                                 .hash = {record->hash[0], record->hash[1]},
                                 .chunks = chunks,
                                 .n_chunks = record->n_chunks,
                                 .dimension = c->space.dimension,
                                 .rec = record->rec,
-                                .session_place = record->session_place};
+                                .session_place = record->session_place,
+                                .has_estimate = record->has_importance,
+                                .estimate = record->importance,
+                                .written_ms = record->written_ms,
+                                .strength = &strength};
     if (status == MNEME_OK) status = mn_write_put(write, &copy, error);
-    if (status == MNEME_OK) status = copy_strength(c, write, record->rec, error);
     mn_arena_free(&arena);
     return status;
 }

@@ -47,6 +47,9 @@ typedef struct session_value {
 typedef struct record_head {
     uint64_t hash[2];
     uint32_t first_row, n_chunks, session_number, session_place;
+    int64_t written_ms;
+    bool has_importance, importance_given;
+    float importance;
 } record_head;
 
 /* How a piece of text is kept. Values are format. */
@@ -261,7 +264,8 @@ struct mn_write {
     mn_read read;
     mn_arena arena, posting_arena, field_arena;
     bool map_full; /* a put ran out of map: the update loop grows it and starts again */
-    bool changed;
+    bool changed;  /* a new generation */
+    bool kept_books; /* strengths were written: commit, but no new generation */
     namespace_state *namespaces;
     size_t n_namespaces, namespace_capacity;
     pending_term *terms;
@@ -320,6 +324,11 @@ mneme_status mn_log_change(mn_write *write, change_value change, mneme_error *er
 mneme_status mn_flush_log(mn_write *write, uint64_t generation, mneme_error *error);
 /* The generation in which the log begins because all rows got new numbers; 0: it does not begin so. */
 mneme_status mn_log_start(const mn_read *read, uint64_t *generation, mneme_error *error);
+
+/* Hold the strengths of a namespace against its records; problem is called once for each damage. */
+mneme_status mn_check_strengths(mn_read *read, uint32_t ns,
+                                void (*problem)(void *context, uint32_t rec, const char *what), void *context,
+                                mneme_error *error);
 
 /* Read part 0 of a record; strings and text point into `value`. */
 mneme_status mn_parse_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn_record *out, mn_packed_text *text,

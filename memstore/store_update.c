@@ -51,7 +51,7 @@ static mneme_status update_once(mn_store *store, mneme_status (*change)(void *, 
     status = mn_load_generation(&write->read, error);
     if (status == MNEME_OK) status = change(context, write, error);
     if (status == MNEME_OK) status = flush(write, error);
-    if (status == MNEME_OK && write->changed) {
+    if (status == MNEME_OK && (write->changed || write->kept_books)) {
         int code = mdb_txn_commit(write->read.txn);
         if (code == MDB_MAP_FULL) write->map_full = true;
         if (code != 0) status = mn_lmdb_fail(error, mn_commit_code(store, code), "cannot commit to the store");

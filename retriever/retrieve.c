@@ -1,7 +1,7 @@
 /* retrieve.c -- the steps of an answer in their order.
  *
  *     search_space   per namespace: the best rows of each side, united, each with both exact scores
- *     fuse           one scale for all namespaces: own scores
+ *     fuse           one scale for all namespaces: own scores, with the records' priors where they count
  *     spread         neighbours of the best are lifted, and come in where they were not candidates
  *     rank           order, one per record, the best k, attention
  *
@@ -199,6 +199,29 @@ static mneme_status search_all(retrieval *run, const mn_namespace *namespaces, s
     return MNEME_OK;
 }
 
+/* ---- fuse ------------------------------------------------------------------------------------------------------- */
+
+static mneme_status score(retrieval *run, mn_candidate *candidate)
+{
+    const mn_retrieve_options *options = run->options;
+    candidate->own = mn_fusion_score(&run->fusion, candidate);
+    if (!(options->prior_weight > 0)) return MNEME_OK;
+    float prior = 0;
+    mneme_status status =
+        options->prior(options->prior_context, run->read, candidate->ns_index, candidate->rec, &prior, run->error);
+    candidate->own = (candidate->own + prior) / (1 + options->prior_weight);
+    if (candidate->own > 1) candidate->own = 1; /* by rounding */
+    return status;
+}
+
+static mneme_status fuse(retrieval *run)
+{
+    mn_fusion_fit(&run->fusion, run->options->mode, run->options->dense_weight, run->candidates, run->n);
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0; i < run->n && status == MNEME_OK; i++) status = score(run, &run->candidates[i]);
+    return status;
+}
+
 /* ---- spread ----------------------------------------------------------------------------------------------------- */
 
 /* Higher score first; ties by namespace, record, row. */
@@ -262,7 +285,8 @@ static mneme_status spread(retrieval *run)
         if (!lifted) {
             lifted = &run->candidates[run->n++];
             *lifted = measure(run, &run->spaces[key.ns_index], key.row);
-            lifted->own = mn_fusion_score(&run->fusion, lifted);
+            status = score(run, lifted);
+            if (status != MNEME_OK) return status;
         }
         lifted->neighbour = mn_lift_gain(lifted->own, lifts[i].towards, options->neighbour_share);
     }
@@ -353,9 +377,7 @@ mneme_status mn_retrieve(mn_read *read, const mn_namespace *namespaces, size_t n
         status =
             question->analyze(question->analyze_context, question->text, question->text_size, arena, &run.terms, error);
     if (status == MNEME_OK) status = search_all(&run, namespaces, n_namespaces);
-    if (status != MNEME_OK) return status;
-    mn_fusion_fit(&run.fusion, options->mode, options->dense_weight, run.candidates, run.n);
-    for (size_t i = 0; i < run.n; i++) run.candidates[i].own = mn_fusion_score(&run.fusion, &run.candidates[i]);
-    status = spread(&run);
+    if (status == MNEME_OK) status = fuse(&run);
+    if (status == MNEME_OK) status = spread(&run);
     return status == MNEME_OK ? rank(&run, out, n) : status;
 }

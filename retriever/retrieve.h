@@ -8,9 +8,15 @@
  *     lexical    BM25 as a share of the most that the question's terms could give             bm25.h
  *     own        hybrid: w * scaled dense + (1 - w) * scaled lexical                          fusion.h
  *                dense, lexical: that side's score as it is
+ *                with a prior_weight W: (that + the record's prior) / (1 + W)                    below
  *     neighbour  share * max(0, best own score among the hits within reach - own)             neighbours.h
  *     score      own + neighbour, in [0, 1]
  *     attention  softmax(scale * score) over the hits that are returned                       attention.h
+ *
+ * The prior is the sum of Generative Agents (Park et al. 2023, "Generative Agents: Interactive Simulacra of Human
+ * Behavior"): relevance + strength_weight * strength + recency_weight * recency, divided by the sum of the weights. There
+ * each part is scaled by its least and most among the candidates; here all lie in [0,1] as they are, so that equally old
+ * or strong memories do not differ by what is no difference.
  *
  * A hybrid score is relative to the other candidates of its question; cosine and share mean the same everywhere. A side
  * that the mode leaves out reads 0. Statistics are the namespace's own: what another one holds changes no dense and no
@@ -40,6 +46,12 @@ typedef struct mn_retrieve_options {
     mneme_status (*candidates)(void *context, mn_read *read, const mn_namespace *space, bool *known, mn_recs *recs,
                                mneme_error *error);
     void *accept_context; /* for both */
+    /* What a record brings whatever the question is (strength, recency): 0 .. prior_weight, asked of candidates only, and
+     * not at all when prior_weight is 0. */
+    mneme_status (*prior)(void *context, mn_read *read, uint32_t ns_index, uint32_t rec, float *prior,
+                          mneme_error *error);
+    void *prior_context;
+    float prior_weight;
 } mn_retrieve_options;
 
 typedef struct mn_question {

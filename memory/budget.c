@@ -1,0 +1,217 @@
+/* budget.c -- mneme_prune: forgetting what a budget leaves no room for, in batches:
+ *
+ *     choose (one read)  ->  per batch: read what goes, write it to the archive durably, forget it here, report it
+ *
+ * What is not archived yet is not forgotten: a crash between the two leaves a record in both, never in none. A record
+ * that was pinned or replaced in the meantime stays. */
+#include "memory/record_copy.h"
+#include "memory/victims.h"
+
+#include <string.h>
+
+enum { BATCH_RECORDS = 256 };
+
+typedef struct prune_run {
+    mneme *memory, *archive; /* archive: NULL = none */
+    const mneme_prune_options *options;
+    mneme_prune_result *result;
+    mn_namespace space; /* the name in the caller's arena */
+} prune_run;
+
+/* Some victims on their way. */
+typedef struct prune_batch {
+    prune_run *run;
+    const mn_victim *victims;
+    size_t n;
+    mn_arena arena;
+    const char **ids;
+    mn_record_copy **copies; /* for the archive; NULL: this one is not moved there */
+    bool *gone;
+    mn_encoder_stamp stamp;
+} prune_batch;
+
+/* ---- one batch ------------------------------------------------------------------------------------------------- */
+
+/* Records that have come to an end that was set for them are not kept elsewhere. */
+static bool goes_to_archive(const prune_batch *batch, size_t i)
+{
+    return batch->run->archive && batch->victims[i].reason != MNEME_PRUNE_EXPIRED;
+}
+
+static mneme_status read_victim(prune_batch *batch, const mn_copy_source *source, size_t i, mneme_error *error)
+{
+    mn_record record;
+    mneme_status status = mn_read_record(source->read, source->space->ns, batch->victims[i].rec, &record, error);
+    if (status == MNEME_ERR_NOT_FOUND) return MNEME_OK;
+    if (status == MNEME_OK && !(batch->ids[i] = mn_arena_strdup(&batch->arena, record.id)))
+        status = mn_fail_memory(error, "records to prune");
+    if (status != MNEME_OK || !goes_to_archive(batch, i)) return status;
+    return mn_copy_record(source, batch->victims[i].rec, &batch->arena, &batch->copies[i], error);
+}
+
+static mneme_status read_batch(prune_batch *batch, mneme_error *error)
+{
+    mn_read *read = NULL;
+    mn_copy_source source;
+    mn_encoder_stamp stamp;
+    batch->ids = mn_arena_array(&batch->arena, batch->n, sizeof *batch->ids);
+    batch->copies = mn_arena_array(&batch->arena, batch->n, sizeof *batch->copies);
+    batch->gone = mn_arena_array(&batch->arena, batch->n, sizeof *batch->gone);
+    if (!batch->ids || !batch->copies || !batch->gone) return mn_fail_memory(error, "records to prune");
+    memset(batch->ids, 0, batch->n * sizeof *batch->ids);
+    memset(batch->copies, 0, batch->n * sizeof *batch->copies);
+    mneme_status status = mn_read_begin(batch->run->memory->store, &read, error);
+    if (status == MNEME_OK) status = mn_read_encoder(read, &stamp, error);
+    if (status == MNEME_OK) {
+        batch->stamp = stamp;
+        batch->stamp.name = mn_arena_strdup(&batch->arena, stamp.name);
+        if (!batch->stamp.name) status = mn_fail_memory(error, "records to prune");
+    }
+    if (status == MNEME_OK) status = mn_copy_open(read, &batch->run->space, &batch->arena, &source, error);
+    for (size_t i = 0; i < batch->n && status == MNEME_OK; i++) status = read_victim(batch, &source, i, error);
+    mn_read_end(read);
+    return status;
+}
+
+static mneme_status put_batch(void *context, mn_write *write, mneme_error *error)
+{
+    const prune_batch *batch = context;
+    mneme_status status = MNEME_OK;
+    if (*batch->stamp.name && !batch->run->space.own_vectors) status = mn_write_encoder(write, &batch->stamp, error);
+    for (size_t i = 0; i < batch->n && status == MNEME_OK; i++)
+        if (batch->copies[i]) status = mn_write_put(write, &batch->copies[i]->put, error);
+    return status;
+}
+
+static mneme_status forget_batch(void *context, mn_write *write, mneme_error *error)
+{
+    const prune_batch *batch = context;
+    uint32_t ns = batch->run->space.ns;
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0; i < batch->n && status == MNEME_OK; i++) {
+        mn_strength kept = {0};
+        batch->gone[i] = false;
+        if (!batch->ids[i]) continue;
+        status = mn_read_strength(mn_write_read(write), ns, batch->victims[i].rec, &kept, error);
+        if (status != MNEME_OK || kept.pinned) continue;
+        status = mn_write_forget(write, ns, batch->victims[i].rec, error);
+        batch->gone[i] = status == MNEME_OK;
+        if (status == MNEME_ERR_NOT_FOUND) status = MNEME_OK; /* forgotten or replaced by someone else */
+    }
+    return status;
+}
+
+static void report_batch(const prune_batch *batch)
+{
+    const prune_run *run = batch->run;
+    mneme_prune_result *result = run->result;
+    for (size_t i = 0; i < batch->n; i++) {
+        const mn_victim *victim = &batch->victims[i];
+        if (!batch->gone[i]) continue;
+        *(victim->reason == MNEME_PRUNE_EXPIRED ? &result->expired
+          : victim->reason == MNEME_PRUNE_WEAK  ? &result->weak
+                                                : &result->over_budget) += 1;
+        result->chunks += victim->n_chunks;
+        result->bytes += victim->bytes;
+        if (run->options->archive && victim->reason != MNEME_PRUNE_EXPIRED) result->archived++;
+        const mneme_victim shown = {.id = batch->ids[i],
+                                    .name_space = run->space.name,
+                                    .reason = victim->reason,
+                                    .strength = victim->strength,
+                                    .chunks = victim->n_chunks,
+                                    .bytes = victim->bytes};
+        if (run->options->victim) run->options->victim(run->options->context, &shown);
+    }
+}
+
+static mneme_status prune_batch_of(prune_run *run, const mn_victim *victims, size_t n, mneme_error *error)
+{
+    prune_batch batch = {.run = run, .victims = victims, .n = n};
+    mneme_status status = read_batch(&batch, error);
+    if (status == MNEME_OK && run->options->dry_run) {
+        for (size_t i = 0; i < n; i++) batch.gone[i] = batch.ids[i] != NULL;
+    } else {
+        if (status == MNEME_OK && run->archive) {
+            status = mn_store_update(run->archive->store, put_batch, &batch, NULL, error);
+            if (status != MNEME_OK) mn_error_prefix(error, "archive: ");
+        }
+        if (status == MNEME_OK) status = mn_store_update(run->memory->store, forget_batch, &batch, NULL, error);
+    }
+    if (status == MNEME_OK) report_batch(&batch);
+    mn_arena_free(&batch.arena);
+    return status;
+}
+
+/* ---- all of them ------------------------------------------------------------------------------------------------ */
+
+static mneme_status prune_space(prune_run *run, mneme_error *error)
+{
+    mn_read *read = NULL;
+    mn_victims victims = {0};
+    mneme_status status = mn_read_begin(run->memory->store, &read, error);
+    if (status == MNEME_OK) status = mn_victims_choose(run->memory, read, &run->space, run->options, &victims, error);
+    mn_read_end(read); /* none is held over the writing */
+    for (size_t i = 0; i < victims.n && status == MNEME_OK; i += BATCH_RECORDS) {
+        size_t left = victims.n - i;
+        status = prune_batch_of(run, victims.items + i, left < BATCH_RECORDS ? left : BATCH_RECORDS, error);
+    }
+    run->result->kept_records += victims.kept_records;
+    run->result->kept_chunks += victims.kept_chunks;
+    run->result->kept_bytes += victims.kept_bytes;
+    mn_victims_free(&victims);
+    return status;
+}
+
+/* The archive has the language of this store and counts no uses. */
+static mneme_status open_archive(prune_run *run, mneme_error *error)
+{
+    const char *path = run->options->archive;
+    if (!path || run->options->dry_run) return MNEME_OK;
+    mneme_settings *settings = NULL;
+    mneme_status status = mn_settings_copy(run->memory->settings, &settings, error);
+    if (status == MNEME_OK)
+        status = mneme_settings_set(settings, "lexical.language", mn_store_language(run->memory->store), NULL, error);
+    if (status == MNEME_OK) status = mneme_settings_set(settings, "memory.strengthen", "off", NULL, error);
+    if (status == MNEME_OK) status = mneme_open(path, settings, 0, &run->archive, error);
+    if (status != MNEME_OK) mn_error_prefix(error, "archive: ");
+    mneme_settings_free(settings);
+    return status;
+}
+
+static mneme_status check_options(const mneme_prune_options *options, mneme_error *error)
+{
+    if (!(options->min_strength >= 0 && options->min_strength <= 1))
+        return mn_fail(error, MNEME_ERR_USAGE, "min_strength %g: it must be 0 to 1", options->min_strength);
+    if (options->min_strength > 0 && options->strategy != MNEME_PRUNE_STRENGTH)
+        return mn_fail(error, MNEME_ERR_USAGE, "min_strength goes with the strategy strength only");
+    return MNEME_OK;
+}
+
+mneme_status mneme_prune(mneme *memory, const mneme_prune_options *options, mneme_prune_result *result,
+                         mneme_error *error)
+{
+    static const mneme_prune_options defaults = MNEME_PRUNE_OPTIONS_INIT;
+    mneme_prune_result own;
+    prune_run run = {.memory = memory, .options = options ? options : &defaults, .result = result ? result : &own};
+    *run.result = (mneme_prune_result){0};
+    const mneme_selection select = {.name_space = run.options->name_space};
+    mn_arena arena = {0};
+    mn_read *read = NULL;
+    mn_namespace *spaces = NULL;
+    size_t n = 0;
+    mneme_status status = check_options(run.options, error);
+    if (status == MNEME_OK) status = mneme_flush(memory, error);
+    if (status == MNEME_OK) status = open_archive(&run, error);
+    if (status == MNEME_OK) status = mn_read_begin(memory->store, &read, error);
+    if (status == MNEME_OK) status = mn_selected_namespaces(read, &select, &arena, &spaces, &n, error);
+    for (size_t i = 0; i < n && status == MNEME_OK; i++)
+        if (!(spaces[i].name = mn_arena_strdup(&arena, spaces[i].name))) status = mn_fail_memory(error, "namespaces");
+    mn_read_end(read);
+    for (size_t i = 0; i < n && status == MNEME_OK; i++) {
+        run.space = spaces[i];
+        status = prune_space(&run, error);
+    }
+    mneme_close(run.archive);
+    mn_arena_free(&arena);
+    return status;
+}
