@@ -103,7 +103,7 @@ mneme_status mn_parse_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn
     out->speaker = take_string(&c, flags & HAS_SPEAKER);
     out->metadata = take_string(&c, flags & HAS_METADATA);
     out->source = take_string(&c, flags & HAS_SOURCE);
-    *text = (mn_packed_text){.kind = (mn_text_kind)(flags >> KIND_SHIFT),
+    *text = (mn_packed_text){.kind = (mn_text_kind)(flags >> KIND_SHIFT & 3),
                              .bytes = c.at,
                              .size = (size_t)(c.end - c.at),
                              .text_size = out->text_size < TEXT_PART ? (size_t)out->text_size : TEXT_PART};

@@ -115,19 +115,28 @@ static mneme_status try_put(mn_store *store, put_job job, mneme_error *error)
     return mn_store_update(store, put_one, &job, NULL, error);
 }
 
-/* Three records of one session, the second one long and of two chunks. */
+/* 2025-01-02: where the bytes of a record lie must not depend on the day. */
+static int64_t fixed_clock(void *context)
+{
+    (void)context;
+    return INT64_C(1735776000000);
+}
+
+/* Three records of one session, the second one long and of two chunks, the third one with an end. */
 static void make_store(const char *name)
 {
+    put_job third = make_job("three", "bcd", 1);
+    third.record.has_expires = true;
+    third.record.expires_ms = INT64_C(1900000000000);
     mn_store *store = NULL;
     char *text = malloc(70001);
     memset(text, 'q', 70000);
     text[70000] = '\0';
-    assert_ok(open_with(name, (mn_store_options){0}, &store, test_error()));
+    assert_ok(open_with(name, (mn_store_options){.clock = fixed_clock}, &store, test_error()));
     assert_ok(try_put(store, make_job("one", "abc abd", 1), test_error()));
     assert_ok(try_put(store, make_job("two", text, 2), test_error()));
-    put_job three = make_job("three", "bcd", 1);
-    three.record.has_time = true;
-    assert_ok(try_put(store, three, test_error()));
+    third.record.has_time = true;
+    assert_ok(try_put(store, third, test_error()));
     mn_store_close(store);
     free(text);
 }
@@ -190,7 +199,7 @@ static void do_damage(const char *name, const damage_case *d)
     key.mv_data = key_copy;
     value.mv_data = copy;
     if (d->kind == CUT) value.mv_size = d->at;
-    if (d->kind == SET_BYTE) copy[d->at % value.mv_size] = d->byte;
+    if (d->kind == SET_BYTE && value.mv_size) copy[d->at % value.mv_size] = d->byte;
     if (d->kind == ADD_BESIDE) key_copy[key.mv_size - 1] = d->byte;
     if (d->kind == REMOVE) assert_int_equal(mdb_del(r.txn, r.db, &key, NULL), 0);
     else assert_int_equal(mdb_put(r.txn, r.db, &key, &value, 0), 0);
@@ -262,11 +271,11 @@ static void read_everything(mn_store *store)
 static const damage_case damages[] = {
     {"records", CUT, 0, 10, 0, "entry cannot be read"},
     {"records", CUT, 0, 24, 0, "entry cannot be read"},
-    {"records", SET_BYTE, 0, 25, 'x', "entry cannot be read"},        /* the id's end */
+    {"records", SET_BYTE, 0, 28, 'x', "entry cannot be read"},        /* the id's end */
     {"records", SET_BYTE, 0, 17, 99, "past the last row"},            /* first_row */
-    {"records", SET_BYTE, 0, 21, 7, "its place 7"},                   /* session_place */
-    {"records", SET_BYTE, 0, 22, 'x', "its id \"xne\" leads to"},     /* the id */
-    {"records", SET_BYTE, 0, 31, 'z', "its postings are not those"}, /* the text: "abc ..." */
+    {"records", SET_BYTE, 0, 24, 7, "its place 7"},                   /* session_place */
+    {"records", SET_BYTE, 0, 25, 'x', "its id \"xne\" leads to"},     /* the id */
+    {"records", SET_BYTE, 0, 34, 'z', "its postings are not those"}, /* the text: "abc ..." */
     {"records", REMOVE, 0, 0, 0, "has 3 ids for 2 records"},
     {"records", REMOVE, 2, 0, 0, "the text of record"},               /* a part behind the first */
     {"records", CUT, 2, 10, 0, "the text of record"},
@@ -300,6 +309,13 @@ static const damage_case damages[] = {
     {"namespaces", SET_BYTE, 0, 32, 9, "counts 9 records, found 3"},
     {"namespaces", SET_BYTE, 0, 40, 9, "counts 9 chunks, found 4"},
     {"namespaces", SET_BYTE, 0, 16, 3, "row block 0"},                /* next_row */
+    {"strengths", CUT, 1, 10, 0, "its strength cannot be read"},
+    {"strengths", SET_BYTE, 1, 28, 0xff, "its strength cannot be read"},  /* unknown flags */
+    {"strengths", SET_BYTE, 1, 8, 1, "does not end then"},
+    {"strengths", REMOVE, 0, 0, 0, "is not in the list of those that do"},
+    {"strengths", REMOVE, 1, 0, 0, "does not end then"},
+    {"strengths", ADD_BESIDE, 0, 0, 9, "record number 9 in namespace \"\": it is in the list"},
+    {"strengths", ADD_BESIDE, 1, 0, 9, "its strength belongs to no record"},
     {"log", REMOVE, 2, 0, 0, "does not lead to generation 3"},
     {"log", CUT, 0, 11, 0, "change log entry 1"},
 };
@@ -334,7 +350,7 @@ static void random_damage_never_crashes(void **state)
 {
     (void)state;
     static const char *const dbs[] = {"namespaces", "ids",      "records",  "rows",           "vectors",
-                                      "postings",   "sessions", "session_records", "fields", "log"};
+                                      "postings",   "sessions", "session_records", "fields", "strengths", "log"};
     uint32_t seed = 4711;
     for (int trial = 0; trial < 150; trial++) {
         char name[32];
