@@ -9,10 +9,10 @@
 #include "cli/path.h"
 #include "cli/prune.h"
 #include "cli/source_id.h"
+#include "cli/spool.h"
 #include "cli/stop.h"
 #include "cli/store_option.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -107,20 +107,6 @@ static void free_input(index_run *run)
 
 /* ---- passes ---- */
 
-/* Standard input into a file without a name. False: said on stderr. */
-static bool spool_stdin(index_run *run)
-{
-    char piece[65536];
-    ssize_t size = 0;
-    run->spool = tmpfile();
-    bool fine = run->spool != NULL;
-    while (fine && (size = read(STDIN_FILENO, piece, sizeof piece)) > 0)
-        fine = fwrite(piece, 1, (size_t)size, run->spool) == (size_t)size;
-    fine = fine && size == 0 && fflush(run->spool) == 0;
-    if (!fine) cli_complain("cannot keep standard input for --strict: %s", strerror(errno));
-    return fine;
-}
-
 static bool index_stdin(index_run *run)
 {
     int fd = STDIN_FILENO;
@@ -151,7 +137,7 @@ static bool strict_pass(index_run *run)
 {
     cli_indexer *indexer = &run->indexer;
     bool show = indexer->show;
-    if (run->has_stdin && !spool_stdin(run)) {
+    if (run->has_stdin && !(run->spool = cli_spool_stdin())) {
         indexer->failure = CLI_EXIT_FAILURE;
         return false;
     }

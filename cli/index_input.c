@@ -60,26 +60,49 @@ static void repair(cli_indexer *indexer, cli_text *line)
     *line = repaired;
 }
 
-static bool add_line(cli_indexer *indexer, cli_lines *lines, const char *source, uint64_t input_bytes)
+/* The first line of an export. */
+static bool take_header(cli_indexer *indexer, const cli_export_header *header, const char *reason, cli_lines *lines,
+                        const char *source)
+{
+    if (!reason) return cli_indexer_from(indexer, header);
+    cli_indexer_refuse(indexer, source, lines->number, reason);
+    return true;
+}
+
+/* Chunks are worth something only with the encoder that made their vectors. */
+static void drop_chunks(cli_item *item)
+{
+    item->record.chunks = NULL;
+    item->record.n_chunks = 0;
+    if (!item->record.vector) item->record.dimension = 0;
+}
+
+static bool add_line(cli_indexer *indexer, const cli_input_options *options, cli_lines *lines, const char *source,
+                     uint64_t input_bytes)
 {
     mneme_error error = {MNEME_OK, ""};
+    cli_export_header header;
+    const char *reason;
     cli_item item = {.source = source, .line = lines->number, .input_bytes = input_bytes};
     repair(indexer, &lines->line);
+    if (cli_export_header_read(lines->line.data, lines->line.size, &header, &reason))
+        return take_header(indexer, &header, reason, lines, source);
     if (mneme_record_parse(lines->line.data, lines->line.size, &item.parsed, &error) != MNEME_OK) {
         cli_indexer_refuse(indexer, source, lines->number, error.message);
         cli_indexer_pass(indexer, input_bytes);
         return !cli_stop_asked();
     }
     item.record = *item.parsed;
-    item.record.source = source;
-    if (!item.record.id) {
+    if (!options->is_export) item.record.source = source;
+    if (!indexer->from.encoder) drop_chunks(&item);
+    if (!item.record.id && !options->is_export) {
         item.id = cli_format("%s:%llu", source, (unsigned long long)lines->number);
         item.record.id = item.id;
     }
     return cli_indexer_add(indexer, &item);
 }
 
-static bool add_lines(cli_indexer *indexer, cli_lines *lines, const char *source, uint64_t max_size)
+static bool add_lines(cli_indexer *indexer, const cli_input_options *options, cli_lines *lines, const char *source)
 {
     for (bool going = true; going;) {
         uint64_t before = lines->bytes - (lines->size - lines->at);
@@ -90,13 +113,16 @@ static bool add_lines(cli_indexer *indexer, cli_lines *lines, const char *source
         case CLI_LINES_END: return true;
         case CLI_LINES_FAILED: cli_indexer_refuse(indexer, source, 0, strerror(lines->error)); return true;
         case CLI_LINES_TOO_LONG:
-            snprintf(reason, sizeof reason, "the line is over the size limit of %s (--max-size)", cli_bytes(max_size));
+            snprintf(reason, sizeof reason, "the line is over the size limit of %s (--max-size)",
+                     cli_bytes(options->max_size));
             cli_indexer_refuse(indexer, source, lines->number, reason);
             cli_indexer_pass(indexer, bytes);
             break;
         case CLI_LINES_LINE:
-            if (is_blank(&lines->line)) cli_indexer_pass(indexer, bytes);
-            else going = add_line(indexer, lines, source, bytes);
+            if (is_blank(&lines->line))
+                cli_indexer_pass(indexer, bytes);
+            else
+                going = add_line(indexer, options, lines, source, bytes);
             break;
         }
     }
@@ -107,9 +133,9 @@ static bool index_lines(cli_indexer *indexer, const cli_input_options *options, 
 {
     cli_lines lines;
     cli_lines_begin(&lines, fd, (size_t)options->max_size);
-    bool going = add_lines(indexer, &lines, source, options->max_size);
+    bool going = cli_indexer_from(indexer, NULL) && add_lines(indexer, options, &lines, source);
     cli_lines_end(&lines);
-    return going;
+    return going && cli_indexer_from(indexer, NULL);
 }
 
 /* ---- files and streams ---- */
@@ -157,8 +183,10 @@ static bool add_rest(cli_indexer *indexer, const cli_input_options *options, cli
         cli_reading reading = cli_document_from(text.data ? text.data : "", text.size, options->format, &document);
         going = take_document(indexer, &document, reading, source, text.size, true);
     } else {
-        if (lines->error) snprintf(reason, sizeof reason, "%s", strerror(lines->error));
-        else snprintf(reason, sizeof reason, "over the size limit of %s (--max-size)", cli_bytes(options->max_size));
+        if (lines->error)
+            snprintf(reason, sizeof reason, "%s", strerror(lines->error));
+        else
+            snprintf(reason, sizeof reason, "over the size limit of %s (--max-size)", cli_bytes(options->max_size));
         cli_indexer_refuse(indexer, source, 0, reason);
     }
     cli_text_free(&text);
@@ -177,8 +205,7 @@ bool cli_index_stream(cli_indexer *indexer, const cli_input_options *options, in
     size_t size = cli_lines_peek(&lines, &data);
     bool jsonl =
         options->format == CLI_FORMAT_JSONL || (options->format == CLI_FORMAT_AUTO && begins_with_object(data, size));
-    bool going =
-        jsonl ? add_lines(indexer, &lines, source, options->max_size) : add_rest(indexer, options, &lines, source);
+    bool going = jsonl ? add_lines(indexer, options, &lines, source) : add_rest(indexer, options, &lines, source);
     cli_lines_end(&lines);
-    return going;
+    return going && cli_indexer_from(indexer, NULL);
 }

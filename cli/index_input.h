@@ -9,6 +9,7 @@
 typedef struct cli_input_options {
     cli_format_kind format; /* AUTO: by the name */
     uint64_t max_size;      /* bytes of a document, and of a line of JSONL */
+    bool is_export;         /* lines keep the source that they name, and must have an id */
 } cli_input_options;
 
 /* Read one file into the indexer. source: its name in the store, borrowed until the run ends. False: end the run. */

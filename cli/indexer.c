@@ -35,6 +35,7 @@ void cli_indexer_free(cli_indexer *indexer)
 {
     clear_batch(indexer);
     free(indexer->items);
+    free(indexer->from.encoder);
     cli_seen_free(&indexer->seen);
     cli_seen_free(&indexer->sources);
     json_decref(indexer->refusals);
@@ -103,6 +104,8 @@ static mneme_status store_batch(cli_indexer *indexer, mneme_add_result *result, 
     options.progress = show_progress;
     options.refused = refused_by_store;
     options.context = indexer;
+    options.encoder = indexer->from.encoder;
+    options.fingerprint = indexer->from.fingerprint;
     mneme_status status = mneme_add(indexer->memory, records, indexer->n_items, &options, result, error);
     free(records);
     return status;
@@ -151,6 +154,15 @@ bool cli_indexer_flush(cli_indexer *indexer)
     cli_indexer_pass(indexer, indexer->batch_input);
     clear_batch(indexer);
     return status == MNEME_OK && !cli_stop_asked();
+}
+
+bool cli_indexer_from(cli_indexer *indexer, const cli_export_header *header)
+{
+    bool going = true;
+    if (indexer->from.encoder || header) going = cli_indexer_flush(indexer);
+    free(indexer->from.encoder);
+    indexer->from = header ? *header : (cli_export_header){0};
+    return going;
 }
 
 static void remember(cli_indexer *indexer, const cli_item *item)

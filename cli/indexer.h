@@ -7,6 +7,7 @@
 #ifndef MN_CLI_INDEXER_H
 #define MN_CLI_INDEXER_H
 
+#include "cli/export_line.h"
 #include "cli/output.h"
 #include "cli/seen.h"
 
@@ -33,6 +34,7 @@ typedef struct cli_indexer {
     bool remember;   /* fill `seen` and `sources` */
     const char *name_space; /* of records that have none; NULL = the unnamed one */
     size_t batch_records;
+    cli_export_header from; /* encoder NULL: records bring no vectors but their own */
     cli_totals totals;
     cli_seen seen;    /* (namespace, id) of JSONL records, refused ones included */
     cli_seen sources; /* (source, "") of documents, and of files with anything refused in them */
@@ -53,6 +55,9 @@ typedef struct cli_indexer {
 bool cli_indexer_add(cli_indexer *indexer, cli_item *item);
 /* Store what is gathered. False as above. */
 bool cli_indexer_flush(cli_indexer *indexer);
+/* From now on records come from another file: the one with this first line (NULL: without one). Stores what is gathered
+ * first. Takes over what the header owns. False as above. */
+bool cli_indexer_from(cli_indexer *indexer, const cli_export_header *header);
 /* Some input cannot be stored: names it on stderr, counts it. line 0 = the whole file. */
 void cli_indexer_refuse(cli_indexer *indexer, const char *source, uint64_t line, const char *reason);
 /* Input that makes no record (skipped, refused): only moves the progress. */

@@ -91,16 +91,21 @@ static mneme_status write_all(int fd, const char *path, const char *data, size_t
     return MNEME_OK;
 }
 
-/* A rename is durable only once its directory is. */
+mneme_status mn_directory_sync(const char *path, mneme_error *error)
+{
+    mneme_status status = MNEME_OK;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) != 0) status = mn_fail_errno(error, errno, "cannot sync directory %s", path);
+    if (fd >= 0) close(fd);
+    return status;
+}
+
 static mneme_status sync_parent(const char *path, mneme_error *error)
 {
     const char *base = mn_path_base(path);
     char *parent = base == path ? mn_strdup(".") : mn_strndup(path, (size_t)(base - path));
     if (!parent) return mn_fail_memory(error, "path");
-    mneme_status status = MNEME_OK;
-    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) != 0) status = mn_fail_errno(error, errno, "cannot sync directory %s", parent);
-    if (fd >= 0) close(fd);
+    mneme_status status = mn_directory_sync(parent, error);
     mn_free(parent);
     return status;
 }

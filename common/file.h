@@ -19,6 +19,9 @@ mneme_status mn_file_read(const char *path, size_t max_size, mn_buffer *out, mne
 /* Write through a temporary file, fsync and rename: afterwards the file is the old or the new one, never half. */
 mneme_status mn_file_write_atomic(const char *path, const void *data, size_t size, mneme_error *error);
 
+/* A rename or a new file is durable only once its directory is. */
+mneme_status mn_directory_sync(const char *path, mneme_error *error);
+
 bool mn_file_exists(const char *path);
 bool mn_is_directory(const char *path);
 /* Make the directory and its parents; `mode` for the last, 0777 less umask for parents. Existing is fine. */

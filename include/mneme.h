@@ -141,6 +141,7 @@ typedef struct mneme mneme;
 
 #define MNEME_OPEN_READ_ONLY 1u /* no writes; the store must exist */
 #define MNEME_OPEN_EXISTING  2u /* do not create: ERR_NOT_A_STORE if there is none */
+#define MNEME_OPEN_DAMAGED   4u /* whatever can be opened of a damaged store: for mneme_salvage, and nothing else */
 
 /* Open the store in directory `path`, creating it (mode 0700) when missing or empty, unless flags forbid.
  * settings: copied; NULL = defaults and what mneme_settings_load_environment adds. The encoder's model is loaded at
@@ -157,6 +158,12 @@ MNEME_API int64_t mneme_now(const mneme *memory);
 
 /* ---- records -------------------------------------------------------------------------------------------------- */
 
+/* A piece of a record's text with its vector. */
+typedef struct mneme_chunk {
+    uint64_t start, end; /* byte range in the text */
+    const float *vector; /* the record's `dimension` floats, unit length */
+} mneme_chunk;
+
 typedef struct mneme_record {
     const char *id;         /* 1..480 bytes, unique in its namespace; an existing id is replaced */
     const char *name_space; /* NULL or "": the unnamed one. Namespaces are walls: see mneme_query_options */
@@ -171,13 +178,16 @@ typedef struct mneme_record {
     int64_t time_ms;        /* milliseconds since 1970-01-01T00:00:00Z */
     const float *vector;    /* NULL: encode the text. Else `dimension` floats: stored (scaled to unit length) as the
                                record's only chunk */
-    uint32_t dimension;
+    uint32_t dimension; /* of `vector`, or of those of `chunks` */
     bool has_importance; /* is importance set? */
     float importance;    /* [0,1], kept in steps of 1/200; see docs/dynamics.md. Not set: estimated from the text */
     bool pinned;         /* never fades, never ends, is never pruned. Adding again without it leaves a pin as it is */
     bool has_expires;    /* is expires_ms set? */
     int64_t expires_ms;  /* the record is answered no more from this moment on, and mneme_prune removes it */
     int64_t ttl_ms;      /* > 0 and not has_expires: it ends so long after it is added, by the memory's clock */
+    const mneme_chunk *chunks; /* NULL: cut and encode the text. Else the n_chunks chunks that it was cut into before,
+                                  with their vectors, as mneme_export gives them: see mneme_add_options.encoder */
+    size_t n_chunks;
 } mneme_record;
 
 /* done out of total units ("chunks", "records", "bytes"); return false to cancel. */
@@ -191,10 +201,14 @@ typedef struct mneme_add_options {
     /* Called for every refused record with its place in the array; NULL = none. */
     void (*refused)(void *context, size_t index, const mneme_error *error);
     void *context; /* for both */
+    /* Where vectors come from that records bring along out of another store: the name and fingerprint of its encoder
+     * (mneme_stats), which this store is then stamped with. NULL: records bring none but vectors of their own. */
+    const char *encoder;
+    uint64_t fingerprint;
 } mneme_add_options;
 #define MNEME_ADD_OPTIONS_INIT                                                                                         \
     {                                                                                                                  \
-        sizeof(mneme_add_options), false, false, NULL, NULL, NULL                                                      \
+        sizeof(mneme_add_options), false, false, NULL, NULL, NULL, NULL, 0                                             \
     }
 
 typedef struct mneme_add_result {
@@ -207,12 +221,17 @@ typedef struct mneme_add_result {
 /* Encode and store `n` records in one atomic batch: when this returns MNEME_OK they survive kill -9 and power loss.
  * Records whose content is what the store already has are counted as unchanged and cost no encoding.
  * Records that cannot be stored (see mneme_add_options.refused) are left out, unless strict.
- * options, result: NULL allowed. On any failure the store is as before. */
+ * Records that bring their chunks need no encoder here: ERR_ENCODER when the store has another one than
+ * options->encoder. Their chunks must begin in order, lie within the text on borders of its characters, and have finite
+ * vectors; one whose squares add up to 1 within 1e-2 (bf16 rounds as much) is stored as it is, else scaled. Where the
+ * text and all that describes it are what the store has already, they are unchanged, whatever the chunks. options,
+ * result: NULL allowed. On any failure the store is as before. */
 MNEME_API mneme_status mneme_add(mneme *memory, const mneme_record *records, size_t n, const mneme_add_options *options,
                                  mneme_add_result *result, mneme_error *error);
 
-/* Parse one JSON object (`_id` or `id`, text, title, namespace, session, time, speaker, metadata, vector) into a
- * record. *out is owned (mneme_record_free) and holds everything its pointers name. ERR_SYNTAX, ERR_RECORD. */
+/* Parse one JSON object (`_id` or `id`, text, title, namespace, session, time, speaker, metadata, source, vector,
+ * chunks) into a record. *out is owned (mneme_record_free) and holds everything its pointers name. ERR_SYNTAX,
+ * ERR_RECORD. */
 MNEME_API mneme_status mneme_record_parse(const char *json, size_t size, mneme_record **out, mneme_error *error);
 MNEME_API void mneme_record_free(mneme_record *record);
 
@@ -628,6 +647,7 @@ typedef struct mneme_stats {
     const char *language; /* of the stemmer */
     size_t n_namespaces;
     const mneme_namespace_stats *namespaces;
+    uint32_t dimension; /* of the encoder's vectors; 0 before the first */
 } mneme_stats;
 MNEME_API void mneme_stats_free(mneme_stats *stats);
 MNEME_API mneme_status mneme_get_stats(mneme *memory, mneme_stats **out, mneme_error *error);
@@ -668,6 +688,131 @@ typedef struct mneme_compact_result {
  * they next use the store. */
 MNEME_API mneme_status mneme_compact(mneme *memory, const mneme_compact_options *options, mneme_compact_result *result,
                                      mneme_error *error);
+
+/* ---- getting a memory out --------------------------------------------------------------------------------------- */
+
+typedef struct mneme_backup_options {
+    size_t size;
+    mneme_progress progress; /* NULL = none; counts "bytes", may cancel: ERR_CANCELLED */
+    void *context;           /* for progress */
+} mneme_backup_options;
+#define MNEME_BACKUP_OPTIONS_INIT                                                                                      \
+    {                                                                                                                  \
+        sizeof(mneme_backup_options), NULL, NULL                                                                       \
+    }
+
+typedef struct mneme_backup_result {
+    uint64_t bytes;         /* of the store's data */
+    uint64_t bytes_written; /* of them; the rest was there already, from a backup that was interrupted */
+    uint64_t generation;    /* of the store that the backup holds */
+} mneme_backup_result;
+
+/* Copy the store, as of one generation, into directory `target`, while others read and write it. The copy is a store:
+ * it opens like any other.
+ *
+ * target   is made (mode 0700) when missing; else it may hold nothing, an interrupted backup, which is gone on with, or
+ * an older backup of this store, which is replaced by one rename once the new one is whole and on the disk. A directory
+ * with anything else in it, within the store, with a backup of another store or with a newer one of this: ERR_USAGE.
+ * Open elsewhere, or another backup is being written to it: ERR_BUSY. options, result  NULL allowed.
+ *
+ * mneme.yaml comes along, models/ do not. ERR_DISK_FULL, ERR_IO, ERR_CANCELLED: the store is untouched, an older backup
+ * is as before, and what was written stays in data.mdb.partial for the next call. Pages that writers free during the
+ * copy are used again only after it. Any thread. */
+MNEME_API mneme_status mneme_backup(mneme *memory, const char *target, const mneme_backup_options *options,
+                                    mneme_backup_result *result, mneme_error *error);
+
+typedef struct mneme_export_options {
+    size_t size;
+    mneme_selection select;
+    bool vectors;            /* chunks and vectors, too; a vector that was given with a record always comes with it */
+    mneme_progress progress; /* NULL = none; counts "records", may cancel: ERR_CANCELLED */
+    void *context;           /* for progress */
+} mneme_export_options;
+#define MNEME_EXPORT_OPTIONS_INIT                                                                                      \
+    {                                                                                                                  \
+        sizeof(mneme_export_options), {0}, false, NULL, NULL                                                           \
+    }
+
+typedef struct mneme_export_result {
+    uint64_t records;    /* handed out */
+    uint64_t vanished;   /* replaced or forgotten between the start and their turn: left out */
+    uint64_t generation; /* of the store at the start */
+} mneme_export_result;
+
+/* Takes one record: with `vector` where the record was given one, with `chunks` where its text was encoded and vectors
+ * are wanted. Borrowed for the call. Return false to end the export with ERR_CANCELLED. */
+typedef bool (*mneme_take_record)(void *context, const mneme_record *record);
+
+/* Hand out every record that options->select names: by namespace, in the order of adding, but the records of each
+ * session in its order, so that adding them to another store in this order makes the same memory.
+ *
+ * One generation: which records there are is fixed in one read at the start. They are then read in pages of about 4 MB,
+ * each in a short read of its own, so that nothing of the store is held while `take` runs. A record never changes once
+ * it is stored, so each is as it was at the start, or, if it was replaced or forgotten before its turn, left out and
+ * counted: result->vanished = 0 is the store at result->generation, exactly; and so is everything that fits the first
+ * page.
+ *
+ * options, result  NULL allowed. Memory: 16 bytes a record and a page. `take` may use the memory as it likes.
+ * ERR_SYNTAX for a bad expression; ERR_DAMAGED names what cannot be read (records before it were handed out). */
+MNEME_API mneme_status mneme_export(mneme *memory, const mneme_export_options *options, mneme_take_record take,
+                                    void *context, mneme_export_result *result, mneme_error *error);
+
+/* A step of mneme_salvage: what it is about to read. Order of name_space, then record, is the order of the walk. */
+typedef enum mneme_salvage_step {
+    MNEME_SALVAGE_NAMESPACES = 1, /* the list of namespaces */
+    MNEME_SALVAGE_NEXT = 2,       /* which is the first record from here on */
+    MNEME_SALVAGE_RECORD = 3,     /* this record's text */
+    MNEME_SALVAGE_VECTORS = 4,    /* what lies elsewhere: this record's strength, chunks and vectors */
+    MNEME_SALVAGE_ENCODER = 5,    /* which encoder the vectors are from */
+} mneme_salvage_step;
+typedef struct mneme_salvage_place {
+    mneme_salvage_step step;
+    uint32_t name_space, record; /* their numbers in the store */
+} mneme_salvage_place;
+
+typedef struct mneme_salvage_options {
+    size_t size;
+    mneme_selection select;
+    bool vectors;                /* chunks and vectors, too */
+    uint32_t name_space, record; /* begin at this record; 0, 0 = at the first */
+    bool without_namespaces;     /* do not read their list: they get made-up names */
+    bool without_first_vectors;  /* leave out strength and vectors of the record to begin at */
+    bool only_look;              /* find the first record, take nothing */
+    /* NULL = do not ask. Called first, with what mneme_add_options wants to know and the vectors' dimension; not called
+     * when that cannot be read: then vectors of encoded text are left out. */
+    void (*encoder)(void *context, const char *name, uint64_t fingerprint, uint32_t dimension);
+    /* NULL = not wanted. Called first for each namespace that is known, with how many records it should have. */
+    void (*known_namespace)(void *context, uint32_t number, const char *name, uint64_t n_records);
+    /* Called before each step. */
+    void (*at)(void *context, const mneme_salvage_place *place);
+    /* Called for each record that is found. record NULL: nothing of it can be used, or it is not selected (problem
+     * NULL). problem: what is missing of it, one line; NULL = nothing that can be told. Return false to end:
+     * ERR_CANCELLED. */
+    bool (*take)(void *context, const mneme_salvage_place *place, const mneme_record *record, const char *problem);
+    /* Other damage, one line. */
+    void (*damage)(void *context, const char *line);
+    void *context;
+} mneme_salvage_options;
+#define MNEME_SALVAGE_OPTIONS_INIT                                                                                     \
+    {                                                                                                                  \
+        sizeof(mneme_salvage_options), {0}, false, 0, 0, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL       \
+    }
+
+/* Hand out what can be read of a damaged store (opened with MNEME_OPEN_DAMAGED), record by record in the order of
+ * adding; whatever is damaged in a record's own values is left out of it and named.
+ *
+ * LMDB trusts its pages: damage there may end the process inside this call. Run it in a child process (fork before the
+ * store is opened), keep what at() says last in shared memory, and start again behind that: `mneme export --salvage`
+ * does. ERR_DAMAGED: LMDB itself gave up at the last place; begin again at another one. at, take and damage must be
+ * set. */
+MNEME_API mneme_status mneme_salvage(mneme *memory, const mneme_salvage_options *options, mneme_error *error);
+
+/* Every id with the numbers of its namespace and record, as far as they can be read, until visit returns false: those
+ * that `take` never saw are lost. The same warnings hold. */
+MNEME_API mneme_status mneme_salvage_ids(mneme *memory,
+                                         bool (*visit)(void *context, uint32_t name_space, uint32_t record,
+                                                       const char *id),
+                                         void *context, mneme_error *error);
 
 /* ---- time
  * ------------------------------------------------------------------------------------------------------------ */

@@ -4,12 +4,13 @@
  *
  * Nothing is held open while encoding; the transaction at the end only writes. */
 #include "memory/add_chunks.h"
+#include "memory/add_vectors.h"
 #include "memory/importance.h"
+#include "memory/record_hash.h"
 
 #include "common/utf8.h"
 
 #include <jansson.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -35,8 +36,9 @@ typedef struct add_job {
     mn_arena arena;
     draft *drafts;
     size_t n_drafts;
-    mn_add_chunks chunks;   /* of all drafts to store */
-    mneme_encoder *encoder; /* NULL: nothing to encode */
+    mn_add_chunks chunks;     /* of all drafts to store */
+    mneme_encoder *encoder;   /* NULL: nothing to encode */
+    uint32_t given_dimension; /* of the chunks that records bring; 0: none does */
 } add_job;
 
 /* ---- prepare ------------------------------------------------------------------------------------------------- */
@@ -50,23 +52,6 @@ static mneme_status check_name(const char *what, const char *name, size_t least,
                        MN_ID_MAX);
     if (name && !mn_utf8_valid(name, size))
         return mn_fail(error, MNEME_ERR_RECORD, "%s \"%.40s\" is not valid UTF-8", what, name);
-    return MNEME_OK;
-}
-
-static mneme_status check_vector(const mneme_record *record, mneme_error *error)
-{
-    if (!record->vector) return MNEME_OK;
-    if (record->dimension < 1 || record->dimension > 65536)
-        return mn_fail(error, MNEME_ERR_DIMENSION, "record \"%s\": a vector of dimension %u; it must be 1 to 65536",
-                       record->id, record->dimension);
-    double squares = 0;
-    for (uint32_t i = 0; i < record->dimension; i++) {
-        if (!isfinite(record->vector[i]))
-            return mn_fail(error, MNEME_ERR_RECORD, "record \"%s\": element %u of the vector is not a number",
-                           record->id, i);
-        squares += (double)record->vector[i] * (double)record->vector[i];
-    }
-    if (!(squares > 0)) return mn_fail(error, MNEME_ERR_RECORD, "record \"%s\": a vector of length 0", record->id);
     return MNEME_OK;
 }
 
@@ -97,7 +82,6 @@ static mneme_status check_record(const add_job *job, const mneme_record *record,
     mneme_status status = check_name("an id", record->id, 1, error);
     if (status == MNEME_OK) status = check_name("namespace", record->name_space, 0, error);
     if (status == MNEME_OK) status = check_name("session", record->session, 0, error);
-    if (status == MNEME_OK) status = check_vector(record, error);
     if (status == MNEME_OK) status = check_metadata(record, error);
     if (status == MNEME_OK) status = check_life(record, error);
     if (status != MNEME_OK) return status;
@@ -131,52 +115,12 @@ static mneme_status repair_name(add_job *job, const char **name, mneme_error *er
     return repair_text(job, *name, *name ? strlen(*name) : 0, name, &size, error);
 }
 
-/* Own vectors are stored at unit length. */
-static mneme_status scale_vector(add_job *job, mneme_record *record, mneme_error *error)
-{
-    if (!record->vector) return MNEME_OK;
-    float *unit = mn_arena_array(&job->arena, record->dimension, sizeof *unit);
-    if (!unit) return mn_fail_memory(error, "vector");
-    double squares = 0;
-    for (uint32_t i = 0; i < record->dimension; i++) squares += (double)record->vector[i] * (double)record->vector[i];
-    double scale = 1.0 / sqrt(squares);
-    for (uint32_t i = 0; i < record->dimension; i++) unit[i] = (float)((double)record->vector[i] * scale);
-    record->vector = unit;
-    return MNEME_OK;
-}
-
-/* Everything that decides what is stored: equal hashes mean that there is nothing to do. */
-static mneme_status hash_record(const add_job *job, draft *d, mneme_error *error)
-{
-    const mneme_record *r = &d->record;
-    const mn_settings_values *values = &job->memory->values;
-    const char *strings[] = {r->title, r->session, r->speaker, r->metadata, r->source};
-    int64_t numbers[] = {r->has_time, r->has_time ? r->time_ms : 0, r->vector ? (int64_t)r->dimension : 0,
-                         r->vector ? 0 : values->chunk_max_tokens, r->vector ? 0 : values->chunk_overlap_tokens};
-    mn_buffer head = {0};
-    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
-        mn_buffer_byte(&head, strings[i] ? 's' : '-');
-        if (strings[i]) mn_buffer_append(&head, strings[i], strlen(strings[i]) + 1);
-    }
-    mn_buffer_append(&head, numbers, sizeof numbers);
-    if (r->vector) mn_buffer_append(&head, r->vector, r->dimension * sizeof *r->vector);
-    if (head.failed) {
-        mn_buffer_free(&head);
-        return mn_fail_memory(error, "record");
-    }
-    XXH128_hash_t of_head = XXH3_128bits(head.data, head.size);
-    XXH128_hash_t of_text = XXH3_128bits_withSeed(r->text, r->text_size, of_head.low64);
-    d->hash[0] = of_text.low64;
-    d->hash[1] = of_text.high64 ^ of_head.high64;
-    mn_buffer_free(&head);
-    return MNEME_OK;
-}
-
 static mneme_status prepare(add_job *job, const mneme_record *record, draft *d, mneme_error *error)
 {
     mneme_status status = check_record(job, record, error);
     if (status != MNEME_OK) return status;
     d->record = *record;
+    if (!d->record.chunks) d->record.n_chunks = 0;
     if (!d->record.text) d->record.text = "";
     if (d->record.text_size == 0) d->record.text_size = strlen(d->record.text);
     if (!d->record.has_expires && d->record.ttl_ms > 0) {
@@ -188,8 +132,10 @@ static mneme_status prepare(add_job *job, const mneme_record *record, draft *d, 
     if (status == MNEME_OK) status = repair_name(job, &d->record.speaker, error);
     if (status == MNEME_OK) status = repair_name(job, &d->record.source, error);
     if (status == MNEME_OK) status = repair_name(job, &d->record.session, error);
-    if (status == MNEME_OK) status = scale_vector(job, &d->record, error);
-    if (status == MNEME_OK) status = hash_record(job, d, error);
+    if (status == MNEME_OK) status = mn_add_vectors_check(&d->record, error);
+    if (status == MNEME_OK)
+        status = mn_add_vectors_scale(&d->record, job->options->encoder != NULL, &job->arena, error);
+    if (status == MNEME_OK) status = mn_record_hash(&d->record, &job->memory->values, d->hash, error);
     return status;
 }
 
@@ -300,6 +246,13 @@ static mneme_status skip_unchanged(add_job *job, mneme_error *error)
     return status;
 }
 
+/* The dimension of a record's vectors; 0: it has none. */
+static uint32_t dimension_of(const add_job *job, const mneme_record *record)
+{
+    if (mn_add_needs_encoder(record)) return mn_encoder_info(job->encoder->encoder)->dimension;
+    return record->vector || record->n_chunks ? record->dimension : 0;
+}
+
 /* All vectors of a namespace have one dimension: the store's, else that of the first record for it in this call. */
 static mneme_status refuse_wrong_dimensions(add_job *job, mneme_error *error)
 {
@@ -307,16 +260,17 @@ static mneme_status refuse_wrong_dimensions(add_job *job, mneme_error *error)
     for (size_t i = 0; i < job->n_drafts && status == MNEME_OK; i++) {
         draft *d = &job->drafts[i];
         if (d->left_out) continue;
-        if (!d->record.vector && !job->encoder) status = mn_memory_encoder(job->memory, &job->encoder, error);
+        if (mn_add_needs_encoder(&d->record) && !job->encoder)
+            status = mn_memory_encoder(job->memory, &job->encoder, error);
         if (status != MNEME_OK) return status;
-        uint32_t has = d->record.vector ? d->record.dimension : mn_encoder_info(job->encoder->encoder)->dimension;
+        uint32_t has = dimension_of(job, &d->record);
         for (size_t j = 0; j < i && d->dimension == 0; j++) {
             const draft *before = &job->drafts[j];
             bool same = strcmp(name_or_empty(before->record.name_space), name_or_empty(d->record.name_space)) == 0;
             if (same && !before->left_out) d->dimension = before->dimension;
         }
         if (d->dimension == 0) d->dimension = has;
-        if (d->dimension == has) continue;
+        if (d->dimension == has || has == 0) continue;
         mneme_error reason;
         mn_fail(&reason, MNEME_ERR_DIMENSION, "record \"%s\": a vector of dimension %u; namespace \"%s\" has vectors of dimension %u; put it into another one",
                 d->record.id, has, name_or_empty(d->record.name_space), d->dimension);
@@ -324,6 +278,17 @@ static mneme_status refuse_wrong_dimensions(add_job *job, mneme_error *error)
         status = refuse(job, d->index, &reason, error);
     }
     return status;
+}
+
+static mneme_status check_given_chunks(add_job *job, mneme_error *error)
+{
+    for (size_t i = 0; i < job->n_drafts; i++) {
+        const draft *d = &job->drafts[i];
+        if (d->left_out || d->record.n_chunks == 0) continue;
+        job->given_dimension = d->record.dimension;
+        return mn_add_vectors_check_encoder(job->memory, job->options, job->encoder, error);
+    }
+    return MNEME_OK;
 }
 
 static void count_changes(add_job *job)
@@ -420,6 +385,10 @@ static mneme_status write_all(void *context, mn_write *write, mneme_error *error
         status = mn_write_encoder(write, &stamp, error);
     }
     if (status == MNEME_OK) status = offer_texts(job, write, error);
+    if (status == MNEME_OK && job->given_dimension) {
+        const mn_encoder_stamp stamp = {job->options->encoder, job->options->fingerprint, job->given_dimension};
+        status = mn_write_encoder(write, &stamp, error);
+    }
     for (size_t i = 0; i < job->n_drafts && status == MNEME_OK; i++) {
         const draft *d = &job->drafts[i];
         if (d->attributes) status = write_attributes(write, &d->record, error);
@@ -453,6 +422,7 @@ mneme_status mneme_add(mneme *memory, const mneme_record *records, size_t n, con
     mneme_status status = prepare_all(&job, records, n, error);
     if (status == MNEME_OK) status = skip_unchanged(&job, error);
     if (status == MNEME_OK) status = refuse_wrong_dimensions(&job, error);
+    if (status == MNEME_OK) status = check_given_chunks(&job, error);
     if (status == MNEME_OK) count_changes(&job);
     bool nothing = result->added + result->updated == 0 || job.options->dry_run;
     if (status == MNEME_OK && !nothing) status = chunk_all(&job, error);

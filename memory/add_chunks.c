@@ -55,12 +55,25 @@ static mneme_status chunk_limits(const mn_add_chunks *chunks, const mn_buffer *h
     return MNEME_OK;
 }
 
+/* Chunks that the record brings along. They were checked. */
+static mneme_status append_given(mn_add_chunks *chunks, const mneme_record *record, mneme_error *error)
+{
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0; i < record->n_chunks && status == MNEME_OK; i++) {
+        const mneme_chunk *given = &record->chunks[i];
+        mn_new_chunk chunk = {.start = (uint32_t)given->start, .end = (uint32_t)given->end, .vector = given->vector};
+        status = append(chunks, record, chunk, error);
+    }
+    return status;
+}
+
 mneme_status mn_add_chunks_cut(mn_add_chunks *chunks, const mneme_record *record, mneme_error *error)
 {
     if (record->vector) {
         mn_new_chunk whole = {.start = 0, .end = (uint32_t)record->text_size, .vector = record->vector};
         return append(chunks, record, whole, error);
     }
+    if (record->chunks) return append_given(chunks, record, error);
     mn_buffer header = {0};
     mn_chunk_spans spans = {0};
     mn_chunk_options limits;

@@ -9,11 +9,11 @@
 
 typedef struct mn_add_chunks {
     const mn_settings_values *values;
-    mneme_encoder *encoder;       /* NULL: every record has its own vector */
+    mneme_encoder *encoder;       /* NULL: every record brings its vectors */
     mn_new_chunk *items;          /* of all records, in their order */
     const mneme_record **records; /* per chunk: the record that it is of, borrowed */
     size_t n, capacity;
-    size_t n_to_encode; /* chunks of records that have no vector of their own */
+    size_t n_to_encode; /* chunks of records that bring no vectors */
     float *vectors;     /* n_to_encode x dimension, once encoded */
 } mn_add_chunks;        /* values and encoder set, the rest {0} */
 

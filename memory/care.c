@@ -1,4 +1,4 @@
-/* care.c -- statistics, the check, and compaction. */
+/* care.c -- statistics, the check, compaction and the backup. */
 #include "memory/handle.h"
 
 #include <string.h>
@@ -32,6 +32,7 @@ static mneme_status fill_stats(mneme *memory, mn_read *read, stats_block *block,
                                  .path = mn_arena_strdup(arena, mn_store_path(memory->store)),
                                  .encoder = mn_arena_strdup(arena, stamp.name),
                                  .fingerprint = stamp.fingerprint,
+                                 .dimension = stamp.dimension,
                                  .language = mn_arena_strdup(arena, mn_store_language(memory->store)),
                                  .n_namespaces = n,
                                  .namespaces = items};
@@ -86,4 +87,11 @@ mneme_status mneme_compact(mneme *memory, const mneme_compact_options *options, 
                        options->vectors);
     return mn_store_compact_as(memory->store, options->vectors ? &type : NULL, options->progress, options->context,
                                result ? result : &own, error);
+}
+
+mneme_status mneme_backup(mneme *memory, const char *target, const mneme_backup_options *options,
+                          mneme_backup_result *result, mneme_error *error)
+{
+    mneme_backup_result own;
+    return mn_store_backup(memory->store, target, options, result ? result : &own, error);
 }

@@ -59,11 +59,14 @@ static mneme_status open_parts(mneme *memory, const char *path, unsigned flags, 
     mn_vector_type_parse(values->store_vectors, &type);
     const mn_store_options options = {.read_only = (flags & MNEME_OPEN_READ_ONLY) != 0,
                                       .existing = (flags & (MNEME_OPEN_READ_ONLY | MNEME_OPEN_EXISTING)) != 0,
+                                      .damaged = (flags & MNEME_OPEN_DAMAGED) != 0,
                                       .map_bytes = (uint64_t)values->store_map_gib << 30,
                                       .vector_type = type,
                                       .language = values->lexical_language};
     mneme_status status = mn_store_open(path, &options, &memory->store, error);
     if (status == MNEME_OK) status = mn_analyzer_open(mn_store_language(memory->store), &memory->analyzer, error);
+    if (options.damaged && memory->store && !memory->analyzer) /* its language may be damaged, too */
+        status = mn_analyzer_open("english", &memory->analyzer, error);
     if (status == MNEME_OK) mn_store_set_analyzer(memory->store, mn_analyzer_run, memory->analyzer);
     if (status == MNEME_OK) status = set_clock(memory, error);
     memory->model = mn_strength_model_of(values);

@@ -3,6 +3,7 @@
  *     _id or id   text or whole number     title, namespace, session, speaker, source   text
  *     text        text                     time      ISO 8601, or seconds since 1970
  *     metadata    object                   vector    array of numbers
+ *     chunks      array of {"start","end","vector"}, as `mneme export --vectors` writes it
  *
  *     importance  number 0..1              expires   ISO 8601, or seconds since 1970
  *     pinned      true or false            ttl       seconds from now
@@ -38,8 +39,10 @@ static bool too_deep(const char *json, size_t size)
     bool in_string = false;
     for (size_t i = 0; i < size; i++) {
         if (in_string) {
-            if (json[i] == '\\') i++;
-            else in_string = json[i] != '"';
+            if (json[i] == '\\')
+                i++;
+            else
+                in_string = json[i] != '"';
         } else if (json[i] == '"') {
             in_string = true;
         } else if (json[i] == '{' || json[i] == '[') {
@@ -139,23 +142,67 @@ static mneme_status take_metadata(record_block *block, const json_t *object, mne
     return block->record.metadata ? MNEME_OK : mn_fail_memory(error, "record");
 }
 
-static mneme_status take_vector(record_block *block, const json_t *object, mneme_error *error)
+/* An array of numbers as floats in the arena; `what` names it. */
+static mneme_status read_numbers(record_block *block, const json_t *value, const char *what, const float **out,
+                                 uint32_t *dimension, mneme_error *error)
 {
-    const json_t *value = json_object_get(object, "vector");
-    if (!value || json_is_null(value)) return MNEME_OK;
     size_t n = json_array_size(value);
     if (!json_is_array(value) || n == 0 || n > 65536)
-        return mn_fail(error, MNEME_ERR_RECORD, "field \"vector\" must be an array of 1 to 65536 numbers");
+        return mn_fail(error, MNEME_ERR_RECORD, "field \"%s\" must be an array of 1 to 65536 numbers", what);
     float *vector = mn_arena_array(&block->arena, n, sizeof *vector);
     if (!vector) return mn_fail_memory(error, "record");
     for (size_t i = 0; i < n; i++) {
         const json_t *item = json_array_get(value, i);
         vector[i] = (float)json_number_value(item);
         if (!json_is_number(item) || !isfinite(vector[i]))
-            return mn_fail(error, MNEME_ERR_RECORD, "field \"vector\": element %zu is not a number", i);
+            return mn_fail(error, MNEME_ERR_RECORD, "field \"%s\": element %zu is not a number", what, i);
     }
-    block->record.vector = vector;
-    block->record.dimension = (uint32_t)n;
+    *out = vector;
+    *dimension = (uint32_t)n;
+    return MNEME_OK;
+}
+
+static mneme_status take_vector(record_block *block, const json_t *object, mneme_error *error)
+{
+    const json_t *value = json_object_get(object, "vector");
+    if (!value || json_is_null(value)) return MNEME_OK;
+    return read_numbers(block, value, "vector", &block->record.vector, &block->record.dimension, error);
+}
+
+static mneme_status take_offset(const json_t *chunk, const char *field, uint64_t *out, mneme_error *error)
+{
+    const json_t *value = json_object_get(chunk, field);
+    if (!json_is_integer(value) || json_integer_value(value) < 0)
+        return mn_fail(error, MNEME_ERR_RECORD, "field \"chunks\": \"%s\" must be a number of bytes", field);
+    *out = (uint64_t)json_integer_value(value);
+    return MNEME_OK;
+}
+
+/* A number of chunks, which `get --json` shows, is not an array and is left out like a field of another name. */
+static mneme_status take_chunks(record_block *block, const json_t *object, mneme_error *error)
+{
+    const json_t *value = json_object_get(object, "chunks");
+    if (!json_is_array(value)) return MNEME_OK;
+    mneme_record *r = &block->record;
+    size_t n = json_array_size(value);
+    mneme_chunk *chunks = mn_arena_array(&block->arena, n ? n : 1, sizeof *chunks);
+    if (!chunks) return mn_fail_memory(error, "record");
+    for (size_t i = 0; i < n; i++) {
+        const json_t *item = json_array_get(value, i);
+        uint32_t dimension = 0;
+        mneme_status status = take_offset(item, "start", &chunks[i].start, error);
+        if (status == MNEME_OK) status = take_offset(item, "end", &chunks[i].end, error);
+        if (status == MNEME_OK)
+            status =
+                read_numbers(block, json_object_get(item, "vector"), "chunks", &chunks[i].vector, &dimension, error);
+        if (status != MNEME_OK) return status;
+        if (i > 0 && dimension != r->dimension)
+            return mn_fail(error, MNEME_ERR_RECORD, "field \"chunks\": vectors of dimension %u and %u", r->dimension,
+                           dimension);
+        r->dimension = dimension;
+    }
+    r->chunks = chunks;
+    r->n_chunks = n;
     return MNEME_OK;
 }
 
@@ -165,7 +212,11 @@ static mneme_status take_fields(record_block *block, const json_t *object, mneme
     const struct {
         const char *field;
         const char **out;
-    } names[] = {{"title", &r->title}, {"namespace", &r->name_space}, {"session", &r->session}, {"speaker", &r->speaker}, {"source", &r->source}};
+    } names[] = {{"title", &r->title},
+                 {"namespace", &r->name_space},
+                 {"session", &r->session},
+                 {"speaker", &r->speaker},
+                 {"source", &r->source}};
     mneme_status status = take_id(block, object, error);
     for (size_t i = 0; i < sizeof names / sizeof names[0] && status == MNEME_OK; i++)
         status = take_name(block, object, names[i].field, names[i].out, error);
@@ -174,6 +225,7 @@ static mneme_status take_fields(record_block *block, const json_t *object, mneme
     if (status == MNEME_OK) status = take_life(r, object, error);
     if (status == MNEME_OK) status = take_metadata(block, object, error);
     if (status == MNEME_OK) status = take_vector(block, object, error);
+    if (status == MNEME_OK && !r->vector) status = take_chunks(block, object, error);
     if (status == MNEME_OK && !r->text && !r->title && !r->vector)
         status = mn_fail(error, MNEME_ERR_RECORD, "a record without text");
     return status;
@@ -207,7 +259,9 @@ mneme_status mneme_record_parse(const char *json, size_t size, mneme_record **ou
     if (status == MNEME_OK) status = take_fields(block, object, error);
     json_decref(object);
     mn_buffer_free(&repaired);
-    if (status == MNEME_OK) *out = &block->record;
-    else if (block) mneme_record_free(&block->record);
+    if (status == MNEME_OK)
+        *out = &block->record;
+    else if (block)
+        mneme_record_free(&block->record);
     return status;
 }

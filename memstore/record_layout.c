@@ -74,8 +74,8 @@ static void take_hash(entry_cursor *cursor, uint64_t hash[2])
     cursor->at = cursor->failed ? cursor->end : cursor->at + 16;
 }
 
-mneme_status mn_parse_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn_record *out, mn_packed_text *text,
-                             mneme_error *error)
+/* False: not even the strings are there. */
+static bool parse(uint32_t rec, const MDB_val *value, mn_record *out, mn_packed_text *text)
 {
     entry_cursor c = {.at = value->mv_data, .end = (const unsigned char *)value->mv_data + value->mv_size};
     *out = (mn_record){.rec = rec};
@@ -107,9 +107,23 @@ mneme_status mn_parse_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn
                              .bytes = c.at,
                              .size = (size_t)(c.end - c.at),
                              .text_size = out->text_size < TEXT_PART ? (size_t)out->text_size : TEXT_PART};
-    bool sound = !c.failed && *out->id && text->kind <= TEXT_WITH_DICTIONARY;
+    return !c.failed && *out->id && text->kind <= TEXT_WITH_DICTIONARY;
+}
+
+mneme_status mn_parse_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn_record *out, mn_packed_text *text,
+                             mneme_error *error)
+{
+    bool sound = parse(rec, value, out, text);
     if (sound && text->kind == TEXT_PLAIN) sound = text->size == text->text_size;
     if (sound) return MNEME_OK;
+    *out = (mn_record){0};
+    return mn_damaged(error, "record", ns, rec);
+}
+
+mneme_status mn_parse_damaged_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn_record *out,
+                                     mn_packed_text *text, mneme_error *error)
+{
+    if (parse(rec, value, out, text)) return MNEME_OK;
     *out = (mn_record){0};
     return mn_damaged(error, "record", ns, rec);
 }

@@ -59,12 +59,24 @@ static void unregister(const mn_store *store)
     pthread_mutex_unlock(&g_registry_lock);
 }
 
+bool mn_store_is_open(const char *path)
+{
+    struct stat info;
+    bool found = false;
+    if (stat(path, &info) != 0) return false;
+    pthread_mutex_lock(&g_registry_lock);
+    for (const mn_store *store = g_open_stores; store; store = store->next_open)
+        if (store->device == info.st_dev && store->inode == info.st_ino) found = true;
+    pthread_mutex_unlock(&g_registry_lock);
+    return found;
+}
+
 /* ---- the directory ---- */
 
 static bool may_lie_beside(const char *name)
 {
     static const char *const known[] = {
-        ".", "..", "lock.mdb", "mneme.yaml", "models", MN_COMPACT_DIRECTORY, MN_COMPACT_FILE};
+        ".", "..", "lock.mdb", "mneme.yaml", "models", MN_COMPACT_DIRECTORY, MN_COMPACT_FILE, "data.mdb.partial"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i]) == 0) return true;
     return false;
@@ -256,15 +268,52 @@ static mneme_status open_directory(mn_store *store, const char *path, mneme_erro
     return store->path && store->real_path ? MNEME_OK : mn_fail_memory(error, "store");
 }
 
+/* A transaction of its own for each: after one error, LMDB has no more use for a transaction. */
+static void open_one_if_there(mn_store *store, int i)
+{
+    MDB_txn *txn = NULL;
+    store->dbs[i] = UINT32_MAX; /* LMDB refuses it with EINVAL */
+    if (begin_adopting_size(store, MDB_RDONLY, &txn) != 0) return;
+    if (mdb_dbi_open(txn, db_names[i], flags_of(i), &store->dbs[i]) != 0) {
+        store->dbs[i] = UINT32_MAX;
+        mdb_txn_abort(txn);
+    } else if (mdb_txn_commit(txn) != 0) {
+        store->dbs[i] = UINT32_MAX;
+    }
+}
+
+/* Of a damaged store: what is there. The records must be. */
+static mneme_status open_what_is_there(mn_store *store, mneme_error *error)
+{
+    MDB_txn *txn = NULL;
+    mneme_status status = MNEME_OK;
+    for (int i = 0; i < DB_COUNT; i++) open_one_if_there(store, i);
+    if (store->dbs[DB_RECORDS] == UINT32_MAX)
+        return mn_fail(error, MNEME_ERR_DAMAGED, "%s/data.mdb: the database of the records cannot be opened",
+                       store->path);
+    int code = begin_adopting_size(store, MDB_RDONLY, &txn);
+    if (code != 0) return mn_lmdb_fail(error, code, store->path);
+    status = check_format(store, txn, error);
+    mdb_txn_abort(txn);
+    if (status == MNEME_ERR_FORMAT || status == MNEME_ERR_MEMORY) return status;
+    if (!store->language) store->language = mn_strdup("english"); /* nothing is analysed here */
+    return store->language ? MNEME_OK : mn_fail_memory(error, "store");
+}
+
 static mneme_status open_all(mn_store *store, const char *path, const char *language, mneme_error *error)
 {
     mneme_status status = open_directory(store, path, error);
     if (status == MNEME_OK) status = register_open(store, error);
     if (status == MNEME_OK && !store->read_only && !store->is_private) mn_remove_leftovers(store);
     if (status == MNEME_OK) status = open_env_in_steps(store, error);
+    if (status == MNEME_ERR_NOT_A_STORE && store->damaged)
+        status = mn_fail(
+            error, MNEME_ERR_DAMAGED,
+            "%s/data.mdb: its head pages (the first two) are damaged, without which LMDB finds nothing in it", path);
     if (status == MNEME_OK) status = mn_map_fill_short_file(store, error);
     if (status == MNEME_OK) mdb_reader_check(store->env, NULL); /* free the slots of readers that were killed */
-    return status == MNEME_OK ? open_databases(store, language, error) : status;
+    if (status == MNEME_OK) status = store->damaged ? open_what_is_there(store, error) : open_databases(store, language, error);
+    return status;
 }
 
 static mn_store *new_store(mneme_clock clock, void *clock_context)
@@ -283,11 +332,12 @@ static mn_store *new_store(mneme_clock clock, void *clock_context)
 mneme_status mn_store_open(const char *path, const mn_store_options *options, mn_store **out, mneme_error *error)
 {
     *out = NULL;
-    mneme_status status = look_at_directory(path, options->existing || options->read_only, error);
+    mneme_status status = look_at_directory(path, options->existing || options->read_only || options->damaged, error);
     if (status != MNEME_OK) return status;
     mn_store *store = new_store(options->clock, options->clock_context);
     if (!store) return mn_fail_memory(error, "store");
-    store->read_only = options->read_only;
+    store->read_only = options->read_only || options->damaged;
+    store->damaged = options->damaged;
     store->vector_type = options->vector_type;
     store->map_bytes = options->map_bytes;
     status = open_all(store, path, options->language ? options->language : "english", error);

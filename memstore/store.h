@@ -46,6 +46,7 @@ typedef mneme_status (*mn_analyze)(void *context, const char *text, size_t size,
 typedef struct mn_store_options {
     bool read_only;
     bool existing;        /* do not create */
+    bool damaged;         /* open whatever can be opened of it, for salvage_read.h; read-only */
     uint64_t map_bytes;   /* address space to reserve; 0 = 1 TiB, less where the system refuses */
     mn_vector_type vector_type; /* for namespaces that have no vectors yet */
     const char *language; /* kept at creation; an existing store keeps its own */
@@ -63,6 +64,8 @@ void mn_store_set_analyzer(mn_store *store, mn_analyze analyze, void *context);
 void mn_store_set_clock(mn_store *store, mneme_clock clock, void *context);
 int64_t mn_store_now(const mn_store *store); /* by its clock */
 uint64_t mn_store_bytes_on_disk(const mn_store *store);
+/* Is the directory open as a store in this process? Any thread. */
+bool mn_store_is_open(const char *path);
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */
 
@@ -176,6 +179,10 @@ bool mn_vector_of(const mn_vector_blocks *blocks, uint32_t row, float *out);
 
 /* The postings of one term: rows ascending (live rows only) with counts, decoded into the arena. n = 0: unknown term.
  */
+
+/* One row, one vector by its row: `dimension` floats, copied to `out`. ERR_DAMAGED when it is not there as it should be. */
+mneme_status mn_read_row(mn_read *read, const mn_namespace *space, uint32_t row, mn_row *out, mneme_error *error);
+mneme_status mn_read_row_vector(mn_read *read, const mn_namespace *space, uint32_t row, float *out, mneme_error *error);
 typedef struct mn_posting {
     uint32_t row, count;
 } mn_posting;
@@ -334,5 +341,11 @@ mneme_status mn_store_compact_as(mn_store *store, const mn_vector_type *type, mn
 /* Read everything and hold it against itself (docs/architecture.md lists what is compared). */
 mneme_status mn_store_check(mn_store *store, void (*problem)(void *context, const char *line), mneme_progress progress,
                             void *context, mneme_check_report *report, mneme_error *error);
+
+/* ---- backup ------------------------------------------------------------------------------------------------------ */
+
+/* As mneme_backup. result: not NULL. */
+mneme_status mn_store_backup(mn_store *store, const char *target, const mneme_backup_options *options,
+                             mneme_backup_result *result, mneme_error *error);
 
 #endif

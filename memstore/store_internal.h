@@ -71,7 +71,7 @@ struct mn_store {
     MDB_dbi dbs[DB_COUNT];
     char *path, *language;
     char *real_path; /* absolute */
-    bool read_only;
+    bool read_only, damaged;
     mn_vector_type vector_type; /* for namespaces without vectors */
     bool is_private; /* nobody else knows of it: no lock file, no fsync */
     uint64_t map_bytes;
@@ -333,6 +333,9 @@ mneme_status mn_check_strengths(mn_read *read, uint32_t ns,
 /* Read part 0 of a record; strings and text point into `value`. */
 mneme_status mn_parse_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn_record *out, mn_packed_text *text,
                              mneme_error *error);
+/* The same without asking whether the text is as long as it should be. */
+mneme_status mn_parse_damaged_record(uint32_t ns, uint32_t rec, const MDB_val *value, mn_record *out,
+                                     mn_packed_text *text, mneme_error *error);
 /* Write all parts of a record. */
 mneme_status mn_put_record(mn_write *write, uint32_t ns, uint32_t rec, const mneme_record *record,
                            const record_head *head, mneme_error *error);

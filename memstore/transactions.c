@@ -62,6 +62,15 @@ mneme_status mn_load_generation(mn_read *read, mneme_error *error)
     return status;
 }
 
+/* Without a generation: the read goes on in a transaction that has not seen the error. */
+static mneme_status renew_damaged(mn_read *read, mneme_error *error)
+{
+    mdb_txn_reset(read->txn);
+    int code = mdb_txn_renew(read->txn);
+    read->generation = 0;
+    return code == 0 ? MNEME_OK : mn_lmdb_fail(error, code, "cannot read the store");
+}
+
 mneme_status mn_read_begin(mn_store *store, mn_read **out, mneme_error *error)
 {
     *out = NULL;
@@ -74,6 +83,7 @@ mneme_status mn_read_begin(mn_store *store, mn_read **out, mneme_error *error)
         return status;
     }
     status = mn_load_generation(read, error);
+    if (status != MNEME_OK && store->damaged) status = renew_damaged(read, error);
     if (status != MNEME_OK)
         mn_read_end(read);
     else

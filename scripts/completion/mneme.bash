@@ -57,6 +57,7 @@ _mneme() {
         mapfile -t COMPREPLY < <(compgen -W "$(_mneme_options <<<"$help")" -- "$word")
     else
         case $command in
+        backup) mapfile -t COMPREPLY < <(compgen -d -- "$word") && return ;;
         model)
             [ "$before" = model ] && mapfile -t COMPREPLY < <(compgen -W "list info add pull pack distill" -- "$word") && return
             [ "$before" = info ] && mapfile -t COMPREPLY < <(compgen -W "$("$program" model list 2>/dev/null | sed 's/^[* ] \([^ ]*\) .*/\1/')" -- "$word") && return

@@ -15,7 +15,7 @@ complete_line() {
 offers() { grep -qxF -- "$1" "$work/out" || fail "$1 is not offered"; }
 
 complete_line mneme ""
-for command in init index add get list forget query context embed tokenize stats check config model; do offers "$command"; done
+for command in init index add get list forget query context embed tokenize stats check backup export import config model; do offers "$command"; done
 complete_line mneme que
 [ "$(cat "$work/out")" = query ] || fail "que is query"
 complete_line mneme --st
@@ -41,6 +41,13 @@ offers --revision
 mkdir -p "$XDG_DATA_HOME/mneme/models/mine" && echo '{}' >"$XDG_DATA_HOME/mneme/models/mine/config.json"
 complete_line mneme model info mi
 offers mine
+complete_line mneme export --
+offers --salvage
+offers --vectors
+offers --where
+mkdir backups
+complete_line mneme backup back
+offers backups
 touch notes.txt
 complete_line mneme index not
 offers notes.txt
