@@ -11,6 +11,7 @@
 #include "common/utf8.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
