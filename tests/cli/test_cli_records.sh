@@ -100,6 +100,18 @@ err "0 problems"
 expect 0 mneme check --json
 json '.sound == true and .problems == [] and .records == 5 and .vectors == 5'
 
+# compact: the same records in a smaller file.
+before=$(stat -c %s .mneme/data.mdb)
+expect 0 mneme compact --json
+json ".records == 5 and .chunks == 5 and .bytes_before == $before and .bytes_after < .bytes_before"
+[ "$(stat -c %s .mneme/data.mdb)" -lt "$before" ] || fail "compact did not make the file smaller"
+expect 0 mneme compact --vectors int8
+silent
+err "5 records, 5 chunks"
+expect 2 mneme compact --vectors int3
+expect 0 mneme check
+expect 4 mneme --store nowhere compact
+
 # Damage: named, and 1. (What kinds there are is memstore's own test.)
 cp -r .mneme broken
 size=$(stat -c %s broken/data.mdb)
