@@ -15,7 +15,7 @@ complete_line() {
 offers() { grep -qxF -- "$1" "$work/out" || fail "$1 is not offered"; }
 
 complete_line mneme ""
-for command in init index add get list forget query context embed tokenize stats check backup export import config model; do offers "$command"; done
+for command in init index add get list forget query context embed tokenize stats check compact backup export import config model; do offers "$command"; done
 complete_line mneme que
 [ "$(cat "$work/out")" = query ] || fail "que is query"
 complete_line mneme --st
