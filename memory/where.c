@@ -334,6 +334,7 @@ static mn_value metadata_value(subject *s, const char *field)
     return json_value(at);
 }
 
+/* where_plan.c must know each field of our own: any other name is taken for a key of the metadata. */
 static mn_value field_value(subject *s, const char *field)
 {
     const mn_record *r = s->record;
