@@ -1,5 +1,6 @@
 /* store_check.c -- reads everything and holds it against itself.
  *
+ *   pages     each is whole, in its place, and in one only (page_check.h)
  *   ids       each names a live record that has this id
  *   records   head, strings and text parts are whole, and no part is left over; the id entry leads back; rows and session
  *             place are there
@@ -15,6 +16,7 @@
  * Every damage is one line; the check goes on behind it. Postings are compared by a sum of hashes over (term, row,
  * count), which is the same in any order; only where the sums differ are the rows looked at one by one. */
 #include "memstore/field_index.h"
+#include "memstore/page_check.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -338,6 +340,20 @@ static mneme_status check_log(checker *c, mneme_error *error)
     return status == MNEME_ERR_MEMORY ? status : MNEME_OK;
 }
 
+static void damaged_page(void *context, const char *line)
+{
+    damage(context, "%s", line);
+}
+
+/* The pages first. Where one is damaged, what lies below it cannot be read, and comes up again in what follows. */
+static mneme_status check_pages(checker *c, mneme_error *error)
+{
+    uint64_t n_problems = 0;
+    mneme_status status = mn_pages_check(c->read->txn, damaged_page, c, &n_problems, error);
+    if (status == MNEME_OK && n_problems == 0) mn_checked_trust(c->read->txn);
+    return status;
+}
+
 mneme_status mn_store_check(mn_store *store, void (*problem)(void *context, const char *line), mneme_progress progress,
                             void *context, mneme_check_report *report, mneme_error *error)
 {
@@ -349,6 +365,7 @@ mneme_status mn_store_check(mn_store *store, void (*problem)(void *context, cons
     mneme_error unreadable;
     mneme_status status = mn_read_begin(store, &c.read, error);
     if (status != MNEME_OK) return status;
+    status = check_pages(&c, error);
     mneme_status listed = mn_read_namespaces(c.read, &arena, &spaces, &n, &unreadable);
     if (listed == MNEME_ERR_MEMORY) status = mn_fail(error, listed, "%s", unreadable.message);
     else if (listed != MNEME_OK) damage(&c, "%s", unreadable.message);

@@ -5,9 +5,9 @@
 #ifndef MN_MEMSTORE_STORE_INTERNAL_H
 #define MN_MEMSTORE_STORE_INTERNAL_H
 
+#include "memstore/checked_lmdb.h"
 #include "memstore/store.h"
 
-#include <lmdb.h>
 #include <pthread.h>
 #include <sys/types.h>
 

@@ -1,0 +1,380 @@
+/* test_corruption.c -- a store file with random damage: every call ends, with a result or with a status that says what
+ * is wrong; none crashes, none runs on.
+ *
+ * Each trial damages a copy of a small store (two namespaces, sessions, forgotten records), of which an older image is
+ * kept too, for torn writes; then a child does everything with it under an alarm. 200 trials; MNEME_TEST_LONG: 10,000;
+ * MNEME_TEST_TRIALS: as many. MNEME_TEST_SEED repeats a run exactly. */
+#include "reliability_support.h"
+
+#include <sys/mman.h>
+
+enum { N_RECORDS = 240, PAGE = 4096, ALARM_SECONDS = 20 };
+
+static char *g_dir;
+
+typedef struct image {
+    unsigned char *bytes;
+    size_t size;
+} image;
+
+/* ---- kinds of damage ---- */
+
+typedef struct damaged {
+    image now;          /* being damaged */
+    const image *older; /* of the same store, some commits before; shorter or as long */
+    uint64_t *random;
+} damaged;
+
+static size_t random_page(damaged *d)
+{
+    return (size_t)rel_below(d->random, d->now.size / PAGE) * PAGE;
+}
+
+static void flip_bit(damaged *d)
+{
+    size_t at = (size_t)rel_below(d->random, d->now.size);
+    d->now.bytes[at] ^= (unsigned char)(1u << rel_below(d->random, 8));
+}
+
+static void change_bytes(damaged *d)
+{
+    for (uint64_t n = 1 + rel_below(d->random, 16); n > 0; n--)
+        d->now.bytes[rel_below(d->random, d->now.size)] = (unsigned char)rel_random(d->random);
+}
+
+/* Page number, flags, bounds and node places lie in the first bytes of a page. */
+static void change_page_head(damaged *d)
+{
+    size_t page = random_page(d);
+    for (uint64_t n = 1 + rel_below(d->random, 4); n > 0; n--)
+        d->now.bytes[page + rel_below(d->random, 48)] = (unsigned char)rel_random(d->random);
+}
+
+/* Nodes lie at the end of a page: lengths, flags, page numbers of children. */
+static void change_page_end(damaged *d)
+{
+    size_t page = random_page(d);
+    for (uint64_t n = 1 + rel_below(d->random, 4); n > 0; n--)
+        d->now.bytes[page + PAGE - 1 - rel_below(d->random, 200)] = (unsigned char)rel_random(d->random);
+}
+
+static void zero_page(damaged *d)
+{
+    memset(d->now.bytes + random_page(d), 0, PAGE);
+}
+
+static void fill_page_with_noise(damaged *d)
+{
+    size_t page = random_page(d);
+    for (size_t i = 0; i < PAGE; i++) d->now.bytes[page + i] = (unsigned char)rel_random(d->random);
+}
+
+/* A write that went to the wrong place. */
+static void copy_page_over_another(damaged *d)
+{
+    size_t from = random_page(d), to = random_page(d);
+    memmove(d->now.bytes + to, d->now.bytes + from, PAGE);
+}
+
+/* A page that was not written, or only in part, in whole sectors. */
+static void tear_pages(damaged *d)
+{
+    for (uint64_t n = 1 + rel_below(d->random, 8); n > 0; n--) {
+        size_t page = (size_t)rel_below(d->random, d->older->size / PAGE) * PAGE;
+        size_t kept = (size_t)rel_below(d->random, 8) * 512;
+        memcpy(d->now.bytes + page + kept, d->older->bytes + page + kept, PAGE - kept);
+    }
+}
+
+static void cut_file(damaged *d)
+{
+    size_t size = (size_t)rel_below(d->random, d->now.size);
+    d->now.size = rel_below(d->random, 2) ? size : size / PAGE * PAGE;
+}
+
+static void change_meta(damaged *d)
+{
+    for (uint64_t n = 1 + rel_below(d->random, 4); n > 0; n--)
+        d->now.bytes[rel_below(d->random, 2) * PAGE + rel_below(d->random, 152)] = (unsigned char)rel_random(d->random);
+}
+
+/* The same byte in both meta pages, so that none is left to fall back to. */
+static void change_both_metas(damaged *d)
+{
+    for (uint64_t n = 1 + rel_below(d->random, 3); n > 0; n--) {
+        size_t at = (size_t)rel_below(d->random, 152);
+        d->now.bytes[at] = d->now.bytes[PAGE + at] = (unsigned char)rel_random(d->random);
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*damage)(damaged *d);
+} kinds[] = {
+    {"one bit flipped", flip_bit},
+    {"bytes changed", change_bytes},
+    {"page head changed", change_page_head},
+    {"page end changed", change_page_end},
+    {"page of zeros", zero_page},
+    {"page of noise", fill_page_with_noise},
+    {"page over another", copy_page_over_another},
+    {"pages torn", tear_pages},
+    {"file cut", cut_file},
+    {"one meta changed", change_meta},
+    {"both metas changed", change_both_metas},
+};
+enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
+
+/* ---- what is done with each ---- */
+
+/* In shared memory: what the child was at. */
+typedef struct progress {
+    char step[40];
+    unsigned problems;
+} progress;
+
+static progress *g_progress;
+
+static void begin_step(const char *name)
+{
+    snprintf(g_progress->step, sizeof g_progress->step, "%s", name);
+}
+
+/* A failure must say what is wrong. */
+static bool good(mneme_status status, const mneme_error *error)
+{
+    if (status != MNEME_OK) g_progress->problems++;
+    return status == MNEME_OK || (error->code == status && error->message[0]);
+}
+
+static void note_problem(void *context, const char *line)
+{
+    (void)context;
+    if (line[0]) g_progress->problems++;
+}
+
+static bool check_store(mneme *memory)
+{
+    mneme_check_report report;
+    mneme_error error = {0};
+    begin_step("check");
+    return good(mneme_check(memory, note_problem, NULL, NULL, &report, &error), &error);
+}
+
+static bool ask_store(mneme *memory, mneme_mode mode, const char *space)
+{
+    float vector[REL_DIM] = {0.3f, 1, -0.4f};
+    mneme_query_options ask = MNEME_QUERY_OPTIONS_INIT;
+    mneme_hits *hits = NULL;
+    mneme_error error = {0};
+    begin_step(mode == MNEME_MODE_LEXICAL ? "lexical query" : "query by vector");
+    ask.mode = mode;
+    ask.select.name_space = space;
+    ask.vector = mode == MNEME_MODE_LEXICAL ? NULL : vector;
+    ask.dimension = mode == MNEME_MODE_LEXICAL ? 0 : REL_DIM;
+    bool fine = good(mneme_query(memory, "lighthouse keeper in the storm", &ask, &hits, &error), &error);
+    mneme_hits_free(hits);
+    return fine;
+}
+
+static bool list_store(mneme *memory)
+{
+    mneme_list_options options = MNEME_LIST_OPTIONS_INIT;
+    mneme_record_list *list = NULL;
+    mneme_error error = {0};
+    begin_step("list");
+    options.limit = 2 * N_RECORDS;
+    bool fine = good(mneme_list(memory, &options, &list, &error), &error);
+    mneme_record_list_free(list);
+    return fine;
+}
+
+static bool get_some(mneme *memory)
+{
+    bool fine = true;
+    begin_step("get");
+    for (uint32_t i = 0; i < N_RECORDS && fine; i += 23) {
+        char id[24];
+        mneme_record_list *list = NULL;
+        mneme_error error = {0};
+        snprintf(id, sizeof id, "record-%u", i);
+        fine = good(mneme_get(memory, NULL, id, &list, &error), &error);
+        mneme_record_list_free(list);
+    }
+    return fine;
+}
+
+static bool write_store(mneme *memory)
+{
+    mneme_error error = {0};
+    begin_step("add");
+    if (!good(rel_add(memory, 10, 12, 77, &error), &error)) return false;
+    begin_step("forget");
+    return good(rel_forget(memory, 100, 12, &error), &error);
+}
+
+static bool use_store(const char *path)
+{
+    mneme *memory = NULL;
+    mneme_error error = {0};
+    begin_step("open");
+    mneme_status status = rel_open(path, MNEME_OPEN_EXISTING, &memory, &error);
+    if (status != MNEME_OK) return good(status, &error);
+    bool fine = ask_store(memory, MNEME_MODE_LEXICAL, NULL) && ask_store(memory, MNEME_MODE_DENSE, "") &&
+                ask_store(memory, MNEME_MODE_HYBRID, "second") && list_store(memory) && get_some(memory) &&
+                check_store(memory);
+    if (fine) fine = write_store(memory) && check_store(memory);
+    begin_step("close");
+    mneme_close(memory);
+    return fine;
+}
+
+/* ---- the trials ---- */
+
+static void write_image(const char *path, const unsigned char *bytes, size_t size)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static image read_image(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    image out = {0};
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    out.size = (size_t)ftell(file);
+    out.bytes = malloc(out.size);
+    rewind(file);
+    assert_int_equal(fread(out.bytes, 1, out.size, file), out.size);
+    fclose(file);
+    return out;
+}
+
+static void add_second_namespace(mneme *memory, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        rel_record made;
+        rel_record_make(&made, i, 3);
+        made.record.name_space = "second";
+        assert_ok(mneme_add(memory, &made.record, 1, NULL, NULL, test_error()));
+        rel_record_free(&made);
+    }
+}
+
+/* Many commits, so that there are free pages and values of all sizes. */
+static void make_images(const char *store, const char *data, image *older, image *now)
+{
+    mneme *memory = NULL;
+    assert_ok(rel_open(store, 0, &memory, test_error()));
+    for (uint32_t first = 0; first < N_RECORDS; first += 30) assert_ok(rel_add(memory, first, 30, 1, test_error()));
+    add_second_namespace(memory, 30);
+    mneme_close(memory);
+    *older = read_image(data);
+    assert_ok(rel_open(store, 0, &memory, test_error()));
+    assert_ok(rel_forget(memory, 50, 20, test_error()));
+    assert_ok(rel_add(memory, 60, 40, 2, test_error()));
+    assert_ok(rel_add(memory, 30, 5, 2, test_error()));
+    rel_assert_sound(memory, "before any damage");
+    mneme_close(memory);
+    *now = read_image(data);
+    assert_true(now->size >= older->size);
+}
+
+typedef struct outcome {
+    unsigned trials, seen, unseen, crashed, endless, silent; /* seen: damage was reported by some call */
+} outcome;
+
+static void run_trial(const char *store, outcome *sums, unsigned trial, const char *kind)
+{
+    memset(g_progress, 0, sizeof *g_progress);
+    pid_t child = rel_fork();
+    if (child == 0) {
+        alarm(ALARM_SECONDS);
+        _exit(use_store(store) ? 0 : 1);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    sums->trials++;
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        sums->endless++;
+    else if (WIFSIGNALED(status))
+        sums->crashed++;
+    else if (WEXITSTATUS(status) != 0)
+        sums->silent++;
+    else if (g_progress->problems)
+        sums->seen++;
+    else
+        sums->unseen++;
+    if (WIFSIGNALED(status) || WEXITSTATUS(status) != 0)
+        printf("trial %u, %s: %s in %s\n", trial, kind,
+               WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "a failure without a message", g_progress->step);
+}
+
+static void store_with_random_damage_is_named_or_read_but_never_crashes(void **state)
+{
+    (void)state;
+    char store[1100], data[1200], lock[1200];
+    image older, now;
+    outcome sums[N_KINDS] = {0}, all = {0};
+    uint64_t random = rel_seed();
+    unsigned trials = rel_long() ? 10000 : 200;
+    if (getenv("MNEME_TEST_TRIALS")) trials = (unsigned)atoi(getenv("MNEME_TEST_TRIALS"));
+    snprintf(store, sizeof store, "%s/store", g_dir);
+    snprintf(data, sizeof data, "%s/data.mdb", store);
+    snprintf(lock, sizeof lock, "%s/lock.mdb", store);
+    make_images(store, data, &older, &now);
+    unsigned char *bytes = malloc(now.size);
+    for (unsigned trial = 0; trial < trials; trial++) {
+        unsigned kind = trial % N_KINDS;
+        memcpy(bytes, now.bytes, now.size);
+        damaged d = {.now = {.bytes = bytes, .size = now.size}, .older = &older, .random = &random};
+        kinds[kind].damage(&d);
+        unlink(lock);
+        write_image(data, bytes, d.now.size);
+        const char *keep = getenv("MNEME_TEST_KEEP");
+        if (keep && (unsigned)atoi(keep) == trial) write_image("damaged.mdb", bytes, d.now.size);
+        run_trial(store, &sums[kind], trial, kinds[kind].name);
+    }
+    printf("%-20s %6s %8s %8s %8s %8s\n", "damage", "trials", "reported", "harmless", "crashed", "endless");
+    for (unsigned kind = 0; kind < N_KINDS; kind++) {
+        const outcome *o = &sums[kind];
+        printf("%-20s %6u %8u %8u %8u %8u\n", kinds[kind].name, o->trials, o->seen, o->unseen, o->crashed, o->endless);
+        all.crashed += o->crashed, all.endless += o->endless, all.silent += o->silent, all.seen += o->seen;
+    }
+    free(bytes);
+    free(older.bytes);
+    free(now.bytes);
+    assert_int_equal(all.crashed, 0);
+    assert_int_equal(all.endless, 0);
+    assert_int_equal(all.silent, 0);
+    assert_true(all.seen > trials / 3);
+}
+
+static int make_dir(void **state)
+{
+    (void)state;
+    g_progress = mmap(NULL, sizeof *g_progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if ((const void *)g_progress == MAP_FAILED) return -1;
+    if (access("/dev/shm", W_OK) == 0) setenv("TMPDIR", "/dev/shm", 1); /* no crash of the machine is tried here */
+    g_dir = test_make_dir();
+    return 0;
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    test_remove_dir(g_dir);
+    munmap(g_progress, sizeof *g_progress);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(store_with_random_damage_is_named_or_read_but_never_crashes),
+    };
+    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
