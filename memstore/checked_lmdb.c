@@ -39,7 +39,8 @@ typedef struct guard {
     mn_page_marks *marks;
     int fd; /* LMDB's own */
     uint32_t page_size;
-    bool trusted, free_list_known;
+    bool trusted, free_list_known, whole_known; /* whole_known: the walk over all pages has been done */
+    uint32_t n_looks;                           /* of writers */
     size_t n_slots;
     struct slot {
         MDB_dbi dbi;
@@ -65,8 +66,7 @@ static bool is_lmdb(const unsigned char *bytes)
 /* What LMDB needs of a meta page to read the others; false: it is none. */
 static bool parse_meta(const unsigned char *bytes, meta *out)
 {
-    if (!(mn_get_u16(bytes + 10) & MN_PAGE_META) || !is_lmdb(bytes))
-        return false;
+    if (!(mn_get_u16(bytes + 10) & MN_PAGE_META) || !is_lmdb(bytes)) return false;
     out->free = mn_tree_read(bytes + 40);
     out->main = mn_tree_read(bytes + 88);
     out->last_page = mn_get_u64(bytes + 136);
@@ -282,6 +282,17 @@ static int add_view(guard *g, MDB_txn *txn, bool writes)
     return 0;
 }
 
+/* Who writes much looks at all pages once, rather than at the same ones again and again: 12 ms for 60,000 chunks in
+ * 138 MB, where 20,000 looks take about as long. */
+static void maybe_look_at_all(guard *g, MDB_txn *txn)
+{
+    enum { MANY_LOOKS = 20000 };
+    uint64_t n_problems = 1;
+    if (is_trusted(g) || g->whole_known || g->n_looks < MANY_LOOKS) return;
+    if (mn_pages_check(txn, NULL, NULL, &n_problems, NULL) == MNEME_OK) g->whole_known = true;
+    if (n_problems == 0) mn_checked_trust(txn);
+}
+
 int mn_checked_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **txn)
 {
     guard *g = guard_of(env);
@@ -292,6 +303,7 @@ int mn_checked_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn 
         code = add_view(g, *txn, !(flags & MDB_RDONLY));
         if (code != 0) mdb_txn_abort(*txn);
     }
+    if (code == 0 && !(flags & MDB_RDONLY)) maybe_look_at_all(g, *txn);
     if (code != 0) *txn = NULL;
     return code == TRY_AGAIN ? MDB_CORRUPTED : code;
 }
@@ -354,6 +366,7 @@ static bool key_path_is_sound(MDB_txn *txn, MDB_dbi dbi, const MDB_val *key, uns
 {
     mn_guarded_tree guarded;
     if (!guarded_tree(txn, dbi, &guarded)) return true;
+    if (also & MN_OLD_VALUE) guard_of_txn(txn)->n_looks++; /* one writer at a time */
     return mn_path_is_sound(&guarded, (mn_page_key){.bytes = key->mv_data, .size = key->mv_size}, MN_PATH_KEY, also);
 }
 
