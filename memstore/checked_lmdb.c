@@ -7,20 +7,19 @@
 #define MN_LMDB_ITSELF
 #include "memstore/checked_lmdb.h"
 
+#include "memstore/meta_pages.h"
 #include "memstore/page_check.h"
 #include "memstore/page_guard.h"
 
-#include "common/file.h"
 #include "common/memory.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_TREES = 32, META_BYTES = 152, FREE_FLAGS = MDB_INTEGERKEY, ATTEMPTS = 100 };
+enum { MAX_TREES = 32, ATTEMPTS = 100 };
 enum { TRY_AGAIN = -1 }; /* beside LMDB's codes: the snapshot's meta page was being written */
 
 typedef struct view {
@@ -48,63 +47,6 @@ typedef struct guard {
         char name[24];
     } slots[MAX_TREES];
 } guard;
-
-/* ---- meta pages ---- */
-
-typedef struct meta {
-    uint32_t page_size;
-    uint64_t last_page, txnid;
-    mn_tree free, main;
-} meta;
-
-/* LMDB's magic number and data version. */
-static bool is_lmdb(const unsigned char *bytes)
-{
-    return mn_get_u32(bytes + 16) == 0xBEEFC0DEu && mn_get_u32(bytes + 20) == 1;
-}
-
-/* What LMDB needs of a meta page to read the others; false: it is none. */
-static bool parse_meta(const unsigned char *bytes, meta *out)
-{
-    if (!(mn_get_u16(bytes + 10) & MN_PAGE_META) || !is_lmdb(bytes)) return false;
-    out->free = mn_tree_read(bytes + 40);
-    out->main = mn_tree_read(bytes + 88);
-    out->last_page = mn_get_u64(bytes + 136);
-    out->txnid = mn_get_u64(bytes + 144);
-    out->page_size = out->free.pad;
-    bool power = out->page_size >= 512 && out->page_size <= 32768 && (out->page_size & (out->page_size - 1)) == 0;
-    return power && out->free.flags == FREE_FLAGS && out->last_page >= 1 && out->last_page < (uint64_t)1 << 48;
-}
-
-/* Both meta pages of a file that has any. LMDB refuses what is no LMDB file itself, with the better message. */
-static int look_at_metas(const char *path, bool *is_new)
-{
-    unsigned char bytes[META_BYTES];
-    meta metas[2];
-    struct stat info;
-    char *name = mn_path_join(path, "data.mdb");
-    if (!name) return ENOMEM;
-    int fd = open(name, O_RDONLY | O_CLOEXEC), code = 0;
-    mn_free(name);
-    *is_new = fd < 0 && errno == ENOENT;
-    if (fd < 0) return 0; /* LMDB says why */
-    if (pread(fd, bytes, sizeof bytes, 0) == sizeof bytes && is_lmdb(bytes)) {
-        if (!parse_meta(bytes, &metas[0]))
-            code = MDB_CORRUPTED;
-        else if (pread(fd, bytes, sizeof bytes, (off_t)metas[0].page_size) != sizeof bytes)
-            code = MDB_CORRUPTED;
-        else if (!parse_meta(bytes, &metas[1]) || metas[0].page_size != metas[1].page_size)
-            code = MDB_CORRUPTED;
-        const meta *newest = &metas[metas[1].txnid > metas[0].txnid];
-        /* The newest generation lies in the page that its number says. A file may be cut short, but not to a trifle. */
-        if (code == 0 && newest->txnid > 0 && newest != &metas[newest->txnid & 1]) code = MDB_CORRUPTED;
-        if (code == 0 && fstat(fd, &info) == 0 &&
-            newest->last_page > ((uint64_t)info.st_size + (64u << 20)) * 64 / newest->page_size)
-            code = MDB_CORRUPTED;
-    }
-    close(fd);
-    return code;
-}
 
 /* ---- the environment ---- */
 
@@ -134,20 +76,23 @@ static void free_guard(guard *g)
 int mn_checked_env_open(MDB_env *env, const char *path, unsigned flags, mdb_mode_t mode)
 {
     MDB_stat stat_of;
-    bool is_new = false;
-    int code = look_at_metas(path, &is_new);
+    mn_meta_state state = {.creation_lock = -1};
+    int code = mn_metas_look(path, &state);
     guard *g = code == 0 ? mn_alloc_zeroed(1, sizeof *g) : NULL;
     if (code == 0 && (!g || !(g->marks = mn_page_marks_new()))) code = ENOMEM;
     if (g) pthread_mutex_init(&g->lock, NULL);
     if (code == 0) code = mdb_env_open(env, path, flags, mode);
+    mn_metas_end(&state);
     if (code == 0) code = mdb_env_stat(env, &stat_of);
     if (code == 0) code = mdb_env_get_fd(env, &g->fd);
     if (code == 0) code = mdb_env_set_userctx(env, g);
-    if (code != 0)
+    if (code != 0) {
         free_guard(g);
-    else
-        g->page_size = stat_of.ms_psize, g->trusted = is_new;
-    return code;
+        return code;
+    }
+    g->page_size = stat_of.ms_psize;
+    g->trusted = state.is_new;
+    return 0;
 }
 
 void mn_checked_env_close(MDB_env *env)
@@ -182,14 +127,14 @@ static void drop_view(guard *g, const MDB_txn *txn)
     mn_free(dropped);
 }
 
-static int read_meta(const guard *g, uint64_t txnid, meta *out)
+static int read_meta(const guard *g, uint64_t txnid, mn_meta *out)
 {
-    unsigned char bytes[META_BYTES], again[META_BYTES];
+    unsigned char bytes[MN_META_BYTES], again[MN_META_BYTES];
     off_t at = (off_t)(txnid & 1) * g->page_size;
     if (pread(g->fd, bytes, sizeof bytes, at) != sizeof bytes || pread(g->fd, again, sizeof again, at) != sizeof again)
         return EIO;
     if (memcmp(bytes, again, sizeof bytes) != 0) return TRY_AGAIN;
-    if (!parse_meta(bytes, out) || out->page_size != g->page_size) return MDB_CORRUPTED;
+    if (!mn_meta_parse(bytes, out) || out->page_size != g->page_size) return MDB_CORRUPTED;
     return out->txnid == txnid ? 0 : TRY_AGAIN;
 }
 
@@ -239,14 +184,14 @@ static int read_tree(const view *v, const struct slot *slot, mn_tree *out)
 static bool free_list_is_sound(const guard *g, const view *v)
 {
     const mn_guarded_tree guarded = {.space = &v->space, .marks = g->marks, .tree = v->free};
-    if (mn_tree_problem(&v->space, &v->free, FREE_FLAGS) || !mn_tree_is_sound(&guarded)) return false;
+    if (mn_tree_problem(&v->space, &v->free, MN_FREE_LIST_FLAGS) || !mn_tree_is_sound(&guarded)) return false;
     return g->free_list_known || mn_free_list_is_sound(&v->space, &v->free, v->last_page);
 }
 
 static int fill_view(guard *g, view *v, bool writes)
 {
     struct stat info;
-    meta now;
+    mn_meta now;
     int code = read_meta(g, mdb_txn_id(v->txn) - writes, &now);
     if (code == 0 && fstat(g->fd, &info) != 0) code = errno;
     if (code != 0) return code;

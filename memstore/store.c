@@ -380,6 +380,7 @@ static mneme_status open_anew(mn_store *store, mneme_error *error)
     if (status != MNEME_OK) return status;
     if (store->env) mdb_env_close(store->env);
     store->env = NULL;
+    __atomic_store_n(&store->env_failed, false, __ATOMIC_RELAXED);
     status = open_env_in_steps(store, error);
     if (status == MNEME_OK) status = mn_map_fill_short_file(store, error);
     if (status == MNEME_OK) status = open_databases(store, NULL, error);
@@ -400,7 +401,8 @@ mneme_status mn_store_reopen(mn_store *store, mneme_error *error)
      * stale and wait here, so that it gets it. */
     pthread_mutex_lock(&store->reopen_lock);
     pthread_rwlock_rdlock(&store->map_lock);
-    bool current = store->env && mn_data_is_current(store);
+    bool failed = __atomic_load_n(&store->env_failed, __ATOMIC_RELAXED);
+    bool current = store->env && !failed && mn_data_is_current(store);
     pthread_rwlock_unlock(&store->map_lock);
     if (!current) {
         pthread_rwlock_wrlock(&store->map_lock);

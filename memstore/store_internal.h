@@ -83,6 +83,7 @@ struct mn_store {
     struct mn_store *next_open; /* in the registry */
     pthread_rwlock_t map_lock;  /* shared: a transaction runs; exclusive: the map is resized, or
                                    env opened anew (NULL when that failed; the next transaction tries again) */
+    bool env_failed; /* LMDB gave it up (MDB_PANIC): it is opened anew; atomic */
     pthread_mutex_t reopen_lock; /* who opens env anew */
     mn_analyze analyze;
     void *analyze_context;
@@ -355,5 +356,9 @@ bool mn_decode_postings(uint32_t first_row, const MDB_val *value,
 /* meta values */
 mneme_status mn_meta_get(const mn_read *read, const char *name, MDB_val *value, mneme_error *error);
 mneme_status mn_meta_put(mn_write *write, const char *name, const void *data, size_t size, mneme_error *error);
+
+/* Put the store's path into the message, where LMDB or the system failed: their words do not tell which store it is.
+ * Gives `status`. */
+mneme_status mn_name_store(const mn_store *store, mneme_status status, mneme_error *error);
 
 #endif

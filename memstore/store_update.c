@@ -54,7 +54,7 @@ static mneme_status update_once(mn_store *store, mneme_status (*change)(void *, 
     if (status == MNEME_OK && (write->changed || write->kept_books)) {
         int code = mdb_txn_commit(write->read.txn);
         if (code == MDB_MAP_FULL) write->map_full = true;
-        if (code != 0) status = mn_lmdb_fail(error, mn_commit_code(store, code), "cannot commit to the store");
+        if (code != 0) status = mn_lmdb_fail(error, mn_commit_code(store, code), "cannot commit");
     } else {
         mdb_txn_abort(write->read.txn);
     }
@@ -73,7 +73,7 @@ mneme_status mn_store_update(mn_store *store,
     for (;;) {
         bool map_full = false;
         mneme_status status = update_once(store, change, context, generation, &map_full, error);
-        if (!map_full) return status;
+        if (!map_full) return mn_name_store(store, status, error);
         status = mn_map_grow(store, error);
         if (status != MNEME_OK) return status;
     }

@@ -14,8 +14,13 @@ static int begin_once(mn_store *store, txn_kind kind, MDB_txn **txn, bool *stale
     *stale = !store->env || (!reads && !mn_data_is_current(store));
     if (*stale) return 0;
     int code = mdb_txn_begin(store->env, NULL, reads ? MDB_RDONLY : 0, txn);
-    if (code == 0 && reads) *stale = !mn_data_is_current(store);
+    /* It cannot even begin where the last transaction's number is of the file that took this one's place. */
+    if (reads) *stale = !mn_data_is_current(store);
     if (code == 0 && *stale) mdb_txn_abort(*txn);
+    if (code == MDB_PANIC) { /* it could not write a meta page, and gives up until it is opened anew */
+        __atomic_store_n(&store->env_failed, true, __ATOMIC_RELAXED);
+        *stale = true;
+    }
     /* Slots of readers that were killed */
     if (code == MDB_READERS_FULL) mdb_reader_check(store->env, NULL);
     return code;
@@ -35,9 +40,9 @@ static mneme_status begin_in_gate(mn_store *store, txn_kind kind, MDB_txn **txn,
         else if (code == MDB_MAP_RESIZED && attempt < 100)
             status = mn_map_follow(store, error);
         else if (code != MDB_READERS_FULL || attempt > 0)
-            status = mn_lmdb_fail(error, code, "cannot read the store");
+            status = mn_lmdb_fail(error, code, "cannot be read");
     }
-    return status;
+    return mn_name_store(store, status, error);
 }
 
 mneme_status mn_txn_begin(mn_store *store, txn_kind kind, MDB_txn **txn, mneme_error *error)
@@ -50,6 +55,15 @@ mneme_status mn_txn_begin(mn_store *store, txn_kind kind, MDB_txn **txn, mneme_e
     status = begin_in_gate(store, kind, txn, error);
     mn_gate_leave(&gate);
     return status;
+}
+
+mneme_status mn_name_store(const mn_store *store, mneme_status status, mneme_error *error)
+{
+    bool of_store = status == MNEME_ERR_IO || status == MNEME_ERR_DISK_FULL || status == MNEME_ERR_DAMAGED ||
+                    status == MNEME_ERR_INTERNAL;
+    if (!error || !of_store || strstr(error->message, store->path)) return status;
+    const mneme_error before = *error;
+    return mn_fail(error, status, "store %s: %s", store->path, before.message);
 }
 
 mneme_status mn_load_generation(mn_read *read, mneme_error *error)
