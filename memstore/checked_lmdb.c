@@ -78,6 +78,7 @@ int mn_checked_env_open(MDB_env *env, const char *path, unsigned flags, mdb_mode
     MDB_stat stat_of;
     mn_meta_state state = {.creation_lock = -1};
     int code = mn_metas_look(path, &state);
+    if (code == 0 && !(flags & MDB_NOLOCK)) code = mn_lock_file_reserve(path);
     guard *g = code == 0 ? mn_alloc_zeroed(1, sizeof *g) : NULL;
     if (code == 0 && (!g || !(g->marks = mn_page_marks_new()))) code = ENOMEM;
     if (g) pthread_mutex_init(&g->lock, NULL);
@@ -162,7 +163,8 @@ static int read_main_page(const guard *g, view *v)
     const char *problem = mn_tree_problem(&v->space, &v->main, 0);
     if (problem) return MDB_CORRUPTED;
     if (v->main.depth != 1) return MDB_INCOMPATIBLE;
-    if (pread(g->fd, v->page, g->page_size, at) != (ssize_t)g->page_size) return MDB_CORRUPTED;
+    ssize_t got = pread(g->fd, v->page, g->page_size, at);
+    if (got != (ssize_t)g->page_size) return got < 0 ? errno : MDB_CORRUPTED;
     mn_page_space alone = v->space; /* in which the copy lies where the page would */
     alone.base = (const unsigned char *)((uintptr_t)v->page - (uintptr_t)at);
     return mn_page_problem(&alone, v->main.root, &v->main, 1) ? MDB_CORRUPTED : 0;

@@ -61,10 +61,10 @@ static int look_at_file(int fd, bool *unfinished)
     return mn_meta_parse(bytes, &metas[1]) && is_plausible(metas, (uint64_t)info.st_size) ? 0 : MDB_CORRUPTED;
 }
 
-static int open_data(const char *path, int flags)
+static int open_file(const char *path, const char *file, int flags)
 {
-    char *name = mn_path_join(path, "data.mdb");
-    int fd = name ? open(name, flags | O_CLOEXEC) : -1, code = name ? errno : ENOMEM;
+    char *name = mn_path_join(path, file);
+    int fd = name ? open(name, flags | O_CLOEXEC, 0600) : -1, code = name ? errno : ENOMEM;
     mn_free(name);
     errno = code;
     return fd;
@@ -76,7 +76,7 @@ static int begin_creation(const char *path, mn_meta_state *state)
     bool unfinished = false;
     state->creation_lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (state->creation_lock < 0 || flock(state->creation_lock, LOCK_EX) != 0) return errno;
-    int fd = open_data(path, O_RDWR);
+    int fd = open_file(path, "data.mdb", O_RDWR);
     state->is_new = fd < 0 && errno == ENOENT;
     if (fd < 0) return state->is_new ? 0 : errno;
     int code = look_at_file(fd, &unfinished);
@@ -90,11 +90,23 @@ int mn_metas_look(const char *path, mn_meta_state *state)
 {
     bool unfinished = false;
     *state = (mn_meta_state){.creation_lock = -1};
-    int fd = open_data(path, O_RDONLY);
+    int fd = open_file(path, "data.mdb", O_RDONLY);
     if (fd < 0) return errno == ENOENT ? begin_creation(path, state) : errno;
     int code = look_at_file(fd, &unfinished);
     close(fd);
     return code == 0 && unfinished ? begin_creation(path, state) : code;
+}
+
+int mn_lock_file_reserve(const char *path)
+{
+    enum { LOCK_BYTES = 65536 }; /* LMDB's header and 1,022 readers of 64 bytes */
+    struct stat info;
+    int fd = open_file(path, "lock.mdb", O_RDWR | O_CREAT), code = 0;
+    if (fd < 0) return errno == ENOSPC ? ENOSPC : 0;
+    if (fstat(fd, &info) == 0 && info.st_blocks * 512 < LOCK_BYTES && fallocate(fd, 0, 0, LOCK_BYTES) != 0)
+        code = errno;
+    close(fd);
+    return code == ENOSPC || code == EFBIG || code == EDQUOT || code == EIO ? code : 0;
 }
 
 void mn_metas_end(mn_meta_state *state)

@@ -27,4 +27,9 @@ typedef struct mn_meta_state {
 int mn_metas_look(const char *path, mn_meta_state *state);
 void mn_metas_end(mn_meta_state *state);
 
+/* LMDB writes to its lock file through a map, and a full disk would stop the program with SIGBUS: give the file its
+ * bytes first. 0, or the errno of a disk that has no room. Not while this process has the store open: closing a file
+ * gives up its locks. */
+int mn_lock_file_reserve(const char *path);
+
 #endif

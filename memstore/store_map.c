@@ -27,22 +27,26 @@ static bool has_address_space(uint64_t bytes)
     return true;
 }
 
-/* Make the map `wanted` bytes long, or as much over `least` as there is room for. map_lock is held exclusively. */
+/* Make the map `wanted` bytes long, or as much over `least` as there is room for. map_lock is held exclusively. LMDB is
+ * left without a map when the system refuses one: then env is closed, and opened anew by the next transaction. */
 static mneme_status resize_map(mn_store *store, uint64_t least, uint64_t wanted, mneme_error *error)
 {
     MDB_envinfo info;
     int code = ENOMEM;
+    bool fits = false;
     mdb_env_info(store->env, &info);
     for (;; wanted = least + (wanted - least) / 2 / MAP_STEP * MAP_STEP) {
-        bool fits = wanted <= info.me_mapsize || has_address_space(wanted - info.me_mapsize + HEADROOM);
+        fits = wanted <= info.me_mapsize || has_address_space(wanted - info.me_mapsize + HEADROOM);
         if (fits) code = mdb_env_set_mapsize(store->env, (size_t)wanted);
         if (fits || wanted <= least) break;
     }
     if (code == 0) return MNEME_OK;
-    char what[120];
-    snprintf(what, sizeof what, "cannot map %llu MiB of the store; allow more address space (ulimit -v)",
-             (unsigned long long)(least >> 20));
-    return mn_lmdb_fail(error, code, what);
+    if (fits) {
+        mdb_env_close(store->env);
+        store->env = NULL;
+    }
+    return mn_fail_errno(error, code, "cannot map %llu MiB of store %s; allow more address space (ulimit -v)",
+                         (unsigned long long)(least >> 20), store->path);
 }
 
 mneme_status mn_map_grow(mn_store *store, mneme_error *error)

@@ -133,6 +133,11 @@ int ftruncate(int fd, off_t size)
     return fails("ftruncate") ? fail_with(ENOSPC, EIO) : REAL(ftruncate)(fd, size);
 }
 
+int fallocate(int fd, int mode, off_t at, off_t size)
+{
+    return fails("fallocate") ? fail_with(ENOSPC, EIO) : REAL(fallocate)(fd, mode, at, size);
+}
+
 int posix_fallocate(int fd, off_t at, off_t size)
 {
     if (fails("posix_fallocate")) return g_fail.kind == FAIL_IO ? EIO : ENOSPC;

@@ -1,8 +1,8 @@
 /* failing_calls.h -- lets the n-th file call from now fail. failing_calls.c stands before the C library's functions in
  * the test program that includes this: for mneme and for LMDB alike.
  *
- * Counted are open, write, writev, pwrite, pread, fsync, fdatasync, msync, mmap (of files), ftruncate and
- * posix_fallocate. One thread. */
+ * Counted are open, write, writev, pwrite, pread, fsync, fdatasync, msync, mmap (of files), ftruncate,
+ * fallocate and posix_fallocate. One thread. */
 #ifndef MN_TESTS_FAILING_CALLS_H
 #define MN_TESTS_FAILING_CALLS_H
 
