@@ -11,7 +11,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 
-enum { DISK_BYTES = 4 << 20, FILLER_BYTES = 1 << 20, BATCH = 10, MOST = 4000 };
+enum { DISK_BYTES = 4 << 20, FILLER_BYTES = 1 << 20, BATCH = 10, MOST = 40000 };
 
 static char *g_dir;
 
