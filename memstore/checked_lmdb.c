@@ -186,7 +186,7 @@ static int read_tree(const view *v, const struct slot *slot, mn_tree *out)
 static bool free_list_is_sound(const guard *g, const view *v)
 {
     const mn_guarded_tree guarded = {.space = &v->space, .marks = g->marks, .tree = v->free};
-    if (mn_tree_problem(&v->space, &v->free, MN_FREE_LIST_FLAGS) || !mn_tree_is_sound(&guarded)) return false;
+    if (mn_tree_problem(&v->space, &v->free, MN_FREE_LIST_FLAGS) || !mn_tree_is_sound(&guarded, false)) return false;
     return g->free_list_known || mn_free_list_is_sound(&v->space, &v->free, v->last_page);
 }
 
@@ -332,6 +332,13 @@ int mn_checked_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *data, unsig
 int mn_checked_del(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *data)
 {
     return key_path_is_sound(txn, dbi, key, FOR_WRITING) ? mdb_del(txn, dbi, key, data) : MDB_CORRUPTED;
+}
+
+int mn_checked_drop(MDB_txn *txn, MDB_dbi dbi, int del)
+{
+    mn_guarded_tree guarded;
+    bool sound = !guarded_tree(txn, dbi, &guarded) || mn_tree_is_sound(&guarded, true);
+    return sound ? mdb_drop(txn, dbi, del) : MDB_CORRUPTED;
 }
 
 /* ---- cursors ---- */

@@ -28,6 +28,7 @@ int mn_checked_dbi_open(MDB_txn *txn, const char *name, unsigned flags, MDB_dbi 
 int mn_checked_get(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *data);
 int mn_checked_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *data, unsigned flags);
 int mn_checked_del(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *data);
+int mn_checked_drop(MDB_txn *txn, MDB_dbi dbi, int del);
 int mn_checked_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *data, MDB_cursor_op op);
 int mn_checked_cursor_put(MDB_cursor *cursor, MDB_val *key, MDB_val *data, unsigned flags);
 int mn_checked_cursor_del(MDB_cursor *cursor, unsigned flags);
@@ -53,6 +54,7 @@ void mn_checked_trust(MDB_txn *txn);
 #define mdb_get        mn_checked_get
 #define mdb_put        mn_checked_put
 #define mdb_del        mn_checked_del
+#define mdb_drop       mn_checked_drop
 #define mdb_cursor_get mn_checked_cursor_get
 #define mdb_cursor_put mn_checked_cursor_put
 #define mdb_cursor_del mn_checked_cursor_del

@@ -118,27 +118,7 @@ static unsigned count_not_above(const unsigned char *page, mn_page_key key, bool
     return low;
 }
 
-/* ---- whole trees ---- */
-
-static bool subtree_is_sound(const mn_guarded_tree *guarded, const place *where)
-{
-    const unsigned char *page = look_at(guarded, where);
-    if (!page) return false;
-    if (where->level == guarded->tree.depth) return true;
-    for (unsigned i = 0; i < mn_page_nodes(page); i++) {
-        place child = child_of(page, where, i);
-        if (!subtree_is_sound(guarded, &child)) return false;
-    }
-    return true;
-}
-
-bool mn_tree_is_sound(const mn_guarded_tree *guarded)
-{
-    const place root = {.number = guarded->tree.root, .level = 1};
-    return guarded->tree.root == MN_NO_PAGE || subtree_is_sound(guarded, &root);
-}
-
-/* ---- the path to a key ---- */
+/* ---- values and whole trees ---- */
 
 /* The values of the nodes around `at`, where they are trees, and the old value's page. */
 static bool values_are_sound(const mn_guarded_tree *guarded, const unsigned char *page, unsigned at, unsigned also)
@@ -155,12 +135,36 @@ static bool values_are_sound(const mn_guarded_tree *guarded, const unsigned char
             const mn_guarded_tree below = {
                 .space = guarded->space, .marks = guarded->marks, .tree = mn_tree_read(node.data)};
             if (mn_tree_problem(guarded->space, &below.tree, mn_duplicates_flags(&guarded->tree)) ||
-                !mn_tree_is_sound(&below))
+                !mn_tree_is_sound(&below, false))
                 return false;
         }
     }
     return true;
 }
+
+static bool subtree_is_sound(const mn_guarded_tree *guarded, const place *where, bool with_values)
+{
+    const unsigned char *page = look_at(guarded, where);
+    if (!page) return false;
+    if (where->level == guarded->tree.depth) {
+        for (unsigned i = 0; with_values && i < mn_page_nodes(page); i++)
+            if (!values_are_sound(guarded, page, i, MN_OLD_VALUE)) return false;
+        return true;
+    }
+    for (unsigned i = 0; i < mn_page_nodes(page); i++) {
+        place child = child_of(page, where, i);
+        if (!subtree_is_sound(guarded, &child, with_values)) return false;
+    }
+    return true;
+}
+
+bool mn_tree_is_sound(const mn_guarded_tree *guarded, bool with_values)
+{
+    const place root = {.number = guarded->tree.root, .level = 1};
+    return guarded->tree.root == MN_NO_PAGE || subtree_is_sound(guarded, &root, with_values);
+}
+
+/* ---- the path to a key ---- */
 
 /* From a page beside the path down to the nearest leaf: along first children, or last ones. */
 static bool edge_is_sound(const mn_guarded_tree *guarded, place where, bool along_last)

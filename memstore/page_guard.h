@@ -28,8 +28,9 @@ enum { MN_BESIDE_LEFT = 1, MN_BESIDE_RIGHT = 2, MN_OLD_VALUE = 4 };
  * nearest leaf; MN_OLD_VALUE: the first page of the value that the key has. false: a page is damaged. */
 bool mn_path_is_sound(const mn_guarded_tree *guarded, mn_page_key key, enum mn_path_end end, unsigned also);
 
-/* Look at all pages of a tree, one of few pages or of one key's values. */
-bool mn_tree_is_sound(const mn_guarded_tree *guarded);
+/* Look at all pages of a tree: one of few pages, one key's values, or one that is dropped. with_values: at the first
+ * page of each long value, and at the trees of values, too. */
+bool mn_tree_is_sound(const mn_guarded_tree *guarded, bool with_values);
 
 /* The data of a key's node in a tree of one leaf, sound; NULL: not there. */
 const unsigned char *mn_leaf_find(const unsigned char *page, const char *name, uint32_t *size, uint16_t *flags);

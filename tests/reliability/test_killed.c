@@ -87,10 +87,22 @@ static mneme_status run_forget(mneme *memory, const change *what, mneme_error *e
     return rel_forget(memory, what->first, what->n, error);
 }
 
+/* Adding and compacting in turn, as chance has it; n = 0 compacts. */
+static change choose_compact(uint64_t *random, uint32_t version)
+{
+    return rel_below(random, 2) ? (change){.version = version} : choose_some(random, 40, version);
+}
+
+static mneme_status run_compact(mneme *memory, const change *what, mneme_error *error)
+{
+    return what->n ? run_add(memory, what, error) : mneme_compact(memory, NULL, NULL, error);
+}
+
 static const operation operations[] = {
     {"add", false, 150000, open_usual, choose_add, run_add},
     {"forget", false, 150000, open_usual, choose_forget, run_forget},
     {"growing map", true, 250000, open_small_map, choose_grow, run_add},
+    {"compact, add", false, 250000, open_usual, choose_compact, run_compact},
 };
 enum { N_OPERATIONS = sizeof operations / sizeof operations[0] };
 
@@ -136,15 +148,17 @@ static void apply(rel_model *model, const change *what)
 static void read_acknowledged(int fd, rel_model *model, change *open, totals *sums, uint32_t *version)
 {
     change what;
+    bool pending = false;
     *open = (change){0};
     while (read(fd, &what, sizeof what) == sizeof what) {
         *open = what.done ? (change){0} : what;
+        pending = !what.done;
         if (what.version >= *version) *version = what.version + 1;
         if (!what.done) continue;
         apply(model, &what);
         sums->acknowledged++;
     }
-    sums->under_way += open->n != 0;
+    sums->under_way += pending;
 }
 
 static void kill_child(pid_t child, const char *name)
@@ -221,7 +235,9 @@ static void run_trial(const operation *op, const char *path, rel_model *model, u
     change open;
     char when[80];
     uint64_t child_random = rel_random(random);
-    int64_t delay = (int64_t)rel_below(random, (uint64_t)op->window_us);
+    /* A busy machine may need longer to get anything done. */
+    uint64_t window = (uint64_t)op->window_us << (sums->acknowledged ? 0 : sums->trials < 6 ? sums->trials : 6);
+    int64_t delay = (int64_t)rel_below(random, window);
     snprintf(when, sizeof when, "%s, trial %u, killed after %lld us", op->name, sums->trials, (long long)delay);
     if (op->fresh) remove_store(path, model);
     assert_int_equal(pipe(ends), 0);
