@@ -319,6 +319,15 @@ static bool key_path_is_sound(MDB_txn *txn, MDB_dbi dbi, const MDB_val *key, uns
 
 enum { FOR_WRITING = MN_BESIDE_LEFT | MN_BESIDE_RIGHT | MN_OLD_VALUE };
 
+/* MDB_APPEND goes to the last leaf, wherever the key belongs. */
+static bool put_is_sound(MDB_txn *txn, MDB_dbi dbi, const MDB_val *key, unsigned flags)
+{
+    mn_guarded_tree guarded;
+    if (!key_path_is_sound(txn, dbi, key, FOR_WRITING)) return false;
+    if (!(flags & MDB_APPEND) || !guarded_tree(txn, dbi, &guarded)) return true;
+    return mn_path_is_sound(&guarded, (mn_page_key){0}, MN_PATH_LAST, MN_BESIDE_LEFT);
+}
+
 int mn_checked_get(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *data)
 {
     return key_path_is_sound(txn, dbi, key, 0) ? mdb_get(txn, dbi, key, data) : MDB_CORRUPTED;
@@ -326,7 +335,7 @@ int mn_checked_get(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *data)
 
 int mn_checked_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *data, unsigned flags)
 {
-    return key_path_is_sound(txn, dbi, key, FOR_WRITING) ? mdb_put(txn, dbi, key, data, flags) : MDB_CORRUPTED;
+    return put_is_sound(txn, dbi, key, flags) ? mdb_put(txn, dbi, key, data, flags) : MDB_CORRUPTED;
 }
 
 int mn_checked_del(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *data)
@@ -387,7 +396,7 @@ int mn_checked_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *data, MDB_c
 
 int mn_checked_cursor_put(MDB_cursor *cursor, MDB_val *key, MDB_val *data, unsigned flags)
 {
-    bool sound = key_path_is_sound(mdb_cursor_txn(cursor), mdb_cursor_dbi(cursor), key, FOR_WRITING);
+    bool sound = put_is_sound(mdb_cursor_txn(cursor), mdb_cursor_dbi(cursor), key, flags);
     return sound ? mdb_cursor_put(cursor, key, data, flags) : MDB_CORRUPTED;
 }
 

@@ -326,6 +326,7 @@ static void store_with_random_damage_is_named_or_read_but_never_crashes(void **s
     image older, now;
     outcome sums[N_KINDS] = {0}, all = {0};
     uint64_t random = rel_seed();
+    const char *only = getenv("MNEME_TEST_ONLY"); /* one trial of a seed; its file is kept as damaged.mdb */
     unsigned trials = rel_long() ? 10000 : 200;
     if (getenv("MNEME_TEST_TRIALS")) trials = (unsigned)atoi(getenv("MNEME_TEST_TRIALS"));
     snprintf(store, sizeof store, "%s/store", g_dir);
@@ -338,10 +339,10 @@ static void store_with_random_damage_is_named_or_read_but_never_crashes(void **s
         memcpy(bytes, now.bytes, now.size);
         damaged d = {.now = {.bytes = bytes, .size = now.size}, .older = &older, .random = &random};
         kinds[kind].damage(&d);
+        if (only && (unsigned)atoi(only) != trial) continue;
         unlink(lock);
         write_image(data, bytes, d.now.size);
-        const char *keep = getenv("MNEME_TEST_KEEP");
-        if (keep && (unsigned)atoi(keep) == trial) write_image("damaged.mdb", bytes, d.now.size);
+        if (only) write_image("damaged.mdb", bytes, d.now.size);
         run_trial(store, &sums[kind], trial, kinds[kind].name);
     }
     printf("%-20s %6s %8s %8s %8s %8s %8s\n", "damage", "trials", "reported", "harmless", "unseen", "crashed",
