@@ -35,10 +35,12 @@ static mneme_status register_open(mn_store *store, mneme_error *error)
     if (stat(store->path, &info) != 0) return mn_fail_errno(error, errno, "cannot open store %s", store->path);
     store->device = info.st_dev;
     store->inode = info.st_ino;
+    store->process = getpid(); /* a forked child has this list too, but none of the locks */
     mneme_status status = MNEME_OK;
     pthread_mutex_lock(&g_registry_lock);
     for (const mn_store *other = g_open_stores; other; other = other->next_open)
-        if (other->device == store->device && other->inode == store->inode) status = MNEME_ERR_BUSY;
+        if (other->process == store->process && other->device == store->device && other->inode == store->inode)
+            status = MNEME_ERR_BUSY;
     if (status == MNEME_OK) {
         store->next_open = g_open_stores;
         g_open_stores = store;

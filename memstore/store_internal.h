@@ -80,6 +80,7 @@ struct mn_store {
     ino_t data_inode;
     dev_t device; /* of the directory: the registry's key */
     ino_t inode;
+    pid_t process;
     struct mn_store *next_open; /* in the registry */
     pthread_rwlock_t map_lock;  /* shared: a transaction runs; exclusive: the map is resized, or
                                    env opened anew (NULL when that failed; the next transaction tries again) */
