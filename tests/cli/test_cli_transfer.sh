@@ -5,7 +5,7 @@
 # A memory whose vectors another encoder made: no model is needed to take it over.
 cat >made.jsonl <<'END'
 {"mneme_export":1,"encoder":"made-up","fingerprint":"00000000000000ff","dimension":4}
-{"id":"a","namespace":"","title":"Keys","session":"s","speaker":"Ann","time":"2023-05-08T13:56:00Z","source":"notes.md","metadata":{"n":1.5,"tags":["é"]},"text":"The spare key.\nUnder the pot.","chunks":[{"start":0,"end":15,"vector":[0.5,0.5,0.5,0.5]},{"start":15,"end":29,"vector":[0.5,-0.5,0.5,-0.5]}]}
+{"id":"a","namespace":"","title":"Keys","session":"s","speaker":"Ann","time":"2023-05-08T13:56:00Z","source":"notes.md","metadata":{"n":1.5,"tags":["é"]},"importance":0.85,"pinned":true,"expires":"2099-01-01T00:00:00.500Z","text":"The spare key.\nUnder the pot.","chunks":[{"start":0,"end":15,"vector":[0.5,0.5,0.5,0.5]},{"start":15,"end":29,"vector":[0.5,-0.5,0.5,-0.5]}]}
 {"id":"c","namespace":"","session":"s","text":"","chunks":[]}
 {"id":"b","namespace":"pictures","text":"","vector":[0,-0.600000024,0.800000012]}
 END

@@ -147,6 +147,11 @@ static void assert_same_records(basket *a, basket *b)
         assert_same_string(x.source, y.source);
         assert_int_equal(x.has_time, y.has_time);
         assert_int_equal(x.time_ms, y.time_ms);
+        assert_int_equal(x.has_importance, y.has_importance);
+        assert_true(x.importance == y.importance);
+        assert_int_equal(x.pinned, y.pinned);
+        assert_int_equal(x.has_expires, y.has_expires);
+        assert_int_equal(x.expires_ms, y.expires_ms);
         assert_int_equal(x.text_size, y.text_size);
         assert_memory_equal(x.text, y.text, x.text_size);
         assert_int_equal(!x.vector, !y.vector);
@@ -355,7 +360,12 @@ static void fill_varied(mneme *memory, size_t n)
                                .vector = own ? vectors[0] : NULL,
                                .chunks = own ? NULL : chunks,
                                .n_chunks = own ? 0 : n_chunks,
-                               .dimension = DIM};
+                               .dimension = DIM,
+                               .has_importance = i % 7 == 0,
+                               .importance = i % 7 == 0 ? (float)(i % 11) / 10.0f : 0,
+                               .pinned = i % 8 == 0,
+                               .has_expires = i % 9 == 0,
+                               .expires_ms = i % 9 == 0 ? INT64_C(4102444800123) : 0};
         mneme_add_options options = from_encoder("made-up", 42);
         assert_ok(mneme_add(memory, &record, 1, &options, NULL, test_error()));
     }
@@ -373,6 +383,15 @@ static void same_again(const char *type)
     basket first = {0}, again = {0};
     export_into(memory, &first, true);
     assert_int_equal(first.n, 60);
+    size_t n_importance = 0, n_pinned = 0, n_expires = 0;
+    for (size_t i = 0; i < first.n; i++) {
+        n_importance += first.items[i].record.has_importance;
+        n_pinned += first.items[i].record.pinned;
+        n_expires += first.items[i].record.has_expires;
+    }
+    assert_int_equal(n_importance, 9); /* 0 7 14 ... 56 */
+    assert_int_equal(n_pinned, 8);
+    assert_int_equal(n_expires, 7);
     for (size_t i = 0; i < first.n; i++) {
         mneme_record record = record_of(&first.items[i]);
         mneme_add_options options = from_encoder("made-up", 42);
