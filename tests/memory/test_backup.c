@@ -165,6 +165,41 @@ static void backup_while_others_write_is_of_one_generation(void **state)
     }
 }
 
+static void *compact_on(void *context)
+{
+    writer *w = context;
+    while (!atomic_load(&w->stop)) {
+        fill(w->memory, 1000 + w->n++, 1);
+        assert_ok(mneme_compact(w->memory, NULL, NULL, test_error()));
+    }
+    return NULL;
+}
+
+/* Compaction puts another file in the place of the one that is being copied. */
+static void backup_while_the_store_is_compacted_is_whole(void **state)
+{
+    (void)state;
+    mneme *memory = open_flags("compacted", 0);
+    fill(memory, 0, 300);
+    writer w = {.memory = memory};
+    pthread_t thread;
+    pthread_create(&thread, NULL, compact_on, &w);
+    for (int i = 0; i < 6; i++) {
+        char name[30];
+        mneme_backup_result result;
+        snprintf(name, sizeof name, "compacted copy %d", i % 2); /* an older one is replaced */
+        assert_ok(backup(memory, name, &result));
+        uint64_t generation = 0;
+        assert_true(records_in(name, &generation) >= 300);
+        assert_int_equal(generation, result.generation);
+    }
+    atomic_store(&w.stop, true);
+    pthread_join(thread, NULL);
+    assert_true(w.n > 0);
+    mneme_close(memory);
+    assert_int_equal(records_in("compacted", NULL), 300 + w.n);
+}
+
 /* ---- again ---- */
 
 static bool cancel_half_way(void *context, uint64_t done, uint64_t total, const char *unit)
@@ -360,6 +395,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(backup_is_the_store_and_private),
         cmocka_unit_test(backup_while_others_write_is_of_one_generation),
+        cmocka_unit_test(backup_while_the_store_is_compacted_is_whole),
         cmocka_unit_test(backup_that_was_cancelled_is_gone_on_with),
         cmocka_unit_test(older_backup_is_replaced_and_its_settings_with_it),
         cmocka_unit_test(target_that_would_lose_something_is_refused),

@@ -461,6 +461,39 @@ static bool keep_and_change(void *context, const mneme_record *record)
     return keep(context, record);
 }
 
+/* Writes the store anew while it is being exported. */
+static bool keep_and_compact(void *context, const mneme_record *record)
+{
+    basket *b = context;
+    if (b->n == 10) assert_ok(mneme_compact(b->memory, NULL, NULL, test_error()));
+    return keep(context, record);
+}
+
+static void export_goes_on_over_a_compaction(void **state)
+{
+    (void)state;
+    mneme *memory = open_store("compacted");
+    const mneme_chunk none = {0};
+    mneme_record *records = calloc(3000, sizeof *records);
+    char(*ids)[8] = calloc(3000, sizeof *ids);
+    for (int i = 0; i < 3000; i++) {
+        snprintf(ids[i], sizeof ids[i], "%d", i);
+        records[i] = (mneme_record){.id = ids[i], .text = "a text", .chunks = &none};
+    }
+    assert_ok(mneme_add(memory, records, 3000, NULL, NULL, test_error()));
+    add_plain(memory, "0", NULL, "another text"); /* so that there is something to leave out */
+    basket b = {.memory = memory};
+    mneme_export_result result;
+    assert_ok(mneme_export(memory, NULL, keep_and_compact, &b, &result, test_error()));
+    assert_int_equal(result.vanished, 0);
+    assert_int_equal(b.n, 3000);
+    for (size_t i = 0; i < b.n; i++) assert_int_equal(atoi(b.items[i].record.id), (int)(i + 1) % 3000);
+    empty(&b);
+    free(records);
+    free(ids);
+    mneme_close(memory);
+}
+
 static void export_is_of_one_generation_while_the_store_changes(void **state)
 {
     (void)state;
@@ -631,6 +664,7 @@ int main(void)
         cmocka_unit_test(export_added_to_a_new_store_exports_the_same),
         cmocka_unit_test(export_gives_each_session_in_its_order),
         cmocka_unit_test(export_is_of_one_generation_while_the_store_changes),
+        cmocka_unit_test(export_goes_on_over_a_compaction),
         cmocka_unit_test(export_selects_and_can_be_cancelled),
         cmocka_unit_test(export_out_of_memory_says_so),
         cmocka_unit_test(salvage_of_a_sound_store_gives_what_export_gives),
