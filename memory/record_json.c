@@ -12,6 +12,7 @@
 #include "common/buffer.h"
 #include "common/memory.h"
 #include "common/utf8.h"
+#include "memory/json_vectors.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -22,6 +23,7 @@ enum { DEPTH_MAX = 64 };
 typedef struct record_block {
     mneme_record record; /* first: what the caller sees */
     mn_arena arena;
+    mn_json_vectors vectors; /* while it is parsed */
 } record_block;
 
 void mneme_record_free(mneme_record *record)
@@ -146,6 +148,13 @@ static mneme_status take_metadata(record_block *block, const json_t *object, mne
 static mneme_status read_numbers(record_block *block, const json_t *value, const char *what, const float **out,
                                  uint32_t *dimension, mneme_error *error)
 {
+    const mn_json_vector *taken =
+        json_is_integer(value) ? mn_json_vector_of(&block->vectors, json_integer_value(value)) : NULL;
+    if (taken) {
+        *out = taken->numbers;
+        *dimension = taken->n;
+        return MNEME_OK;
+    }
     size_t n = json_array_size(value);
     if (!json_is_array(value) || n == 0 || n > 65536)
         return mn_fail(error, MNEME_ERR_RECORD, "field \"%s\" must be an array of 1 to 65536 numbers", what);
@@ -242,6 +251,19 @@ static mneme_status load_object(const char *json, size_t size, json_t **out, mne
     return MNEME_OK;
 }
 
+/* The object, with its vectors in block->vectors where they could be taken out. */
+static mneme_status load_line(record_block *block, const char *json, size_t size, json_t **out, mneme_error *error)
+{
+    mn_buffer rest = {0};
+    *out = NULL;
+    mneme_status status = mn_json_vectors_take(json, size, &block->arena, &block->vectors, &rest, error);
+    if (status == MNEME_OK && block->vectors.n) status = load_object(rest.data, rest.size, out, NULL);
+    mn_buffer_free(&rest);
+    if (status == MNEME_ERR_MEMORY || *out) return status;
+    mn_json_vectors_free(&block->vectors);
+    return load_object(json, size, out, error); /* its errors tell the place in the whole line */
+}
+
 mneme_status mneme_record_parse(const char *json, size_t size, mneme_record **out, mneme_error *error)
 {
     *out = NULL;
@@ -255,9 +277,10 @@ mneme_status mneme_record_parse(const char *json, size_t size, mneme_record **ou
         json = repaired.data;
         size = repaired.size;
     }
-    if (status == MNEME_OK) status = load_object(json, size, &object, error);
+    if (status == MNEME_OK) status = load_line(block, json, size, &object, error);
     if (status == MNEME_OK) status = take_fields(block, object, error);
     json_decref(object);
+    if (block) mn_json_vectors_free(&block->vectors);
     mn_buffer_free(&repaired);
     if (status == MNEME_OK)
         *out = &block->record;
