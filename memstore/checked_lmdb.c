@@ -77,7 +77,7 @@ int mn_checked_env_open(MDB_env *env, const char *path, unsigned flags, mdb_mode
 {
     MDB_stat stat_of;
     mn_meta_state state = {.creation_lock = -1};
-    int code = mn_metas_look(path, &state);
+    int code = flags & MDB_NOSUBDIR ? mn_metas_look_at_file(path) : mn_metas_look(path, &state);
     if (code == 0 && !(flags & MDB_NOLOCK)) code = mn_lock_file_reserve(path);
     guard *g = code == 0 ? mn_alloc_zeroed(1, sizeof *g) : NULL;
     if (code == 0 && (!g || !(g->marks = mn_page_marks_new()))) code = ENOMEM;

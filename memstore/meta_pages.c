@@ -97,6 +97,16 @@ int mn_metas_look(const char *path, mn_meta_state *state)
     return code == 0 && unfinished ? begin_creation(path, state) : code;
 }
 
+int mn_metas_look_at_file(const char *file)
+{
+    bool unfinished = false;
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return errno;
+    int code = look_at_file(fd, &unfinished);
+    close(fd);
+    return code == 0 && unfinished ? MDB_CORRUPTED : code;
+}
+
 int mn_lock_file_reserve(const char *path)
 {
     enum { LOCK_BYTES = 65536 }; /* LMDB's header and 1,022 readers of 64 bytes */

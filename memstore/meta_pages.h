@@ -25,6 +25,8 @@ typedef struct mn_meta_state {
  * errno. A file that holds less than two meta pages, because the disk was full when the store was made, is emptied, so
  * that it is made again; one who makes a store waits for others who do. What is no LMDB file at all is left to LMDB. */
 int mn_metas_look(const char *path, mn_meta_state *state);
+/* The same for a data file by its own name, which is there and is only read. */
+int mn_metas_look_at_file(const char *file);
 void mn_metas_end(mn_meta_state *state);
 
 /* LMDB writes to its lock file through a map, and a full disk would stop the program with SIGBUS: give the file its

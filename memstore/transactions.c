@@ -76,13 +76,13 @@ mneme_status mn_load_generation(mn_read *read, mneme_error *error)
     return status;
 }
 
-/* Without a generation: the read goes on in a transaction that has not seen the error. */
+/* Without a generation: the read goes on in a transaction that has not seen the error. On failure there is none. */
 static mneme_status renew_damaged(mn_read *read, mneme_error *error)
 {
-    mdb_txn_reset(read->txn);
-    int code = mdb_txn_renew(read->txn);
+    mdb_txn_abort(read->txn);
+    pthread_rwlock_unlock(&read->store->map_lock);
     read->generation = 0;
-    return code == 0 ? MNEME_OK : mn_lmdb_fail(error, code, "cannot read the store");
+    return mn_txn_begin(read->store, TXN_READ, &read->txn, error);
 }
 
 mneme_status mn_read_begin(mn_store *store, mn_read **out, mneme_error *error)
@@ -92,16 +92,19 @@ mneme_status mn_read_begin(mn_store *store, mn_read **out, mneme_error *error)
     if (!read) return mn_fail_memory(error, "read");
     read->store = store;
     mneme_status status = mn_txn_begin(store, TXN_READ, &read->txn, error);
-    if (status != MNEME_OK) {
-        mn_free(read);
-        return status;
+    if (status == MNEME_OK) {
+        status = mn_load_generation(read, error);
+        if (status != MNEME_OK && store->damaged)
+            status = renew_damaged(read, error);
+        else if (status != MNEME_OK) {
+            mn_read_end(read);
+            return status;
+        }
     }
-    status = mn_load_generation(read, error);
-    if (status != MNEME_OK && store->damaged) status = renew_damaged(read, error);
-    if (status != MNEME_OK)
-        mn_read_end(read);
-    else
+    if (status == MNEME_OK)
         *out = read;
+    else
+        mn_free(read);
     return status;
 }
 
