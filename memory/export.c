@@ -4,7 +4,7 @@
  *
  * Records are never changed in place and their numbers never used twice, so a record that is still there at its turn is
  * the one that was listed. */
-#include "memory/handle.h"
+#include "memory/where_plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -96,15 +96,11 @@ static mneme_status list_namespace(export_job *job, uint32_t space, mn_filter *f
 {
     size_t first = job->n_entries;
     mn_record record;
-    mneme_status status;
-    uint32_t rec = 0;
-    while ((status = mn_read_next_record(job->read, job->spaces[space].ns, rec, &record, error)) == MNEME_OK) {
-        if (mn_filter_accepts(filter, job->spaces[space].name, &record)) {
-            status = append_entry(job, space, &record, error);
-            if (status != MNEME_OK) return status;
-        }
-        rec = record.rec + 1;
-    }
+    mn_selected selected;
+    mneme_status status = mn_selected_begin(&selected, filter, job->read, &job->spaces[space], 0, 0, error);
+    while (status == MNEME_OK && (status = mn_selected_next(&selected, &record, error)) == MNEME_OK)
+        status = append_entry(job, space, &record, error);
+    mn_selected_end(&selected);
     if (status != MNEME_ERR_NOT_FOUND) return status;
     return order_sessions(job->entries + first, job->n_entries - first, error);
 }

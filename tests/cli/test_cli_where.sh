@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# --where: the same records for list, query, context, forget and eval; mistakes point at the column.
+# --where: the same records for list, query, context, forget, export and eval; mistakes point at the column.
 . "$MNEME_SOURCE_DIR/tests/cli/support.sh"
 need_model
 export MNEME_STORE="$work/store"
@@ -47,6 +47,11 @@ expect 0 mneme context bridge --where "tags contains 'river'" --json
 json '[.passages[].id] == ["d1"]'
 expect 1 mneme context bridge --where "year = 5" --json
 
+expect 0 mneme export --where "kind in ('letter', 'note')"
+[ "$(grep -o '^{"id":"[^"]*"' "$work/out" | tr -d '\n')" = '{"id":"d1"{"id":"d3"{"id":"d5"' ] || fail "export --where"
+expect 0 mneme export --where "from contains 'city'" --namespace ""
+[ "$(grep -o '^{"id":"[^"]*"' "$work/out" | tr -d '\n')" = '{"id":"d1"{"id":"d2"' ] || fail "export --where --namespace"
+
 # eval: a filter leaves out what is judged relevant.
 mkdir -p "$work/beir/qrels"
 echo '{"_id":"q1","text":"bridge"}' >"$work/beir/queries.jsonl"
@@ -59,7 +64,7 @@ expect 2 mneme eval "$work/beir" --mode lexical --where "kind ="
 err "column 7"
 
 # Mistakes: the column, in characters, and what was expected there.
-for command in "list" "query x --mode lexical" "context x" "forget"; do
+for command in "list" "query x --mode lexical" "context x" "forget" "export"; do
     expect 2 mneme $command --where "kind = 'é' and year ! 3"
     err "where: column 21: expected = != < <= > >= in or contains"
 done
