@@ -75,7 +75,7 @@ static inline float mn_vector_half(uint16_t half)
 /* The two low codes of a byte. */
 static inline int mn_vector_low(const unsigned char *low, size_t i)
 {
-    return (int)(low[i / 2] >> (i % 2 * 4) & 15u) - 8;
+    return (int)((unsigned)low[i / 2] >> (i % 2 * 4) & 15u) - 8;
 }
 
 #endif
