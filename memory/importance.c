@@ -113,19 +113,15 @@ static mneme_status find_space(mn_importance *state, const mneme_record *record,
 /* Bytes of the sentence mark at `at`, 0 when there is none: . ! ? and their wide and Arabic forms. */
 static size_t mark_at(const char *at, size_t left, bool *question)
 {
-    static const struct {
-        const char *bytes;
-        bool question;
-    } marks[] = {{".", false},           {"!", false},       {"?", true},
-                 {"\xEF\xBC\x9F", true}, {"\xD8\x9F", true}, {"\xE3\x80\x82", false},
-                 {"\xEF\xBC\x81", false}};
-    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
-        size_t size = strlen(marks[i].bytes);
-        if (size > left || memcmp(at, marks[i].bytes, size) != 0) continue;
-        *question = marks[i].question;
-        return size;
-    }
-    return 0;
+    const unsigned char *b = (const unsigned char *)at;
+    *question = false;
+    if (b[0] == '.' || b[0] == '!') return 1;
+    if (b[0] == '?') return *question = true, 1;
+    if (b[0] == 0xD8 && left > 1 && b[1] == 0x9F) return *question = true, 2; /* U+061F */
+    if (b[0] == 0xE3 && left > 2 && b[1] == 0x80 && b[2] == 0x82) return 3;   /* U+3002 */
+    if (b[0] != 0xEF || left < 3 || b[1] != 0xBC) return 0;
+    *question = b[2] == 0x9F; /* U+FF1F */
+    return *question || b[2] == 0x81 ? 3 : 0;
 }
 
 static bool holds_question(const char *text, size_t size)
@@ -141,10 +137,10 @@ static bool holds_question(const char *text, size_t size)
 static void split(const char *text, size_t size, mn_buffer *statements, mn_buffer *questions)
 {
     for (size_t start = 0, at = 0; start < size; start = at) {
-        bool question = false;
+        bool last, question = false; /* by the last mark of a run */
         size_t mark = 0;
-        while (at < size && !(mark = mark_at(text + at, size - at, &question))) at++;
-        while (at < size && (mark = mark_at(text + at, size - at, &question))) at += mark;
+        while (at < size && !mark_at(text + at, size - at, &last)) at++;
+        for (; at < size && (mark = mark_at(text + at, size - at, &last)); at += mark) question = last;
         mn_buffer_append(question ? questions : statements, text + start, at - start);
     }
 }
