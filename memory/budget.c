@@ -25,6 +25,7 @@ typedef struct prune_batch {
     size_t n;
     mn_arena arena;
     const char **ids;
+    mneme_strength *strengths;
     mn_record_copy **copies; /* for the archive; NULL: this one is not moved there */
     bool *gone;
     mn_encoder_stamp stamp;
@@ -45,6 +46,9 @@ static mneme_status read_victim(prune_batch *batch, const mn_copy_source *source
     if (status == MNEME_ERR_NOT_FOUND) return MNEME_OK;
     if (status == MNEME_OK && !(batch->ids[i] = mn_arena_strdup(&batch->arena, record.id)))
         status = mn_fail_memory(error, "records to prune");
+    if (status == MNEME_OK)
+        status =
+            mn_strength_view(batch->run->memory, source->read, source->space->ns, &record, &batch->strengths[i], error);
     if (status != MNEME_OK || !goes_to_archive(batch, i)) return status;
     return mn_copy_record(source, batch->victims[i].rec, &batch->arena, &batch->copies[i], error);
 }
@@ -57,7 +61,9 @@ static mneme_status read_batch(prune_batch *batch, mneme_error *error)
     batch->ids = mn_arena_array(&batch->arena, batch->n, sizeof *batch->ids);
     batch->copies = mn_arena_array(&batch->arena, batch->n, sizeof *batch->copies);
     batch->gone = mn_arena_array(&batch->arena, batch->n, sizeof *batch->gone);
-    if (!batch->ids || !batch->copies || !batch->gone) return mn_fail_memory(error, "records to prune");
+    batch->strengths = mn_arena_array(&batch->arena, batch->n, sizeof *batch->strengths);
+    if (!batch->strengths || !batch->ids || !batch->copies || !batch->gone)
+        return mn_fail_memory(error, "records to prune");
     memset(batch->ids, 0, batch->n * sizeof *batch->ids);
     memset(batch->copies, 0, batch->n * sizeof *batch->copies);
     mneme_status status = mn_read_begin(batch->run->memory->store, &read, error);
@@ -117,7 +123,7 @@ static void report_batch(const prune_batch *batch)
         const mneme_victim shown = {.id = batch->ids[i],
                                     .name_space = run->space.name,
                                     .reason = victim->reason,
-                                    .strength = victim->strength,
+                                    .strength = batch->strengths[i],
                                     .chunks = victim->n_chunks,
                                     .bytes = victim->bytes};
         if (run->options->victim) run->options->victim(run->options->context, &shown);

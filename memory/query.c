@@ -93,7 +93,7 @@ static mn_retrieve_options retrieve_options(const mneme *memory, const mneme_que
                                  .accept_context = filtered ? filter : NULL};
 }
 
-/* ---- strength and recency in the ranking ------------------------------------------------------------------------- */
+/* ---- importance, strength and recency in the ranking ------------------------------------------------------------------------- */
 
 typedef struct prior_context {
     const mneme *memory;
@@ -124,8 +124,12 @@ static mneme_status weigh_prior(void *context, mn_read *read, uint32_t ns_index,
     mn_record record;
     float strength = 0, recency = 0;
     mneme_status status = mn_read_record(read, ns, rec, &record, error);
-    if (status == MNEME_OK) status = prior_of(from->memory, read, ns, &record, &strength, &recency, error);
-    *prior = (float)(values->retrieval_strength_weight * (double)strength +
+    if (status != MNEME_OK) return status;
+    if (values->retrieval_strength_weight + values->retrieval_recency_weight > 0)
+        status = prior_of(from->memory, read, ns, &record, &strength, &recency, error);
+    double importance = record.has_importance ? (double)record.importance : from->memory->model.importance;
+    *prior = (float)(values->retrieval_importance_weight * importance +
+                     values->retrieval_strength_weight * (double)strength +
                      values->retrieval_recency_weight * (double)recency);
     return status;
 }
@@ -133,7 +137,8 @@ static mneme_status weigh_prior(void *context, mn_read *read, uint32_t ns_index,
 static void set_prior(prior_context *context, mn_retrieve_options *options)
 {
     const mn_settings_values *values = &context->memory->values;
-    options->prior_weight = (float)(values->retrieval_strength_weight + values->retrieval_recency_weight);
+    options->prior_weight = (float)(values->retrieval_importance_weight + values->retrieval_strength_weight +
+                                    values->retrieval_recency_weight);
     options->prior = weigh_prior;
     options->prior_context = context;
 }

@@ -5,9 +5,11 @@
 #include <string.h>
 
 typedef struct candidate {
-    mn_victim victim;
+    uint64_t bytes;
     double order; /* the lowest goes first; then the one that was written first */
-    bool pinned;
+    uint32_t rec, n_chunks;
+    enum { CANDIDATE_ENDED, CANDIDATE_LIVE, CANDIDATE_PINNED } kind;
+    bool weak;
 } candidate;
 
 typedef struct choice {
@@ -40,14 +42,15 @@ static double draw(uint64_t seed, uint32_t ns, uint32_t rec)
     return (double)((x ^ x >> 31) >> 11);
 }
 
-static double order_of(const mneme_prune_options *options, const mn_namespace *space, const mn_victim *victim)
+static double order_of(const mneme_prune_options *options, uint32_t ns, uint32_t rec, const mneme_strength *strength)
 {
+    if (strength->expired) return (double)strength->expires_ms;
     switch (options->strategy) {
-    case MNEME_PRUNE_NEWEST: return (double)victim->strength.written_ms;
-    case MNEME_PRUNE_RANDOM: return draw(options->seed, space->ns, victim->rec);
+    case MNEME_PRUNE_NEWEST: return (double)strength->written_ms;
+    case MNEME_PRUNE_RANDOM: return draw(options->seed, ns, rec);
     case MNEME_PRUNE_STRENGTH: break;
     }
-    return (double)victim->strength.strength;
+    return (double)strength->strength;
 }
 
 static mneme_status add_candidate(choice *all, const candidate *item, mneme_error *error)
@@ -61,8 +64,8 @@ static mneme_status add_candidate(choice *all, const candidate *item, mneme_erro
     }
     all->items[all->n++] = *item;
     all->records++;
-    all->chunks += item->victim.n_chunks;
-    all->bytes += item->victim.bytes;
+    all->chunks += item->n_chunks;
+    all->bytes += item->bytes;
     return MNEME_OK;
 }
 
@@ -76,11 +79,17 @@ static mneme_status look_at_all(const mneme *memory, mn_read *read, const mn_nam
     mneme_status status = mn_read_rows(read, space->ns, &arena, &rows, error);
     while (status == MNEME_OK && (status = mn_read_next_record(read, space->ns, rec, &record, error)) == MNEME_OK) {
         rec = record.rec + 1;
-        candidate item = {.victim = {.rec = record.rec, .n_chunks = record.n_chunks}};
-        item.victim.bytes = bytes_of(space, &rows, &record);
-        status = mn_strength_view(memory, read, space->ns, &record, &item.victim.strength, error);
-        item.pinned = item.victim.strength.pinned;
-        item.order = order_of(all->options, space, &item.victim);
+        mneme_strength strength;
+        status = mn_strength_view(memory, read, space->ns, &record, &strength, error);
+        const candidate item = {.rec = record.rec,
+                                .n_chunks = record.n_chunks,
+                                .bytes = bytes_of(space, &rows, &record),
+                                .order = order_of(all->options, space->ns, record.rec, &strength),
+                                .kind = strength.pinned    ? CANDIDATE_PINNED
+                                        : strength.expired ? CANDIDATE_ENDED
+                                                           : CANDIDATE_LIVE,
+                                .weak = all->options->strategy == MNEME_PRUNE_STRENGTH &&
+                                        (double)strength.strength < all->options->min_strength};
         if (status == MNEME_OK) status = add_candidate(all, &item, error);
     }
     mn_arena_free(&arena);
@@ -91,13 +100,9 @@ static mneme_status look_at_all(const mneme *memory, mn_read *read, const mn_nam
 static int by_order(const void *left, const void *right)
 {
     const candidate *a = left, *b = right;
-    bool a_ended = a->victim.strength.expired, b_ended = b->victim.strength.expired;
-    if (a->pinned != b->pinned) return a->pinned ? 1 : -1;
-    if (a_ended != b_ended) return a_ended ? -1 : 1;
-    double x = a_ended ? (double)a->victim.strength.expires_ms : a->order;
-    double y = a_ended ? (double)b->victim.strength.expires_ms : b->order;
-    if (x < y || x > y) return x < y ? -1 : 1;
-    return (a->victim.rec > b->victim.rec) - (a->victim.rec < b->victim.rec);
+    if (a->kind != b->kind) return a->kind < b->kind ? -1 : 1;
+    if (a->order < b->order || a->order > b->order) return a->order < b->order ? -1 : 1;
+    return (a->rec > b->rec) - (a->rec < b->rec);
 }
 
 static bool over(uint64_t used, uint64_t limit)
@@ -109,12 +114,11 @@ static bool over(uint64_t used, uint64_t limit)
 static bool must_go(const choice *all, const candidate *item, mneme_prune_reason *reason)
 {
     const mneme_prune_options *options = all->options;
-    if (item->pinned) return false;
+    if (item->kind == CANDIDATE_PINNED) return false;
     *reason = MNEME_PRUNE_EXPIRED;
-    if (item->victim.strength.expired) return true;
+    if (item->kind == CANDIDATE_ENDED) return true;
     *reason = MNEME_PRUNE_WEAK;
-    if (options->strategy == MNEME_PRUNE_STRENGTH && (double)item->victim.strength.strength < options->min_strength)
-        return true;
+    if (item->weak) return true;
     *reason = MNEME_PRUNE_BUDGET;
     return over(all->records, options->max_records) || over(all->chunks, options->max_chunks) ||
            over(all->bytes, options->max_bytes);
@@ -130,8 +134,9 @@ mneme_status mn_victims_choose(const mneme *memory, mn_read *read, const mn_name
     out->items = status == MNEME_OK ? mn_alloc_array(all.n ? all.n : 1, sizeof *out->items) : NULL;
     if (status == MNEME_OK && !out->items) status = mn_fail_memory(error, "records to prune");
     for (size_t i = 0; i < all.n && status == MNEME_OK; i++) {
-        mn_victim victim = all.items[i].victim;
-        if (!must_go(&all, &all.items[i], &victim.reason)) break;
+        const candidate *item = &all.items[i];
+        mn_victim victim = {.rec = item->rec, .n_chunks = item->n_chunks, .bytes = item->bytes};
+        if (!must_go(&all, item, &victim.reason)) break;
         all.records--;
         all.chunks -= victim.n_chunks;
         all.bytes -= victim.bytes;

@@ -8,7 +8,6 @@ typedef struct mn_victim {
     uint32_t rec, n_chunks;
     uint64_t bytes;
     mneme_prune_reason reason;
-    mneme_strength strength;
 } mn_victim;
 
 /* What a namespace holds, and what would be left. */

@@ -14,7 +14,7 @@
  *     attention  softmax(scale * score) over the hits that are returned                       attention.h
  *
  * The prior is the sum of Generative Agents (Park et al. 2023, "Generative Agents: Interactive Simulacra of Human
- * Behavior"): relevance + strength_weight * strength + recency_weight * recency, divided by the sum of the weights. There
+ * Behavior"): relevance, importance and recency, weighted; strength is a fourth part here. There
  * each part is scaled by its least and most among the candidates; here all lie in [0,1] as they are, so that equally old
  * or strong memories do not differ by what is no difference.
  *

@@ -438,7 +438,7 @@ static void json_record_says_importance_pin_and_end(void **state)
 /* ---- ranking
  * ------------------------------------------------------------------------------------------------------------ */
 
-static void ranking_weighs_strength_and_recency_when_told(void **state)
+static void ranking_weighs_importance_strength_and_recency_when_told(void **state)
 {
     (void)state;
     mneme *memory = open_with("rank", 0);
@@ -464,6 +464,17 @@ static void ranking_weighs_strength_and_recency_when_told(void **state)
     mneme_close(memory);
 
     set("retrieval.strength_weight", "0");
+    set("retrieval.importance_weight", "0.25");
+    memory = open_with("rank", 0);
+    g_now += 1000 * DAY; /* time does not change it */
+    hits = ask(memory, 2, true);
+    g_now -= 1000 * DAY;
+    assert_near(hits->items[0].score, (0.9396926 + 0.25 * 0.5) / 1.25);
+    assert_near(hits->items[1].score, (0.7660444 + 0.25) / 1.25);
+    mneme_hits_free(hits);
+    mneme_close(memory);
+
+    set("retrieval.importance_weight", "0");
     set("retrieval.recency_weight", "0.5");
     set("retrieval.recency_half_life_days", "10");
     memory = open_with("rank", 0);
@@ -509,7 +520,7 @@ int main(void)
         TEST(add_of_the_same_content_changes_importance_and_end_alone),
         TEST(record_whose_end_has_come_is_not_answered),
         TEST(json_record_says_importance_pin_and_end),
-        TEST(ranking_weighs_strength_and_recency_when_told),
+        TEST(ranking_weighs_importance_strength_and_recency_when_told),
         TEST(clock_setting_is_the_time),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

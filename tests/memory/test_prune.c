@@ -458,6 +458,42 @@ static void consolidate_finds_each_pair_among_many(void **state)
     mneme_close(memory);
 }
 
+/* ---- every allocation failing in turn ---- */
+
+static void out_of_memory_is_reported_and_nothing_is_lost(void **state)
+{
+    (void)state;
+    mneme *memory = open_store("memory");
+    mneme_consolidate_options same = MNEME_CONSOLIDATE_OPTIONS_INIT;
+    mneme_prune_options budget = MNEME_PRUNE_OPTIONS_INIT;
+    const char *id = "2";
+    budget.max_records = 1;
+    bool done = false;
+    for (size_t n = 1; n < 20000 && !done; n += 1 + n / 20) {
+        say(memory, "1", "Ana", "My new garden has seven apple trees by the river.", 0);
+        say(memory, "2", "Ana", "My new garden has seven apple trees by the river!", 1);
+        say(memory, "3", "Ana", "Is something else entirely in there?", 90);
+        budget.archive = path_of("memory-archive");
+        mneme_status status[3];
+        mn_alloc_fail_after(n);
+        status[0] = mneme_reinforce(memory, NULL, &id, 1, 1, NULL);
+        mn_alloc_fail_after(n);
+        status[1] = mneme_consolidate(memory, &same, NULL, NULL);
+        mn_alloc_fail_after(n);
+        status[2] = mneme_prune(memory, &budget, NULL, NULL);
+        mn_alloc_fail_after(0);
+        done = true;
+        for (size_t i = 0; i < 3; i++) {
+            if (status[i] != MNEME_OK && status[i] != MNEME_ERR_MEMORY)
+                fail_msg("step %zu, allocation %zu: %s", i, n, mneme_status_name(status[i]));
+            done = done && status[i] == MNEME_OK;
+        }
+        assert_sound(memory);
+    }
+    assert_true(done);
+    mneme_close(memory);
+}
+
 int main(void)
 {
     g_dir = test_make_dir();
@@ -474,6 +510,7 @@ int main(void)
         TEST(consolidate_merges_what_says_the_same_into_the_newest),
         TEST(consolidate_keeps_apart_what_differs),
         TEST(consolidate_finds_each_pair_among_many),
+        TEST(out_of_memory_is_reported_and_nothing_is_lost),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     mneme_settings_free(g_settings);
