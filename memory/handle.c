@@ -52,6 +52,27 @@ static mneme_status set_clock(mneme *memory, mneme_error *error)
     return MNEME_OK;
 }
 
+static mneme_status make_analyzer(void *context, const char *language, mn_analyze *analyze, void **analyze_context,
+                                  mneme_error *error)
+{
+    mn_analyzer **analyzer = context;
+    mneme_status status = mn_analyzer_open(language, analyzer, error);
+    *analyze = mn_analyzer_run;
+    *analyze_context = *analyzer;
+    return status;
+}
+
+/* Open the store; one of an older format is brought to the present one first, if it may be written to. */
+static mneme_status open_store(const char *path, const mn_store_options *options, mn_store **out, mneme_error *error)
+{
+    mneme_status status = mn_store_open(path, options, out, error);
+    if (status != MNEME_ERR_FORMAT || options->read_only || options->damaged) return status;
+    mn_analyzer *analyzer = NULL;
+    status = mn_store_upgrade(path, make_analyzer, &analyzer, error);
+    mn_analyzer_close(analyzer);
+    return status == MNEME_OK ? mn_store_open(path, options, out, error) : status;
+}
+
 static mneme_status open_parts(mneme *memory, const char *path, unsigned flags, mneme_error *error)
 {
     const mn_settings_values *values = &memory->values;
@@ -63,7 +84,7 @@ static mneme_status open_parts(mneme *memory, const char *path, unsigned flags, 
                                       .map_bytes = (uint64_t)values->store_map_gib << 30,
                                       .vector_type = type,
                                       .language = values->lexical_language};
-    mneme_status status = mn_store_open(path, &options, &memory->store, error);
+    mneme_status status = open_store(path, &options, &memory->store, error);
     if (status == MNEME_OK) status = mn_analyzer_open(mn_store_language(memory->store), &memory->analyzer, error);
     if (options.damaged && memory->store && !memory->analyzer) /* its language may be damaged, too */
         status = mn_analyzer_open("english", &memory->analyzer, error);

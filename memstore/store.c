@@ -114,6 +114,7 @@ static int open_env(mn_store *store, uint64_t map_bytes)
 {
     unsigned flags = MDB_NOTLS | (store->read_only ? MDB_RDONLY : 0u);
     if (store->is_private) flags |= MDB_NOLOCK | MDB_NOSYNC;
+    if (store->is_alone) flags |= MDB_NOLOCK;
     int code = mdb_env_create(&store->env);
     if (code == 0) code = mdb_env_set_maxdbs(store->env, DB_COUNT);
     if (code == 0) code = mdb_env_set_maxreaders(store->env, 1022);
@@ -169,7 +170,8 @@ static mneme_status initialize(mn_store *store, const char *language, MDB_txn *t
     return status;
 }
 
-static mneme_status check_format(mn_store *store, MDB_txn *txn, mneme_error *error)
+/* ERR_FORMAT unless it is the wanted one; then the language, too. */
+static mneme_status read_format(mn_store *store, MDB_txn *txn, uint32_t wanted, mneme_error *error)
 {
     mn_read read = {.store = store, .txn = txn};
     MDB_val value;
@@ -178,13 +180,23 @@ static mneme_status check_format(mn_store *store, MDB_txn *txn, mneme_error *err
         return mn_fail(error, MNEME_ERR_NOT_A_STORE, "%s/data.mdb is an LMDB file, but not a mneme store", store->path);
     uint32_t format = 0;
     if (status == MNEME_OK) memcpy(&format, value.mv_data, sizeof format);
-    if (status == MNEME_OK && format != MN_STORE_FORMAT)
+    if (status == MNEME_OK && format != wanted && format < MN_STORE_FORMAT)
+        return mn_fail(
+            error, MNEME_ERR_FORMAT,
+            "store %s has format %u; `mneme compact`, and whatever else may write to it, brings it to format %u",
+            store->path, format, MN_STORE_FORMAT);
+    if (status == MNEME_OK && format != wanted)
         return mn_fail(error, MNEME_ERR_FORMAT, "store %s has format %u, this mneme reads format %u; use a newer mneme",
                        store->path, format, MN_STORE_FORMAT);
     if (status == MNEME_OK) status = mn_meta_get(&read, "language", &value, error);
     if (status != MNEME_OK || store->language) return status; /* opened anew: it is the same store */
     store->language = mn_strndup(value.mv_data, value.mv_size);
     return store->language ? MNEME_OK : mn_fail_memory(error, "store");
+}
+
+static mneme_status check_format(mn_store *store, MDB_txn *txn, mneme_error *error)
+{
+    return read_format(store, txn, MN_STORE_FORMAT, error);
 }
 
 int mn_commit_code(const mn_store *store, int code)
@@ -314,7 +326,8 @@ static mneme_status open_all(mn_store *store, const char *path, const char *lang
             "%s/data.mdb: its head pages (the first two) are damaged, without which LMDB finds nothing in it", path);
     if (status == MNEME_OK) status = mn_map_fill_short_file(store, error);
     if (status == MNEME_OK) mdb_reader_check(store->env, NULL); /* free the slots of readers that were killed */
-    if (status == MNEME_OK) status = store->damaged ? open_what_is_there(store, error) : open_databases(store, language, error);
+    if (status == MNEME_OK)
+        status = store->damaged ? open_what_is_there(store, error) : open_databases(store, language, error);
     return status;
 }
 
@@ -325,7 +338,7 @@ static mn_store *new_store(mneme_clock clock, void *clock_context)
     pthread_rwlock_init(&store->map_lock, NULL);
     pthread_mutex_init(&store->dictionary_lock, NULL);
     pthread_mutex_init(&store->reopen_lock, NULL);
-    store->directory = -1;
+    store->directory = store->other_lock = -1;
     store->clock = clock ? clock : mn_clock_system;
     store->clock_context = clock_context;
     return store;
@@ -358,6 +371,43 @@ mneme_status mn_store_open_private(const char *path, const mn_store *like, mn_st
     store->is_private = true;
     mneme_status status = open_all(store, path, like->language, error);
     mn_store_set_analyzer(store, like->analyze, like->analyze_context);
+    if (status != MNEME_OK)
+        mn_store_close(store);
+    else
+        *out = store;
+    return status;
+}
+
+/* Lock lock.mdb as LMDB does when it opens a store that nobody has open (mdb_env_excl_lock): others wait. */
+static mneme_status lock_out_others(mn_store *store, mneme_error *error)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+    store->other_lock = openat(store->directory, "lock.mdb", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (store->other_lock < 0) return mn_fail_errno(error, errno, "cannot lock store %s", store->path);
+    if (fcntl(store->other_lock, F_SETLK, &lock) == 0) return MNEME_OK;
+    if (errno != EAGAIN && errno != EACCES) return mn_fail_errno(error, errno, "cannot lock store %s", store->path);
+    return mn_fail(error, MNEME_ERR_BUSY,
+                   "store %s has an older format, and another program has it open; try again when it has not",
+                   store->path);
+}
+
+mneme_status mn_store_open_alone(const char *path, uint32_t format, mn_store **out, mneme_error *error)
+{
+    *out = NULL;
+    mn_store *store = new_store(NULL, NULL);
+    if (!store) return mn_fail_memory(error, "store");
+    store->read_only = store->is_alone = true;
+    mneme_status status = open_directory(store, path, error);
+    if (status == MNEME_OK) status = register_open(store, error);
+    if (status == MNEME_OK) status = lock_out_others(store, error);
+    if (status == MNEME_OK) status = open_env_in_steps(store, error);
+    if (status == MNEME_OK) status = mn_map_fill_short_file(store, error);
+    for (int i = 0; i < DB_COUNT && status == MNEME_OK; i++) open_one_if_there(store, i);
+    MDB_txn *txn = NULL;
+    int code = status == MNEME_OK ? begin_adopting_size(store, MDB_RDONLY, &txn) : 0;
+    if (code != 0) status = mn_lmdb_fail(error, code, path);
+    if (status == MNEME_OK) status = read_format(store, txn, format, error);
+    if (txn) mdb_txn_abort(txn);
     if (status != MNEME_OK)
         mn_store_close(store);
     else
@@ -421,6 +471,7 @@ void mn_store_close(mn_store *store)
     if (store->env) mdb_env_close(store->env);
     unregister(store);
     if (store->directory >= 0) close(store->directory);
+    if (store->other_lock >= 0) close(store->other_lock);
     pthread_rwlock_destroy(&store->map_lock);
     pthread_mutex_destroy(&store->dictionary_lock);
     mn_dictionaries_free(store);

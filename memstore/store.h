@@ -57,6 +57,14 @@ typedef struct mn_store_options {
 /* Open or create. ERR_NOT_A_STORE, ERR_FORMAT, ERR_PERMISSION, ERR_BUSY, ERR_DISK_FULL, ERR_DAMAGED, ERR_IO. */
 mneme_status mn_store_open(const char *path, const mn_store_options *options, mn_store **out, mneme_error *error);
 void mn_store_close(mn_store *store);
+
+/* Make the analyzer of a language; what it gives is the caller's, and used until mn_store_upgrade returns. */
+typedef mneme_status (*mn_make_analyzer)(void *context, const char *language, mn_analyze *analyze, void **analyze_context,
+                                         mneme_error *error);
+/* Bring a store of an older format, for which mn_store_open has ERR_FORMAT, to the present one: a new file is written from
+ * the old one, which stays beside it as data.mdb.format-1. ERR_FORMAT: not an older format; ERR_BUSY: another process has
+ * it open; as mn_store_compact. After a failure, and when it is killed, the store is as it was. */
+mneme_status mn_store_upgrade(const char *path, mn_make_analyzer make, void *context, mneme_error *error);
 const char *mn_store_path(const mn_store *store);
 const char *mn_store_language(const mn_store *store);
 /* Must be set before the first write; borrowed until close. */

@@ -212,20 +212,21 @@ static mneme_status copy_namespace(compaction *c, const MDB_val *key, const MDB_
 
 /* ---- the whole ---- */
 
-/* What stands in meta; then the generation after the old one's, and a log that says that all is new. */
-static mneme_status copy_meta(void *context, mn_write *write, mneme_error *error)
+mneme_status mn_copy_meta(mn_read *from, mn_write *write, mneme_error *error)
 {
-    compaction *c = context;
+    static const char *const own[] = {"dictionary", "format"}; /* the new file's */
     MDB_cursor *cursor = NULL;
-    mneme_status status = mn_cursor_open(&c->from, DB_META, &cursor, error);
+    mneme_status status = mn_cursor_open(from, DB_META, &cursor, error);
     if (status != MNEME_OK) return status;
     MDB_val key, value;
     int code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
     for (; code == 0 && status == MNEME_OK; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-        key_bytes own = {.size = 0};
-        key_text(&own, key.mv_data, key.mv_size);
-        bool is_dictionary = own.size == 10 && memcmp(own.bytes, "dictionary", 10) == 0; /* the new file has its own */
-        if (!is_dictionary) status = mn_db_put(write, DB_META, &own, value.mv_data, value.mv_size, error);
+        key_bytes name = {.size = 0};
+        bool copied = true;
+        key_text(&name, key.mv_data, key.mv_size);
+        for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+            if (name.size == strlen(own[i]) && memcmp(name.bytes, own[i], name.size) == 0) copied = false;
+        if (copied) status = mn_db_put(write, DB_META, &name, value.mv_data, value.mv_size, error);
     }
     mdb_cursor_close(cursor);
     if (status == MNEME_OK && code != MDB_NOTFOUND) status = mn_lmdb_fail(error, code, "cannot read the store");
@@ -233,8 +234,14 @@ static mneme_status copy_meta(void *context, mn_write *write, mneme_error *error
     code = mdb_drop(write->read.txn, write->read.store->dbs[DB_LOG], 0);
     if (code != 0) return mn_lmdb_fail(error, code, "cannot begin the change log anew");
     write->n_changes = 0;
-    write->read.generation = c->from.generation;
+    write->read.generation = from->generation;
     return mn_log_change(write, (change_value){0}, error);
+}
+
+static mneme_status copy_meta(void *context, mn_write *write, mneme_error *error)
+{
+    compaction *c = context;
+    return mn_copy_meta(&c->from, write, error);
 }
 
 /* Beginnings of texts from all over the store, in the arena. */
@@ -288,82 +295,79 @@ static mneme_status copy_all(compaction *c, mneme_error *error)
     return status == MNEME_OK ? mn_store_update(c->target, copy_meta, c, NULL, error) : status;
 }
 
-/* Bytes of the pages that hold something, and the number of live records. */
-static mneme_status measure(compaction *c, uint64_t *bytes, mneme_error *error)
+static mneme_status count_records(compaction *c, mneme_error *error)
 {
     mn_arena arena = {0};
     mn_namespace *spaces = NULL;
     size_t n = 0;
-    *bytes = 0;
-    for (int i = 0; i < DB_COUNT; i++) {
-        MDB_stat s;
-        int code = mdb_stat(c->from.txn, c->store->dbs[i], &s);
-        if (code != 0) return mn_lmdb_fail(error, code, "cannot read the store");
-        *bytes += (uint64_t)(s.ms_branch_pages + s.ms_leaf_pages + s.ms_overflow_pages) * s.ms_psize;
-    }
     mneme_status status = mn_read_namespaces(&c->from, &arena, &spaces, &n, error);
     for (size_t i = 0; i < n; i++) c->total += spaces[i].n_records;
     mn_arena_free(&arena);
     return status;
 }
 
-static mneme_status check_space(const compaction *c, uint64_t bytes, mneme_error *error)
+mneme_status mn_check_space(const mn_store *store, MDB_txn *txn, mneme_error *error)
 {
     struct statvfs info;
-    uint64_t needed = 2 * bytes + SPARE_BYTES;
-    if (fstatvfs(c->store->directory, &info) != 0)
-        return mn_fail_errno(error, errno, "cannot compact %s", c->store->path);
+    uint64_t needed = SPARE_BYTES; /* twice the pages that hold something */
+    for (int i = 0; i < DB_COUNT; i++) {
+        MDB_stat s;
+        if (store->dbs[i] == UINT32_MAX) continue; /* format 1 has fewer */
+        int code = mdb_stat(txn, store->dbs[i], &s);
+        if (code != 0) return mn_lmdb_fail(error, code, "cannot read the store");
+        needed += 2 * (uint64_t)(s.ms_branch_pages + s.ms_leaf_pages + s.ms_overflow_pages) * s.ms_psize;
+    }
+    if (fstatvfs(store->directory, &info) != 0) return mn_fail_errno(error, errno, "cannot compact %s", store->path);
     uint64_t free_bytes = (uint64_t)info.f_bavail * info.f_frsize;
     if (free_bytes >= needed) return MNEME_OK;
     return mn_fail(
         error, MNEME_ERR_DISK_FULL,
         "cannot compact %s: it takes up to %llu MB of free disk space, there are %llu MB; the store is as it was",
-        c->store->path, (unsigned long long)((needed + 999999) / 1000000), (unsigned long long)(free_bytes / 1000000));
+        store->path, (unsigned long long)((needed + 999999) / 1000000), (unsigned long long)(free_bytes / 1000000));
 }
 
-static mneme_status open_target(compaction *c, mneme_error *error)
+mneme_status mn_target_open(const mn_store *store, mn_store **target, mneme_error *error)
 {
-    if (mkdirat(c->store->directory, MN_COMPACT_DIRECTORY, 0700) != 0)
-        return mn_fail_errno(error, errno, "cannot compact %s", c->store->path);
-    char *path = mn_path_join(c->store->real_path, MN_COMPACT_DIRECTORY);
+    *target = NULL;
+    if (mkdirat(store->directory, MN_COMPACT_DIRECTORY, 0700) != 0)
+        return mn_fail_errno(error, errno, "cannot compact %s", store->path);
+    char *path = mn_path_join(store->real_path, MN_COMPACT_DIRECTORY);
     if (!path) return mn_fail_memory(error, "compaction");
-    mneme_status status = mn_store_open_private(path, c->store, &c->target, error);
+    mneme_status status = mn_store_open_private(path, store, target, error);
     mn_free(path);
     return status;
 }
 
-/* The new store without its free pages, as the file that becomes data.mdb. Its directory stays until the end. */
-static mneme_status write_file(compaction *c, mneme_error *error)
+mneme_status mn_target_write(const mn_store *store, mn_store **target, uint64_t *bytes, mneme_error *error)
 {
-    int fd = openat(c->store->directory, MN_COMPACT_FILE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) return mn_fail_errno(error, errno, "cannot compact %s", c->store->path);
-    int code = mdb_env_copyfd2(c->target->env, fd, MDB_CP_COMPACT);
-    mn_store_close(c->target);
-    c->target = NULL;
-    unlinkat(c->store->directory, MN_COMPACT_DIRECTORY "/data.mdb", 0);
+    int fd = openat(store->directory, MN_COMPACT_FILE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) return mn_fail_errno(error, errno, "cannot compact %s", store->path);
+    int code = mdb_env_copyfd2((*target)->env, fd, MDB_CP_COMPACT);
+    mn_store_close(*target);
+    *target = NULL;
+    unlinkat(store->directory, MN_COMPACT_DIRECTORY "/data.mdb", 0);
     struct stat info;
     if (code == 0 && fstat(fd, &info) != 0) code = errno;
-    if (code == 0) c->result->bytes_after = (uint64_t)info.st_size;
+    if (code == 0) *bytes = (uint64_t)info.st_size;
     close(fd);
     if (code == 0) return MNEME_OK;
-    return mn_lmdb_fail(error, mn_commit_code(c->store, code), "cannot write the compacted file");
+    return mn_lmdb_fail(error, mn_commit_code(store, code), "cannot write the compacted file");
 }
 
 /* Everything that happens inside the gate and the old file's write transaction. */
 static mneme_status compact_held(compaction *c, bool *swapped, mneme_error *error)
 {
-    uint64_t bytes = 0;
     struct stat info;
     mn_compact_files_remove(c->store);
     mneme_status status = mn_load_generation(&c->from, error);
-    if (status == MNEME_OK) status = measure(c, &bytes, error);
-    if (status == MNEME_OK) status = check_space(c, bytes, error);
+    if (status == MNEME_OK) status = count_records(c, error);
+    if (status == MNEME_OK) status = mn_check_space(c->store, c->from.txn, error);
     if (status == MNEME_OK && fstatat(c->store->directory, "data.mdb", &info, 0) != 0)
         status = mn_fail_errno(error, errno, "cannot compact %s", c->store->path);
     if (status == MNEME_OK) c->result->bytes_before = (uint64_t)info.st_size;
-    if (status == MNEME_OK) status = open_target(c, error);
+    if (status == MNEME_OK) status = mn_target_open(c->store, &c->target, error);
     if (status == MNEME_OK) status = copy_all(c, error);
-    if (status == MNEME_OK) status = write_file(c, error);
+    if (status == MNEME_OK) status = mn_target_write(c->store, &c->target, &c->result->bytes_after, error);
     if (status == MNEME_OK) status = mn_swap_data(c->store, &c->gate, c->from.txn, MN_COMPACT_FILE, swapped, error);
     mn_store_close(c->target);
     /* Swapped, but not known to be on the disk: the directory stays, as the sign of it. */

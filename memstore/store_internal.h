@@ -74,6 +74,8 @@ struct mn_store {
     bool read_only, damaged;
     mn_vector_type vector_type; /* for namespaces without vectors */
     bool is_private; /* nobody else knows of it: no lock file, no fsync */
+    bool is_alone;   /* no other process can open it: other_lock keeps lock.mdb locked */
+    int other_lock;
     uint64_t map_bytes;
     int directory;     /* descriptor: the store's files are found through it, wherever the process goes */
     dev_t data_device; /* of the data.mdb that env has open */
@@ -203,8 +205,9 @@ mneme_status mn_gate_enter_opening(const mn_store *store, mn_gate *gate, mneme_e
 mneme_status mn_gate_enter_swapping(const mn_store *store, mn_gate *gate, mneme_error *error);
 void mn_gate_leave(mn_gate *gate);
 
-/* The file `name` in the store's directory, complete, becomes data.mdb. Inside the write transaction `own` (never to be
- * committed) and the gate for swapping. *swapped: data.mdb is the new one, even if the status tells of a failure. */
+/* The file `name` in the store's directory, complete, becomes data.mdb. `own`: the write transaction (never to be
+ * committed) that holds the old file; of a store that is open alone, any transaction. *swapped: data.mdb is the new one,
+ * even if the status tells of a failure. */
 mneme_status mn_swap_data(mn_store *store, const mn_gate *gate, MDB_txn *own, const char *name, bool *swapped,
                           mneme_error *error);
 
@@ -225,6 +228,22 @@ typedef enum txn_kind {
 } txn_kind;
 mneme_status mn_txn_begin(mn_store *store, txn_kind kind, MDB_txn **txn, mneme_error *error);
 mneme_status mn_load_generation(mn_read *read, mneme_error *error);
+
+/* The parts of a compaction that an upgrade shares (store_compact.c). */
+/* ERR_DISK_FULL unless there is room for what the store's databases hold, twice. */
+mneme_status mn_check_space(const mn_store *store, MDB_txn *txn, mneme_error *error);
+/* A new private store in the store's directory, like it. */
+mneme_status mn_target_open(const mn_store *store, mn_store **target, mneme_error *error);
+/* Close it and keep it, without its free pages, as MN_COMPACT_FILE; its directory stays. */
+mneme_status mn_target_write(const mn_store *store, mn_store **target, uint64_t *bytes, mneme_error *error);
+/* The last write to it: what stands in meta, but for what is new; then the generation after the old one's, and a log that
+ * says that all is new. */
+mneme_status mn_copy_meta(mn_read *from, mn_write *write, mneme_error *error);
+
+/* Open an existing store of an older format for reading, when no other process has it open, and keep all others waiting.
+ * ERR_BUSY: one has; ERR_FORMAT: it is of another format. */
+mneme_status mn_store_open_alone(const char *path, uint32_t format, mn_store **out, mneme_error *error);
+#define MN_FORMAT_1_FILE "data.mdb.format-1"
 
 /* A new store in an existing, empty directory of which only the caller knows, with the language, analyzer and clock of
  * `like`: without locks, without fsync. */

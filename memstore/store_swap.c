@@ -264,21 +264,28 @@ static mneme_status keep_owner(const mn_store *store, int fd, mneme_error *error
     return mn_fail_errno(error, errno, "cannot compact %s", store->path);
 }
 
+/* Nobody opens data.mdb while it gets the new content. Returns 0 or an errno. */
+static int put_in_place(const mn_store *store, const mn_gate *gate, const char *name, bool *swapped)
+{
+    int code = gate ? lock_byte(gate->fd, LOCK_OPEN, F_WRLCK, F_OFD_SETLKW) : 0;
+    if (code != 0) return code;
+    *swapped = renameat(store->directory, name, store->directory, "data.mdb") == 0;
+    if (!*swapped || fsync(store->directory) != 0) code = errno;
+    if (gate) lock_byte(gate->fd, LOCK_OPEN, F_UNLCK, F_OFD_SETLK);
+    return code;
+}
+
 mneme_status mn_swap_data(mn_store *store, const mn_gate *gate, MDB_txn *own, const char *name, bool *swapped,
                           mneme_error *error)
 {
     *swapped = false;
+    uint64_t last = mdb_txn_id(own);
     int fd = openat(store->directory, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) return mn_fail_errno(error, errno, "cannot open the compacted file in %s", store->path);
     mneme_status status = keep_owner(store, fd, error);
-    if (status == MNEME_OK) status = number_metas(store, fd, (uint64_t)mdb_txn_id(own) - 1, error);
+    if (status == MNEME_OK) status = number_metas(store, fd, store->is_alone ? last : last - 1, error);
     int code = status == MNEME_OK && fsync(fd) != 0 ? errno : 0;
-    if (status == MNEME_OK && code == 0) code = lock_byte(gate->fd, LOCK_OPEN, F_WRLCK, F_OFD_SETLKW);
-    if (status == MNEME_OK && code == 0) {
-        *swapped = renameat(store->directory, name, store->directory, "data.mdb") == 0;
-        if (!*swapped || fsync(store->directory) != 0) code = errno;
-        lock_byte(gate->fd, LOCK_OPEN, F_UNLCK, F_OFD_SETLK);
-    }
+    if (status == MNEME_OK && code == 0) code = put_in_place(store, store->is_alone ? NULL : gate, name, swapped);
     close(fd);
     if (status == MNEME_OK && code != 0)
         status = mn_fail_errno(error, code, "cannot put the compacted file into store %s", store->path);
