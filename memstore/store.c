@@ -338,6 +338,8 @@ static mn_store *new_store(mneme_clock clock, void *clock_context)
     pthread_rwlock_init(&store->map_lock, NULL);
     pthread_mutex_init(&store->dictionary_lock, NULL);
     pthread_mutex_init(&store->reopen_lock, NULL);
+    pthread_mutex_init(&store->queue_lock, NULL);
+    pthread_cond_init(&store->queue_moved, NULL);
     store->directory = store->other_lock = -1;
     store->clock = clock ? clock : mn_clock_system;
     store->clock_context = clock_context;
@@ -476,6 +478,8 @@ void mn_store_close(mn_store *store)
     pthread_mutex_destroy(&store->dictionary_lock);
     mn_dictionaries_free(store);
     pthread_mutex_destroy(&store->reopen_lock);
+    pthread_mutex_destroy(&store->queue_lock);
+    pthread_cond_destroy(&store->queue_moved);
     mn_free(store->language);
     mn_free(store->real_path);
     mn_free(store->path);

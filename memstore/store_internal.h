@@ -62,6 +62,8 @@ typedef struct mn_packed_text {
 
 typedef struct mn_dictionary mn_dictionary;
 
+typedef struct update_request update_request;
+
 typedef struct change_value {
     uint32_t ns, rec, n_recs, removed, first_row, n_rows;
 } change_value;
@@ -88,6 +90,11 @@ struct mn_store {
                                    env opened anew (NULL when that failed; the next transaction tries again) */
     bool env_failed; /* LMDB gave it up (MDB_PANIC): it is opened anew; atomic */
     pthread_mutex_t reopen_lock; /* who opens env anew */
+    pthread_mutex_t queue_lock;  /* of what follows (store_update.c) */
+    pthread_cond_t queue_moved;
+    update_request *queue; /* changes that wait for a leader */
+    size_t n_queued;
+    bool has_leader;
     mn_analyze analyze;
     void *analyze_context;
     mneme_clock clock;
