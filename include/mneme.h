@@ -23,8 +23,8 @@
  *   Strings   `const char *` is NUL-terminated UTF-8, borrowed for the call and copied where it is kept. Text is
  *             pointer and size; NUL bytes in it are data. Invalid UTF-8 in a text is replaced by U+FFFD and counted.
  *   Options   Start from the _INIT macro, then set what you need; NULL means all defaults.
- *   Threads   A `mneme *` may be used by many threads at once; writers wait for each other. A result belongs to the
- *             thread that uses it. Many processes may read and write one directory at once.
+ *   Threads   A `mneme *` may be used by many threads at once; writers wait for each other, and those that come at once
+ *             share a commit. A result belongs to the thread that uses it. Many processes may read and write one directory at once.
  *   Caveats   Never carry an open `mneme *` over fork(), never open one directory twice in one process (refused with
  *             MNEME_ERR_BUSY), and keep the directory off network file systems (LMDB needs real mmap and locks).
  */

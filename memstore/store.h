@@ -275,8 +275,10 @@ mneme_status mn_read_changes(mn_read *read, uint64_t since, mn_arena *arena, mn_
 
 /* Run `change` inside one write transaction and commit durably. When the map must grow, the transaction is undone, the
  * map grown and `change` run again from the start: it must be repeatable. An error from `change` undoes everything and
- * is returned. Writers in all processes wait for each other. generation (NULL allowed): of the store afterwards; a
- * change that wrote nothing keeps the old one. */
+ * is returned. Writers in all processes wait for each other; those of one process that wait at once are committed
+ * together (store_update.c), so `change` may be run by another thread than the caller's, and be run again when the change
+ * of another one failed. generation (NULL allowed): of the store afterwards; when nothing was written, the old one. Not
+ * inside a read or a write of the same thread. */
 mneme_status mn_store_update(mn_store *store,
                              mneme_status (*change)(void *context, mn_write *write, mneme_error *error), void *context,
                              uint64_t *generation, mneme_error *error);
