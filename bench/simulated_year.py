@@ -76,15 +76,15 @@ def draw(*what):
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def plan_of(conversation, options):
+def plan_of(conversation, options, year):
     asked, at = set(), collections.defaultdict(list)
     for question in conversation.questions:
-        if draw(options.seed, "asked", question.id) >= options.asked:
+        if draw(year, "asked", question.id) >= options.asked:
             continue
         asked.add(question.id)
         room = len(conversation.sessions) - question.last
         for i in range(options.times):
-            at[question.last + int(room * draw(options.seed, "when", i, question.id))].append(question)
+            at[question.last + int(room * draw(year, "when", i, question.id))].append(question)
     return Plan(asked, at)
 
 
@@ -121,7 +121,7 @@ class Store:
         strategy = "strength" if run["policy"] == "importance" else run["policy"]
         words = ["prune", "-n", namespace, "--max-records", str(n_records), "--strategy", strategy, "--json"]
         if strategy == "random":
-            words += ["--seed", str(run["seed"])]
+            words += ["--seed", str(run["year"])]
         pruned = json.loads(self.run(*words))
         assert pruned["kept_records"] == n_records
         return {record["id"] for record in pruned["records"]}
@@ -198,20 +198,20 @@ def simulate(options, conversations, run):
     with tempfile.TemporaryDirectory(prefix="mneme-year-") as folder:
         store = Store(options, os.path.join(folder, "store"))
         for conversation in conversations:
-            live_through(store, conversation, plan_of(conversation, options), run, totals)
-    print(f"{run['policy']} at {run['share']:.0%}, done", file=sys.stderr)
+            live_through(store, conversation, plan_of(conversation, options, run["year"]), run, totals)
+    print(f"{run['policy']} at {run['share']:.0%}, year {run['year'] + 1}: done", file=sys.stderr)
     return {**run, **{name: totals[name].value() for name in ("along", "repeat", "kept")},
             "unseen": totals[1.0].value(), "over_time": [totals[share].value() for share in CHECKPOINTS]}
 
 
 def average(results):
-    """Runs of one policy and share (random has several) as one."""
+    """The years of one policy and share as one."""
     groups = {}
     for result in results:
         groups.setdefault((result["policy"], result["share"]), []).append(result)
     rows = []
     for (policy, share), group in groups.items():
-        row = {"policy": policy, "share": share, "runs": len(group)}
+        row = {"policy": policy, "share": share}
         for name in ("unseen", "repeat", "along", "kept"):
             row[name] = sum(result[name] for result in group) / len(group)
         row["over_time"] = [sum(values) / len(group) for values in zip(*(result["over_time"] for result in group))]
@@ -227,10 +227,9 @@ def read_options():
     parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 0.25], help="what may be kept (0.5 0.25)")
     parser.add_argument("--asked", type=float, default=0.5, help="share of the questions that are asked along the way (0.5)")
     parser.add_argument("--times", type=int, default=1, help="how often each of them (1)")
-    parser.add_argument("--random", type=int, default=3, help="runs of the random choice (3)")
     parser.add_argument("--policies", nargs="+", choices=POLICIES, default=list(POLICIES))
-    parser.add_argument("--seed", default="1", help="of the questions' times")
-    parser.add_argument("--jobs", type=int, default=1, help="years at once (1)")
+    parser.add_argument("--years", type=int, default=3, help="mean of so many, each with other questions and times (3)")
+    parser.add_argument("--jobs", type=int, default=1, help="stores at once (1)")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--svg", metavar="FILE")
     return parser.parse_args()
@@ -240,14 +239,12 @@ def main():
     options = read_options()
     conversations = read_conversations(options.data)
     embed(options, conversations)
-    runs = [{"policy": "everything kept", "share": 1.0, "seed": 0}]
-    for share in options.shares:
-        for policy in options.policies:
-            runs += [{"policy": policy, "share": share, "seed": i} for i in range(options.random if policy == "random" else 1)]
+    kinds = [("everything kept", 1.0)] + [(policy, share) for share in options.shares for policy in options.policies]
+    runs = [{"policy": policy, "share": share, "year": year} for policy, share in kinds for year in range(options.years)]
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         results = list(pool.map(lambda run: simulate(options, conversations, run), runs))
     result = {"records": sum(len(s.records) for c in conversations for s in c.sessions), "conversations": len(conversations),
-              "questions": sum(len(c.questions) for c in conversations), "asked": options.asked, "times": options.times,
+              "questions": sum(len(c.questions) for c in conversations), "asked": options.asked, "times": options.times, "years": options.years,
               "checkpoints": CHECKPOINTS, "rows": average(results)}
     print(year_report.markdown(result))
     for path, text in ((options.json, json.dumps(result, indent=1) + "\n"), (options.svg, year_report.svg(result))):

@@ -8,15 +8,14 @@ COLOURS = {"strength": "#1b6ca8", "importance": "#5fb0d9", "newest": "#c8553d", 
 def heading(result):
     times = "once" if result["times"] == 1 else f"{result['times']} times"
     return (f"{result['conversations']} conversations, {result['records']:,} turns, {result['questions']} questions, "
-            f"{result['asked']:.0%} of them asked along the way, {times}")
+            f"{result['asked']:.0%} of them asked along the way, {times}; mean of {result['years']} draws of these")
 
 
 def markdown(result):
     lines = [heading(result), "", "| kept | policy | not asked before | asked before | when asked | evidence kept |",
              "|---|---|---|---|---|---|"]
     for row in sorted(result["rows"], key=lambda row: -row["share"]):
-        policy = row["policy"] + (f" (mean of {row['runs']})" if row["runs"] > 1 else "")
-        lines.append(f"| {row['share']:.0%} | {policy} | " +
+        lines.append(f"| {row['share']:.0%} | {row['policy']} | " +
                      " | ".join(f"{row[name]:.3f}" for name in ("unseen", "repeat", "along", "kept")) + " |")
     return "\n".join(lines)
 
