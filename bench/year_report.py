@@ -5,10 +5,15 @@ WIDTH, HEIGHT, TOP, PLOT_WIDTH, PLOT_HEIGHT, LEFT, BETWEEN = 760, 430, 92, 320, 
 COLOURS = {"strength": "#1b6ca8", "importance": "#5fb0d9", "newest": "#c8553d", "random": "#8a929a", "everything kept": "#3c444c"}
 
 
+def count(n, word):
+    return f"{n:,} {word}" + ("" if n == 1 else "s")
+
+
 def heading(result):
     times = "once" if result["times"] == 1 else f"{result['times']} times"
-    return (f"{result['conversations']} conversations, {result['records']:,} turns, {result['questions']} questions, "
-            f"{result['asked']:.0%} of them asked along the way, {times}; mean of {result['years']} draws of these")
+    draws = f"; mean of {result['years']} draws of these" if result["years"] > 1 else ""
+    return (f"{count(result['conversations'], 'conversation')}, {count(result['records'], 'turn')}, "
+            f"{count(result['questions'], 'question')}, {result['asked']:.0%} of them asked along the way, {times}{draws}")
 
 
 def markdown(result):
