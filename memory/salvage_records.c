@@ -192,6 +192,15 @@ static void add_vectors(salvage_job *job, mn_read *read, const mn_namespace *spa
     }
 }
 
+/* The hash does not cover the id; but the id leads to the record. */
+static void check_id(salvage_job *job, mn_read *read, const mn_record *record, uint32_t ns)
+{
+    uint32_t rec = 0;
+    mneme_status status = mn_read_find(read, ns, record->id, &rec, NULL);
+    if (status == MNEME_ERR_NOT_FOUND || (status == MNEME_OK && rec != record->rec))
+        add_problem(job, "its id does not lead to it: it may be damaged");
+}
+
 static void add_life(salvage_job *job, mn_read *read, const mn_record *from, uint32_t ns, mneme_record *to)
 {
     mn_strength kept;
@@ -279,6 +288,7 @@ static mneme_status salvage_one(salvage_job *job, mn_read *read, uint32_t ns, ui
         add_problem(job, "its strength or its vectors cannot be read");
     } else {
         at(job, MNEME_SALVAGE_VECTORS, ns, rec);
+        check_id(job, read, &record, ns);
         add_life(job, read, &record, ns, &out);
         if (vectors) add_vectors(job, read, space, &record, &out);
     }
