@@ -4,6 +4,7 @@
  *
  * Records are never changed in place and their numbers never used twice, so a record that is still there at its turn is
  * the one that was listed. */
+#include "memory/handle.h"
 #include "memory/where_plan.h"
 
 #include <stdlib.h>
@@ -115,6 +116,9 @@ static mneme_status list_all(export_job *job, mneme_error *error)
     mn_namespace *spaces = NULL;
     status = mn_selected_namespaces(job->read, &job->options->select, &job->arena, &spaces, &job->n_spaces, error);
     job->spaces = spaces;
+    if (status == MNEME_OK)
+        status = mn_filter_hide_ended(&filter, job->read, spaces, job->n_spaces, mn_memory_now(job->memory),
+                                      &job->arena, error);
     for (size_t i = 0; i < job->n_spaces && status == MNEME_OK; i++) {
         spaces[i].name = mn_arena_strdup(&job->arena, spaces[i].name); /* the read ends before the last page */
         status = spaces[i].name ? list_namespace(job, (uint32_t)i, &filter, error) : mn_fail_memory(error, "export");

@@ -541,6 +541,18 @@ static void export_selects_and_can_be_cancelled(void **state)
     assert_ok(mneme_export(memory, &options, keep, &b, &result, test_error()));
     assert_int_equal(b.n, 8); /* 3 6 9 12 18 21 24 27 */
     empty(&b);
+    /* What has ended is left out, unless it is asked for. */
+    const mneme_chunk none = {0};
+    const mneme_record ended = {
+        .id = "ended", .name_space = "short", .text = "x", .chunks = &none, .has_expires = true, .expires_ms = 1000};
+    assert_ok(mneme_add(memory, &ended, 1, NULL, NULL, test_error()));
+    options.select = (mneme_selection){.name_space = "short"};
+    assert_ok(mneme_export(memory, &options, keep, &b, &result, test_error()));
+    assert_int_equal(b.n, 0);
+    options.select.include_expired = true;
+    assert_ok(mneme_export(memory, &options, keep, &b, &result, test_error()));
+    assert_int_equal(b.n, 1);
+    empty(&b);
     options.select.where = "speaker = ";
     assert_int_equal(mneme_export(memory, &options, keep, &b, &result, test_error()), MNEME_ERR_SYNTAX);
     options.select = (mneme_selection){0};
