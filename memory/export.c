@@ -4,7 +4,6 @@
  *
  * Records are never changed in place and their numbers never used twice, so a record that is still there at its turn is
  * the one that was listed. */
-#include "memory/handle.h"
 #include "memory/where_plan.h"
 
 #include <stdlib.h>
