@@ -361,6 +361,7 @@ static void call_out_of_memory_says_so_and_changes_nothing(void **state)
 static int make_dir(void **state)
 {
     (void)state;
+    if (access("/dev/shm", W_OK) == 0) setenv("TMPDIR", "/dev/shm", 1); /* no waiting for a disk that is not at fault */
     g_dir = test_make_dir();
     return 0;
 }
