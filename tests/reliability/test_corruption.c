@@ -362,6 +362,68 @@ static void store_with_random_damage_is_named_or_read_but_never_crashes(void **s
     assert_true(all.seen > trials / 3);
 }
 
+/* ---- every page in turn ---- */
+
+static void note_page(void *context, const char *line)
+{
+    g_progress->problems++;
+    if (strncmp(line, context, strlen(context)) == 0) g_progress->wrong++; /* here: named */
+}
+
+static void check_without_page(const char *path, size_t number)
+{
+    char wanted[40];
+    mneme *memory = NULL;
+    mneme_check_report report;
+    snprintf(wanted, sizeof wanted, "page %zu of ", number);
+    alarm(ALARM_SECONDS);
+    mneme_status status = rel_open(path, MNEME_OPEN_EXISTING | MNEME_OPEN_READ_ONLY, &memory, NULL);
+    if (status != MNEME_OK) _exit(status == MNEME_ERR_DAMAGED ? 1 : 2); /* what opening needs */
+    status = mneme_check(memory, note_page, NULL, wanted, &report, NULL);
+    mneme_close(memory);
+    _exit(status == MNEME_OK ? 0 : 3);
+}
+
+static void page_of_zeros_is_named_by_its_number(void **state)
+{
+    (void)state;
+    char store[1100], data[1200];
+    image older, now;
+    unsigned named = 0, unused = 0, refused = 0;
+    snprintf(store, sizeof store, "%s/pages", g_dir);
+    snprintf(data, sizeof data, "%s/data.mdb", store);
+    make_images(store, data, &older, &now);
+    unsigned char *bytes = malloc(now.size);
+    for (size_t number = 2; number < now.size / PAGE; number++) {
+        int status = 0;
+        uint64_t own = 0;
+        memcpy(&own, now.bytes + number * PAGE, sizeof own);
+        if (own != number) continue; /* behind the first page of a long value: no header */
+        memcpy(bytes, now.bytes, now.size);
+        memset(bytes + number * PAGE, 0, PAGE);
+        write_image(data, bytes, now.size);
+        memset(g_progress, 0, sizeof *g_progress);
+        pid_t child = rel_fork();
+        if (child == 0) check_without_page(store, number);
+        waitpid(child, &status, 0);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) > 1) fail_msg("page %zu: status %d", number, status);
+        if (WEXITSTATUS(status) == 1)
+            refused++;
+        else if (g_progress->wrong)
+            named++;
+        else if (g_progress->problems == 0)
+            unused++;
+        else
+            fail_msg("page %zu is in use and of zeros, but is not named", number);
+    }
+    printf("pages of zeros: %u named, %u not in use, %u without which the store cannot be opened\n", named, unused,
+           refused);
+    assert_true(named > 20 && refused <= 3);
+    free(bytes);
+    free(older.bytes);
+    free(now.bytes);
+}
+
 static int make_dir(void **state)
 {
     (void)state;
@@ -384,6 +446,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(store_with_random_damage_is_named_or_read_but_never_crashes),
+        cmocka_unit_test(page_of_zeros_is_named_by_its_number),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
