@@ -322,6 +322,15 @@ static mneme_status check_namespace(checker *c, mneme_error *error)
     return status;
 }
 
+static mneme_status check_dictionary(checker *c, mneme_error *error)
+{
+    mneme_error problem;
+    mneme_status status = mn_dictionary_check(c->read, &problem);
+    if (status == MNEME_ERR_MEMORY) return mn_fail(error, status, "%s", problem.message);
+    if (status != MNEME_OK) damage(c, "%s", problem.message);
+    return MNEME_OK;
+}
+
 static mneme_status check_log(checker *c, mneme_error *error)
 {
     mn_arena arena = {0};
@@ -375,6 +384,7 @@ mneme_status mn_store_check(mn_store *store, void (*problem)(void *context, cons
         status = check_namespace(&c, error);
         mn_arena_free(&c.arena);
     }
+    if (status == MNEME_OK) status = check_dictionary(&c, error);
     if (status == MNEME_OK) status = check_log(&c, error);
     mn_read_end(c.read);
     mn_arena_free(&arena);

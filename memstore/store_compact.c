@@ -214,7 +214,7 @@ static mneme_status copy_namespace(compaction *c, const MDB_val *key, const MDB_
 
 mneme_status mn_copy_meta(mn_read *from, mn_write *write, mneme_error *error)
 {
-    static const char *const own[] = {"dictionary", "format"}; /* the new file's */
+    static const char *const own[] = {"dictionary", "dictionary 2", "format"}; /* the new file's */
     MDB_cursor *cursor = NULL;
     mneme_status status = mn_cursor_open(from, DB_META, &cursor, error);
     if (status != MNEME_OK) return status;

@@ -375,6 +375,8 @@ mneme_status mn_text_unpack(mn_read *read, const mn_packed_text *packed, char *o
 void mn_packer_free(mn_write *write);
 void mn_unpacker_free(mn_read *read);
 void mn_dictionaries_free(mn_store *store);
+/* Are both copies of the dictionary there and whole? ERR_DAMAGED says what is not. No dictionary is fine. */
+mneme_status mn_dictionary_check(mn_read *read, mneme_error *error);
 
 /* Decode one postings block: calls visit for each; false = damaged. */
 bool mn_decode_postings(uint32_t first_row, const MDB_val *value,

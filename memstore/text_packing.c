@@ -3,7 +3,8 @@
  * A text part (at most 64 KiB) is kept as it is, or as a frame without checksum, size and dictionary number, whichever
  * is shorter. A sentence alone has nothing to repeat: the dictionary, made of a sample of the store's own texts when
  * first enough of them come in one write, holds what they have in common. There is one for the whole file, in meta
- * ("dictionary"); `compact` makes it anew.
+ * ("dictionary": XXH3-64 of it, then its bytes; and the same again, for without it every text that was packed with it
+ * would be lost); `compact` makes it anew.
  *
  * The tables that zstd makes of a dictionary belong to the store and are kept until it is closed. After compact by
  * another process there may be a second dictionary: they are told apart by their hash. */
@@ -25,6 +26,8 @@ enum {
     SAMPLE_LEAST = 64 << 10,
     SAMPLE_PIECE = 1024
 };
+
+static const char *const copies[2] = {"dictionary", "dictionary 2"}; /* in meta */
 
 struct mn_dictionary {
     uint64_t hash;
@@ -69,6 +72,43 @@ static mn_dictionary *new_dictionary(const void *bytes, size_t size, uint64_t ha
     return NULL;
 }
 
+/* One of the two copies, if it is what was written. */
+static mneme_status read_copy(mn_read *read, const char *name, MDB_val *bytes, uint64_t *hash, mneme_error *error)
+{
+    mneme_status status = mn_meta_get(read, name, bytes, error);
+    if (status != MNEME_OK) return status;
+    if (bytes->mv_size > sizeof *hash) {
+        memcpy(hash, bytes->mv_data, sizeof *hash);
+        bytes->mv_data = (char *)bytes->mv_data + sizeof *hash;
+        bytes->mv_size -= sizeof *hash;
+        if (XXH3_64bits(bytes->mv_data, bytes->mv_size) == *hash) return MNEME_OK;
+    }
+    return mn_fail(error, MNEME_ERR_DAMAGED, "the dictionary of texts is damaged; `mneme check` lists all damage");
+}
+
+/* ERR_NOT_FOUND: there is none. */
+static mneme_status read_either(mn_read *read, MDB_val *bytes, uint64_t *hash, mneme_error *error)
+{
+    mneme_status status = read_copy(read, copies[0], bytes, hash, error);
+    if (status == MNEME_OK) return status;
+    mneme_status second = read_copy(read, copies[1], bytes, hash, NULL);
+    return second == MNEME_OK ? MNEME_OK : status;
+}
+
+mneme_status mn_dictionary_check(mn_read *read, mneme_error *error)
+{
+    for (size_t i = 0; i < 2; i++) {
+        MDB_val bytes;
+        uint64_t hash;
+        mneme_status status = read_copy(read, copies[i], &bytes, &hash, error);
+        if (i == 0 && status == MNEME_ERR_NOT_FOUND) return MNEME_OK;
+        if (status == MNEME_ERR_NOT_FOUND)
+            return mn_fail(error, MNEME_ERR_DAMAGED, "the second copy of the dictionary of texts is not there");
+        if (status != MNEME_OK) return status;
+    }
+    return MNEME_OK;
+}
+
 /* The store's tables for the dictionary that this transaction sees; *out NULL: it has none. */
 static mneme_status find_dictionary(mn_read *read, mn_dictionary **out, mneme_error *error)
 {
@@ -76,10 +116,10 @@ static mneme_status find_dictionary(mn_read *read, mn_dictionary **out, mneme_er
     MDB_val value;
     *out = read->dictionary;
     if (*out) return MNEME_OK;
-    mneme_status status = mn_meta_get(read, "dictionary", &value, error);
+    uint64_t hash = 0;
+    mneme_status status = read_either(read, &value, &hash, error);
     if (status == MNEME_ERR_NOT_FOUND) return MNEME_OK;
     if (status != MNEME_OK) return status;
-    uint64_t hash = XXH3_64bits(value.mv_data, value.mv_size);
     pthread_mutex_lock(&store->dictionary_lock);
     mn_dictionary *found = store->dictionaries;
     while (found && found->hash != hash) found = found->next;
@@ -194,6 +234,19 @@ static void take_sample(const mn_text *texts, size_t n_texts, mn_buffer *sample,
     }
 }
 
+static mneme_status put_copies(mn_write *write, const char *dictionary, size_t size, mneme_error *error)
+{
+    uint64_t hash = XXH3_64bits(dictionary, size);
+    mn_buffer value = {0};
+    mn_buffer_append(&value, &hash, sizeof hash);
+    mn_buffer_append(&value, dictionary, size);
+    mneme_status status = value.failed ? mn_fail_memory(error, "text dictionary") : MNEME_OK;
+    for (size_t i = 0; i < 2 && status == MNEME_OK; i++)
+        status = mn_meta_put(write, copies[i], value.data, value.size, error);
+    mn_buffer_free(&value);
+    return status;
+}
+
 mneme_status mn_write_dictionary(mn_write *write, const mn_text *texts, size_t n, mneme_error *error)
 {
     MDB_val value;
@@ -208,7 +261,7 @@ mneme_status mn_write_dictionary(mn_write *write, const mn_text *texts, size_t n
     if (status == MNEME_OK && sample.size >= SAMPLE_LEAST && n_samples >= SAMPLES_LEAST) {
         size_t size = ZDICT_trainFromBuffer(dictionary, DICTIONARY_BYTES, sample.data, sizes, (unsigned)n_samples);
         /* Texts that have nothing in common make no dictionary: then there is none. */
-        if (!ZDICT_isError(size)) status = mn_meta_put(write, "dictionary", dictionary, size, error);
+        if (!ZDICT_isError(size)) status = put_copies(write, dictionary, size, error);
     }
     mn_free(dictionary);
     mn_free(sizes);

@@ -4,6 +4,8 @@
 
 #include "memstore/store.h"
 
+#include <lmdb.h>
+
 #include <sys/stat.h>
 
 static char *g_dir;
@@ -149,6 +151,67 @@ static void dictionary_makes_short_texts_smaller_and_outlives_the_process(void *
     free_sentences(more, 100);
 }
 
+/* Change a byte in the middle of a value of meta, through LMDB itself. */
+static void damage_meta(const char *name, const char *key_name)
+{
+    char path[1200];
+    MDB_env *env = NULL;
+    MDB_txn *txn = NULL;
+    MDB_dbi db;
+    MDB_val value, key = {.mv_size = strlen(key_name), .mv_data = (void *)(uintptr_t)key_name};
+    snprintf(path, sizeof path, "%s/%s", g_dir, name);
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(env, 16), 0);
+    assert_int_equal(mdb_env_set_mapsize(env, 64 << 20), 0);
+    assert_int_equal(mdb_env_open(env, path, 0, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, "meta", 0, &db), 0);
+    assert_int_equal(mdb_get(txn, db, &key, &value), 0);
+    unsigned char *copy = malloc(value.mv_size);
+    memcpy(copy, value.mv_data, value.mv_size);
+    copy[value.mv_size / 2] ^= 1;
+    value.mv_data = copy;
+    assert_int_equal(mdb_put(txn, db, &key, &value, 0), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+    free(copy);
+}
+
+static void note_dictionary(void *context, const char *line)
+{
+    *(int *)context += strstr(line, "dictionary") != NULL;
+}
+
+static void damaged_dictionary_is_named_and_its_copy_read(void **state)
+{
+    (void)state;
+    enum { N = 2000 };
+    mn_text *texts = make_sentences(N, 8);
+    batch b = {.texts = texts, .n = N, .with_dictionary = true};
+    mn_store *store = open_store("copies");
+    assert_ok(mn_store_update(store, put_batch, &b, NULL, test_error()));
+    mn_store_close(store);
+    damage_meta("copies", "dictionary");
+    store = open_store("copies");
+    expect_texts(store, &b);
+    int named = 0;
+    mneme_check_report report;
+    assert_ok(mn_store_check(store, note_dictionary, NULL, &named, &report, test_error()));
+    assert_int_equal(named, 1);
+    assert_int_equal(report.problems, 1);
+    mn_store_close(store);
+    damage_meta("copies", "dictionary 2");
+    store = open_store("copies");
+    mn_read *read = NULL;
+    mn_buffer text = {0};
+    assert_ok(mn_read_begin(store, &read, test_error()));
+    assert_int_equal(mn_read_text(read, 1, 1, 0, texts[0].size, &text, NULL), MNEME_ERR_DAMAGED);
+    mn_read_end(read);
+    mn_buffer_free(&text);
+    mn_store_close(store);
+    free_sentences(texts, N);
+}
+
 static int make_dir(void **state)
 {
     (void)state;
@@ -168,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_of_every_size_come_back),
         cmocka_unit_test(dictionary_makes_short_texts_smaller_and_outlives_the_process),
+        cmocka_unit_test(damaged_dictionary_is_named_and_its_copy_read),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
