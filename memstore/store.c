@@ -189,6 +189,8 @@ static mneme_status read_format(mn_store *store, MDB_txn *txn, uint32_t wanted, 
         return mn_fail(error, MNEME_ERR_FORMAT, "store %s has format %u, this mneme reads format %u; use a newer mneme",
                        store->path, format, MN_STORE_FORMAT);
     if (status == MNEME_OK) status = mn_meta_get(&read, "language", &value, error);
+    if (status == MNEME_ERR_NOT_FOUND)
+        return mn_fail(error, MNEME_ERR_DAMAGED, "store %s is damaged: it does not say its language", store->path);
     if (status != MNEME_OK || store->language) return status; /* opened anew: it is the same store */
     store->language = mn_strndup(value.mv_data, value.mv_size);
     return store->language ? MNEME_OK : mn_fail_memory(error, "store");

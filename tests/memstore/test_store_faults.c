@@ -438,6 +438,20 @@ static void newer_format_is_refused_and_named(void **state)
     assert_int_equal(open_with("other-layout", (mn_store_options){0}, &store, &error), MNEME_ERR_FORMAT);
 }
 
+static void store_without_its_language_is_named_as_damaged(void **state)
+{
+    (void)state;
+    mn_store *store = NULL;
+    mneme_error error = {MNEME_OK, ""};
+    make_store("speechless");
+    raw r = raw_open("speechless", "meta");
+    MDB_val key = {.mv_size = 8, .mv_data = (void *)(uintptr_t) "language"};
+    assert_int_equal(mdb_del(r.txn, r.db, &key, NULL), 0);
+    raw_close(&r);
+    assert_int_equal(open_with("speechless", (mn_store_options){0}, &store, &error), MNEME_ERR_DAMAGED);
+    assert_non_null(strstr(error.message, "language"));
+}
+
 static void foreign_lmdb_file_is_refused_and_left_alone(void **state)
 {
     (void)state;
@@ -754,6 +768,7 @@ int main(void)
         cmocka_unit_test(random_damage_never_crashes),
         cmocka_unit_test(file_that_is_cut_short_is_named_or_read),
         cmocka_unit_test(newer_format_is_refused_and_named),
+        cmocka_unit_test(store_without_its_language_is_named_as_damaged),
         cmocka_unit_test(foreign_lmdb_file_is_refused_and_left_alone),
         cmocka_unit_test(read_only_store_reads_and_refuses_to_write),
         cmocka_unit_test(record_that_cannot_be_is_refused_and_changes_nothing),
