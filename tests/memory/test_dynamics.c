@@ -3,6 +3,7 @@
 #include "test_support.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -222,6 +223,29 @@ static void uses_are_written_by_the_memorys_own_thread(void **state)
     mneme_hits_free(ask(memory, 1, false));
     for (int i = 0; i < 3000 && strength_of(memory, "a").uses == 0; i++) usleep(10000);
     assert_int_equal(strength_of(memory, "a").uses, 1);
+    mneme_close(memory);
+}
+
+static void *ask_often(void *memory)
+{
+    for (int i = 0; i < 150; i++) mneme_hits_free(ask(memory, 1, false));
+    return NULL;
+}
+
+static void uses_from_many_threads_are_all_counted(void **state)
+{
+    (void)state;
+    enum { THREADS = 4 };
+    set("memory.flush_seconds", "0");
+    mneme *memory = open_with("threads", 0);
+    add(memory, make("a", "one", 0));
+    pthread_t threads[THREADS];
+    for (size_t i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, ask_often, memory), 0);
+    for (size_t i = 0; i < 5; i++) assert_ok(mneme_flush(memory, test_error()));
+    for (size_t i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    assert_ok(mneme_flush(memory, test_error()));
+    assert_int_equal(strength_of(memory, "a").uses, THREADS * 150);
+    assert_sound(memory);
     mneme_close(memory);
 }
 
@@ -511,6 +535,7 @@ int main(void)
         TEST(query_strengthens_in_proportion_to_attention),
         TEST(use_changes_neither_answers_nor_generation),
         TEST(uses_are_written_by_the_memorys_own_thread),
+        TEST(uses_from_many_threads_are_all_counted),
         TEST(close_writes_the_uses_that_wait),
         TEST(kill_loses_the_uses_that_wait_and_nothing_else),
         TEST(memory_open_for_reading_writes_nothing),
