@@ -4,6 +4,7 @@
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+export MNEME_CLOCK_NOW=2026-01-01 # when a record was written is part of what is compared
 trials=4
 [ -z "${MNEME_TEST_LONG:-}" ] || trials=200
 # 600 records of a few sentences: several transactions of index.batch_records.
