@@ -219,6 +219,7 @@ static inline void rel_read_all(mneme *memory, rel_model *found, const char *whe
         mneme_list_options options = MNEME_LIST_OPTIONS_INIT;
         options.limit = 256;
         options.after = after;
+        options.select.name_space = "";
         mneme_record_list *list = NULL;
         mneme_status status = mneme_list(memory, &options, &list, test_error());
         if (status != MNEME_OK) fail_msg("%s: list: %s", when, test_error()->message);
@@ -242,6 +243,7 @@ static inline void rel_assert_found_by_vector(mneme *memory, uint32_t number, ui
     mneme_query_options options = MNEME_QUERY_OPTIONS_INIT;
     options.mode = MNEME_MODE_DENSE;
     options.k = 1;
+    options.select.name_space = "";
     options.vector = made.vector;
     options.dimension = REL_DIM;
     mneme_hits *hits = NULL;

@@ -82,6 +82,25 @@ static mneme_status run_add(mneme *memory, const change *what, mneme_error *erro
     return rel_add(memory, what->first, what->n, what->version, error);
 }
 
+/* Beside the records, in another namespace, vectors that nothing can pack: about 1 MB, so that the map must grow. */
+static mneme_status run_grow(mneme *memory, const change *what, mneme_error *error)
+{
+    enum { N = 10, DIM = 65536 };
+    uint64_t random = what->version;
+    float *vectors = malloc(sizeof *vectors * N * DIM);
+    mneme_record records[N];
+    char ids[N][24];
+    for (size_t i = 0; i < (size_t)N * DIM; i++) vectors[i] = (float)rel_below(&random, 65536) - 32768;
+    for (int i = 0; i < N; i++) {
+        snprintf(ids[i], sizeof ids[i], "big-%u-%d", what->version, i);
+        records[i] =
+            (mneme_record){.id = ids[i], .name_space = "big", .vector = vectors + (size_t)i * DIM, .dimension = DIM};
+    }
+    mneme_status status = mneme_add(memory, records, N, NULL, NULL, error);
+    free(vectors);
+    return status == MNEME_OK ? run_add(memory, what, error) : status;
+}
+
 static mneme_status run_forget(mneme *memory, const change *what, mneme_error *error)
 {
     return rel_forget(memory, what->first, what->n, error);
@@ -101,7 +120,7 @@ static mneme_status run_compact(mneme *memory, const change *what, mneme_error *
 static const operation operations[] = {
     {"add", false, 150000, open_usual, choose_add, run_add},
     {"forget", false, 150000, open_usual, choose_forget, run_forget},
-    {"growing map", true, 250000, open_small_map, choose_grow, run_add},
+    {"growing map", true, 400000, open_small_map, choose_grow, run_grow},
     {"compact, add", false, 250000, open_usual, choose_compact, run_compact},
 };
 enum { N_OPERATIONS = sizeof operations / sizeof operations[0] };
