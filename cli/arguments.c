@@ -385,7 +385,7 @@ void cli_print_overview(const cli_command *const *commands, size_t n_commands)
     cli_print(
         "mneme -- the long-term memory of language models\n\n%sUsage%s\n  mneme [OPTIONS] COMMAND ...\n\n%sCommands%s\n",
         cli_style_on(CLI_BOLD), cli_style_off(), cli_style_on(CLI_BOLD), cli_style_off());
-    for (size_t i = 0; i < n_commands; i++) cli_print("  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    for (size_t i = 0; i < n_commands; i++) cli_print("  %-11s %s\n", commands[i]->name, commands[i]->summary);
     cli_print("\n%sOptions of every command%s\n", cli_style_on(CLI_BOLD), cli_style_off());
     print_options(shared);
     cli_print("\n%sExample%s\n  mneme index docs/\n  mneme query \"where is the spare key?\" -k 3\n"

@@ -12,6 +12,7 @@ static json_t *json_namespace(const mneme_namespace_stats *space)
     cli_json_count(object, "sessions", space->sessions);
     cli_json_count(object, "terms", space->terms);
     cli_json_count(object, "dimension", space->dimension);
+    cli_json_put(object, "vectors", space->vectors);
     return object;
 }
 
@@ -36,13 +37,13 @@ static void print_json(const mneme_stats *stats)
 
 static void print_namespaces(const mneme_stats *stats)
 {
-    cli_print("\n%s%-24s %12s %12s %10s %10s%s\n", cli_style_on(CLI_BOLD), "namespace", "records", "chunks", "sessions",
-              "dimension", cli_style_off());
+    cli_print("\n%s%-24s %12s %12s %10s %10s  %s%s\n", cli_style_on(CLI_BOLD), "namespace", "records", "chunks",
+              "sessions", "dimension", "vectors", cli_style_off());
     for (size_t i = 0; i < stats->n_namespaces; i++) {
         const mneme_namespace_stats *space = &stats->namespaces[i];
-        cli_print("%-24s %12llu %12llu %10llu %10u\n", space->name[0] ? space->name : "(unnamed)",
+        cli_print("%-24s %12llu %12llu %10llu %10u  %s\n", space->name[0] ? space->name : "(unnamed)",
                   (unsigned long long)space->records, (unsigned long long)space->chunks,
-                  (unsigned long long)space->sessions, space->dimension);
+                  (unsigned long long)space->sessions, space->dimension, space->vectors);
     }
 }
 
@@ -66,8 +67,10 @@ static int run(cli_global *global, int argc, char **argv)
     if (code == CLI_GO_ON) code = cli_open_store(global, MNEME_OPEN_READ_ONLY, &memory, NULL);
     if (code == CLI_GO_ON && mneme_get_stats(memory, &stats, &error) != MNEME_OK) code = cli_failed(&error);
     if (code == CLI_GO_ON) {
-        if (global->json) print_json(stats);
-        else print_table(stats);
+        if (global->json)
+            print_json(stats);
+        else
+            print_table(stats);
         code = CLI_EXIT_DONE;
     }
     mneme_stats_free(stats);
@@ -79,9 +82,10 @@ const cli_command cli_command_stats = {
     .name = "stats",
     .usage = "[OPTIONS]",
     .summary = "what the store holds, and how large it is",
-    .details =
-        "With --json: {\"path\",\"format\",\"generation\",\"records\",\"chunks\",\"bytes_on_disk\",\"encoder\",\"fingerprint\",\"language\",\n"
-        "\"namespaces\":[{\"name\",\"records\",\"chunks\",\"sessions\",\"terms\",\"dimension\"}]}.",
+    .details = "With --json: "
+               "{\"path\",\"format\",\"generation\",\"records\",\"chunks\",\"bytes_on_disk\",\"encoder\","
+               "\"fingerprint\",\"language\",\n"
+               "\"namespaces\":[{\"name\",\"records\",\"chunks\",\"sessions\",\"terms\",\"dimension\"}]}.",
     .example = "mneme stats\nmneme stats --json --store ~/memories/work",
     .run = run,
 };

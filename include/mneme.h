@@ -635,6 +635,7 @@ typedef struct mneme_namespace_stats {
     const char *name;
     uint32_t dimension; /* 0: no vectors yet */
     uint64_t records, chunks, terms, sessions;
+    const char *vectors; /* how its vectors are kept: "f32", "bf16", "int12", "int8"; "" = none yet */
 } mneme_namespace_stats;
 
 typedef struct mneme_stats {

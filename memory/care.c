@@ -39,12 +39,14 @@ static mneme_status fill_stats(mneme *memory, mn_read *read, stats_block *block,
     if (!items || !block->stats.path || !block->stats.encoder || !block->stats.language)
         return mn_fail_memory(error, "statistics");
     for (size_t i = 0; i < n; i++) {
-        items[i] = (mneme_namespace_stats){.name = mn_arena_strdup(arena, spaces[i].name),
-                                           .dimension = spaces[i].dimension,
-                                           .records = spaces[i].n_records,
-                                           .chunks = spaces[i].n_chunks,
-                                           .terms = spaces[i].n_terms,
-                                           .sessions = spaces[i].n_sessions};
+        items[i] =
+            (mneme_namespace_stats){.name = mn_arena_strdup(arena, spaces[i].name),
+                                    .dimension = spaces[i].dimension,
+                                    .records = spaces[i].n_records,
+                                    .chunks = spaces[i].n_chunks,
+                                    .terms = spaces[i].n_terms,
+                                    .sessions = spaces[i].n_sessions,
+                                    .vectors = spaces[i].dimension ? mn_vector_type_name(spaces[i].vector_type) : ""};
         if (!items[i].name) return mn_fail_memory(error, "statistics");
         block->stats.records += items[i].records;
         block->stats.chunks += items[i].chunks;
