@@ -3,8 +3,8 @@ record, one dense question; for each type of vector, and beside sqlite-vec, whic
 neither postings nor an index of ids by name.
 
 The sentences are those of bench/cold-start (Cranfield, and variations of them); the vectors are all encoded, not made up.
-They are kept in the cache. The agreement is the share of f32's exact ten nearest that a type's exact ten nearest have, over
-1,000 questions: vectors of the set with noise."""
+They are kept in the cache. The agreement is the share of f32's exact ten nearest that a type's exact ten nearest have, over the
+questions of Cranfield and LoCoMo."""
 import argparse
 import json
 import os
@@ -98,10 +98,16 @@ def nearest(rows, questions):
     return np.concatenate(best)
 
 
-def agreement(vectors):
-    rows, randomness = np.fromfile(vectors, "<f4").reshape(-1, DIMENSION), np.random.default_rng(1)
-    questions = rows[randomness.choice(len(rows), 1000, replace=False)] + randomness.normal(0, 0.03, (1000, DIMENSION))
-    questions = (questions / np.linalg.norm(questions, axis=1, keepdims=True)).astype(np.float32)
+def embed_questions(mneme, data):
+    texts = []
+    for name in ("cranfield", "locomo"):
+        with open(os.path.join(data, name, "queries.jsonl"), encoding="utf-8") as file:
+            texts += [" ".join(json.loads(line)["text"].split()) for line in file]
+    return cold_start.embed(mneme, texts).astype(np.float32)
+
+
+def agreement(vectors, questions):
+    rows = np.fromfile(vectors, "<f4").reshape(-1, DIMENSION)
     exact = nearest(rows, questions)
     return {kind: np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, nearest(coded(rows, kind), questions))])
             for kind in TYPES if kind != "f32"} | {"f32": 1.0}
@@ -120,7 +126,7 @@ def main():
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     texts, vectors = prepare(options.mneme, options.data, options.n)
-    agrees, results = agreement(vectors), []
+    agrees, results = agreement(vectors, embed_questions(options.mneme, options.data)), []
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for kind in TYPES + ("sqlite-vec",):
             rows = []

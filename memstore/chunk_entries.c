@@ -38,13 +38,13 @@ mneme_status mn_read_row_vector(mn_read *read, const mn_namespace *space, uint32
 {
     MDB_cursor *cursor = NULL;
     MDB_val key, value;
-    size_t row_bytes = mn_vector_row_bytes(space->vector_type, space->dimension), n_rows = 0;
+    size_t n_rows = 0;
     key_bytes wanted = key_numbers(2, space->ns, row, 0);
     mneme_status status = mn_cursor_open(read, DB_VECTORS, &cursor, error);
     if (status != MNEME_OK) return status;
     bool found = mn_cursor_floor(cursor, &wanted, 4, &key, &value, &status, error) && key.mv_size == 8;
     uint32_t place = found ? row - mn_key_number(&key, 4) : 0;
-    if (found && row_bytes && value.mv_size % row_bytes == 0) n_rows = value.mv_size / row_bytes;
+    if (found) n_rows = mn_vector_rows(value.mv_size, space->vector_type, space->dimension);
     found = place < n_rows && n_rows <= UINT32_MAX;
     if (found) status = decode_row(space, &value, (uint32_t)n_rows, place, out, error);
     mdb_cursor_close(cursor);

@@ -2,6 +2,7 @@
 #include "memstore/store_internal.h"
 
 #include <string.h>
+#include <xxhash.h>
 
 uint32_t mn_key_number(const MDB_val *key, size_t offset)
 {
@@ -130,6 +131,26 @@ bool mn_cursor_floor(MDB_cursor *cursor, key_bytes *key, size_t prefix, MDB_val 
         return false;
     }
     return found->mv_size >= prefix && memcmp(found->mv_data, key->bytes, prefix) == 0;
+}
+
+uint32_t mn_checksum(const void *bytes, size_t size)
+{
+    return (uint32_t)XXH3_64bits(bytes, size);
+}
+
+bool mn_checksum_is_right(const MDB_val *value)
+{
+    uint32_t stored;
+    if (value->mv_size < CHECKSUM_BYTES) return false;
+    size_t size = value->mv_size - CHECKSUM_BYTES;
+    memcpy(&stored, (const char *)value->mv_data + size, sizeof stored);
+    return stored == mn_checksum(value->mv_data, size);
+}
+
+void mn_buffer_checksum(mn_buffer *value)
+{
+    uint32_t sum = mn_checksum(value->data, value->size);
+    mn_buffer_append(value, &sum, sizeof sum);
 }
 
 mneme_status mn_damaged(mneme_error *error, const char *what, uint32_t ns, uint32_t number)

@@ -1,8 +1,8 @@
 /* record_layout.c -- the bytes of a record's entry.
  *
  *     part 0   flags | hash 16 | first_row | n_chunks | text_size | written | [time] | [session number | place] |
- *              [importance u8] | strings | body
- *     part p   kind u8 | body                                            text[p * 64 KiB .. (p + 1) * 64 KiB)
+ *              [importance u8] | strings | body | checksum u32
+ *     part p   kind u8 | body | checksum u32                                            text[p * 64 KiB .. (p + 1) * 64 KiB)
  *
  * flags, numbers: unsigned varints (time in ms, and written in seconds since 2025, which is shorter: zigzag). Importance:
  * in steps of 1/200. Strings: id, then those that the flags name, each with its NUL. A
@@ -77,7 +77,8 @@ static void take_hash(entry_cursor *cursor, uint64_t hash[2])
 /* False: not even the strings are there. */
 static bool parse(uint32_t rec, const MDB_val *value, mn_record *out, mn_packed_text *text)
 {
-    entry_cursor c = {.at = value->mv_data, .end = (const unsigned char *)value->mv_data + value->mv_size};
+    size_t size = value->mv_size < CHECKSUM_BYTES ? 0 : value->mv_size - CHECKSUM_BYTES;
+    entry_cursor c = {.at = value->mv_data, .end = (const unsigned char *)value->mv_data + size};
     *out = (mn_record){.rec = rec};
     unsigned flags = (unsigned)take_number(&c, FLAGS_MOST);
     take_hash(&c, out->hash);
@@ -135,13 +136,14 @@ static mneme_status read_part(mn_read *read, uint32_t ns, const mn_record *recor
     key_bytes key = key_numbers(3, ns, record->rec, part);
     MDB_val value;
     mneme_status status = mn_db_get(read, DB_RECORDS, &key, &value, error);
-    if (status == MNEME_ERR_NOT_FOUND || (status == MNEME_OK && value.mv_size < 1)) return MNEME_ERR_DAMAGED;
+    if (status == MNEME_ERR_NOT_FOUND) return MNEME_ERR_DAMAGED;
     if (status != MNEME_OK) return status;
+    if (value.mv_size < 1 + CHECKSUM_BYTES || !mn_checksum_is_right(&value)) return MNEME_ERR_DAMAGED;
     const unsigned char *bytes = value.mv_data;
     uint64_t left = record->text_size - (uint64_t)part * TEXT_PART;
     *out = (mn_packed_text){.kind = (mn_text_kind)bytes[0],
                             .bytes = bytes + 1,
-                            .size = value.mv_size - 1,
+                            .size = value.mv_size - 1 - CHECKSUM_BYTES,
                             .text_size = left < TEXT_PART ? (size_t)left : TEXT_PART};
     return out->kind <= TEXT_WITH_DICTIONARY ? MNEME_OK : MNEME_ERR_DAMAGED;
 }
@@ -182,6 +184,7 @@ mneme_status mn_read_text(mn_read *read, uint32_t ns, uint32_t rec, uint64_t sta
     if (status == MNEME_OK) status = mn_parse_record(ns, rec, &value, &record, &first, error);
     if (status == MNEME_OK && (start > end || end > record.text_size))
         return mn_damaged(error, "the text range of record", ns, rec);
+    if (status == MNEME_OK && !mn_checksum_is_right(&value)) return mn_damaged(error, "the content of record", ns, rec);
     for (uint64_t at = start; at < end && status == MNEME_OK;) {
         uint64_t from = at % TEXT_PART, size = end - at < TEXT_PART - from ? end - at : TEXT_PART - from;
         const char *text = NULL;
@@ -251,6 +254,7 @@ static mneme_status put_part(mn_write *write, uint32_t ns, uint32_t rec, const m
     mn_buffer_clear(value);
     mn_buffer_byte(value, (char)packed.kind);
     mn_buffer_append(value, packed.bytes, packed.size);
+    mn_buffer_checksum(value);
     key_bytes key = key_numbers(3, ns, rec, (uint32_t)(at / TEXT_PART));
     if (value->failed) return mn_fail_memory(error, "record");
     return mn_db_append(write, DB_RECORDS, &key, value->data, value->size, error);
@@ -266,6 +270,7 @@ mneme_status mn_put_record(mn_write *write, uint32_t ns, uint32_t rec, const mne
     if (status == MNEME_OK) {
         append_head(&value, record, head, packed.kind);
         mn_buffer_append(&value, packed.bytes, packed.size);
+        mn_buffer_checksum(&value);
         key_bytes key = key_numbers(3, ns, rec, 0);
         status = value.failed ? mn_fail_memory(error, "record")
                               : mn_db_append(write, DB_RECORDS, &key, value.data, value.size, error);

@@ -113,11 +113,11 @@ static mneme_status append_parts(mn_read *read, uint32_t ns, const mn_record *re
         uint64_t part = mn_key_number(&key, 8), at = part * TEXT_PART;
         if (mn_key_number(&key, 0) != ns || mn_key_number(&key, 4) != record->rec || part < least) break;
         least = part + 1;
-        if (value.mv_size < 1 || at >= record->text_size) continue;
+        if (value.mv_size < 1 + CHECKSUM_BYTES || at >= record->text_size) continue;
         uint64_t left = record->text_size - at;
         const mn_packed_text packed = {.kind = (mn_text_kind)((const unsigned char *)value.mv_data)[0],
                                        .bytes = (const char *)value.mv_data + 1,
-                                       .size = value.mv_size - 1,
+                                       .size = value.mv_size - 1 - CHECKSUM_BYTES,
                                        .text_size = left < TEXT_PART ? (size_t)left : TEXT_PART};
         append_part(read, &packed, text); /* what is lost shows in the length */
     }

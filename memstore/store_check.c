@@ -235,10 +235,19 @@ static void check_vector(checker *c, uint32_t row, float *vector)
     else if (live) c->report->vectors++;
 }
 
+static void name_vectors(void *context, uint32_t first_row)
+{
+    checker *c = context;
+    damage(c, "the vectors of rows %u ... in namespace \"%s\" do not fit their checksum", first_row, c->space.name);
+}
+
 static mneme_status check_vectors(checker *c, mneme_error *error)
 {
     float *vector = mn_arena_array(&c->arena, c->vectors.dimension, sizeof *vector);
     if (!vector) return mn_fail_memory(error, "check");
+    mneme_error problem;
+    mneme_status status = mn_vector_checksums(c->read, c->space.ns, name_vectors, c, &problem);
+    if (status != MNEME_OK) damage(c, "vectors of namespace \"%s\": %s", c->space.name, problem.message);
     for (uint32_t row = 0; c->space.dimension && row < c->rows.n_rows; row++) check_vector(c, row, vector);
     return MNEME_OK;
 }

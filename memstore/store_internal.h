@@ -178,6 +178,14 @@ int mn_commit_code(const mn_store *store, int code);
 
 mneme_status mn_damaged(mneme_error *error, const char *what, uint32_t ns, uint32_t number);
 
+/* Values that nothing else in the store says a second time (records, text parts, vectors) end with the low 32 bits of
+ * XXH3-64 of what stands before. */
+enum { CHECKSUM_BYTES = 4 };
+uint32_t mn_checksum(const void *bytes, size_t size);
+/* Does a value end with its checksum? */
+bool mn_checksum_is_right(const MDB_val *value);
+void mn_buffer_checksum(mn_buffer *value); /* append that of what is there */
+
 /* ---- the map (store_map.c) --------------------------------------------------------------------------------------- */
 
 /* All wait until no transaction of this process runs: never call them inside one. ERR_MEMORY: there is no address space
@@ -377,6 +385,12 @@ void mn_unpacker_free(mn_read *read);
 void mn_dictionaries_free(mn_store *store);
 /* Are both copies of the dictionary there and whole? ERR_DAMAGED says what is not. No dictionary is fine. */
 mneme_status mn_dictionary_check(mn_read *read, mneme_error *error);
+
+/* Rows in a value of vectors; 0: it is none. */
+size_t mn_vector_rows(size_t value_size, mn_vector_type type, uint32_t dimension);
+/* Compare the checksums of a namespace's vectors; `wrong` is called with the first row of each that does not fit. */
+mneme_status mn_vector_checksums(mn_read *read, uint32_t ns, void (*wrong)(void *context, uint32_t first_row),
+                                 void *context, mneme_error *error);
 
 /* Decode one postings block: calls visit for each; false = damaged. */
 bool mn_decode_postings(uint32_t first_row, const MDB_val *value,

@@ -1,7 +1,7 @@
 /* vector_blocks.c -- the embeddings, in runs of consecutive rows:
  *
  *     key    ns | first_row
- *     value  n rows, coded as the namespace's vector type says (vector_codes.h); n = value size / bytes of a row
+ *     value  n rows, coded as the namespace's vector type says (vector_codes.h); then a checksum u32
  *
  * LMDB rewrites a value whole, so rows are not appended to a value: each write adds a run of its own, and when the rows
  * since the last multiple of 1024 fill a block, the runs there are gathered into one value. So
@@ -41,15 +41,20 @@ static mneme_status append_block(mn_vector_blocks *out, size_t *capacity, mn_are
     return MNEME_OK;
 }
 
+size_t mn_vector_rows(size_t value_size, mn_vector_type type, uint32_t dimension)
+{
+    size_t row_bytes = mn_vector_row_bytes(type, dimension);
+    if (dimension == 0 || value_size < CHECKSUM_BYTES || (value_size - CHECKSUM_BYTES) % row_bytes != 0) return 0;
+    return (value_size - CHECKSUM_BYTES) / row_bytes;
+}
+
 /* One run as it lies in the database, checked against the namespace. */
 static mneme_status read_run(const MDB_val *key, const MDB_val *value, const mn_namespace *space, uint32_t next,
                              mn_arena *arena, mn_vector_block *out, mneme_error *error)
 {
-    size_t row_bytes = mn_vector_row_bytes(space->vector_type, space->dimension);
     uint32_t first = mn_key_number(key, 4);
-    size_t n = row_bytes ? value->mv_size / row_bytes : 0;
-    if (n == 0 || value->mv_size % row_bytes != 0 || first < next || first >= space->next_row ||
-        n > space->next_row - first)
+    size_t n = mn_vector_rows(value->mv_size, space->vector_type, space->dimension);
+    if (n == 0 || first < next || first >= space->next_row || n > space->next_row - first)
         return mn_damaged(error, "vector block", space->ns, first);
     const void *rows = value->mv_data;
     if ((uintptr_t)rows % _Alignof(float) != 0) rows = mn_arena_copy(arena, value->mv_data, value->mv_size);
@@ -85,6 +90,21 @@ mneme_status mn_read_vectors(mn_read *read, uint32_t ns, mn_arena *arena, mn_vec
         status = mn_lmdb_fail(error, code, "cannot read the store");
     mdb_cursor_close(cursor);
     return status;
+}
+
+mneme_status mn_vector_checksums(mn_read *read, uint32_t ns, void (*wrong)(void *context, uint32_t first_row),
+                                 void *context, mneme_error *error)
+{
+    MDB_cursor *cursor = NULL;
+    mneme_status status = mn_cursor_open(read, DB_VECTORS, &cursor, error);
+    if (status != MNEME_OK) return status;
+    key_bytes first = key_numbers(2, ns, 0, 0);
+    MDB_val key = key_value(&first), value;
+    int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    for (; code == 0 && mn_key_number(&key, 0) == ns; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))
+        if (!mn_checksum_is_right(&value)) wrong(context, mn_key_number(&key, 4));
+    mdb_cursor_close(cursor);
+    return code == 0 || code == MDB_NOTFOUND ? MNEME_OK : mn_lmdb_fail(error, code, "cannot read the store");
 }
 
 const mn_vector_block *mn_vector_find(const mn_vector_blocks *blocks, uint32_t row, uint32_t *place)
@@ -146,7 +166,7 @@ static size_t row_bytes_of(const namespace_state *space)
 static mneme_status take_runs(mn_write *write, const namespace_state *space, uint32_t first, uint32_t end,
                               unsigned char *out, mneme_error *error)
 {
-    size_t row_bytes = row_bytes_of(space), n_runs = 0;
+    size_t n_runs = 0;
     uint32_t run_starts[MN_BLOCK_ROWS], next = first;
     MDB_cursor *cursor = NULL;
     mneme_status status = mn_cursor_open(&write->read, DB_VECTORS, &cursor, error);
@@ -155,9 +175,9 @@ static mneme_status take_runs(mn_write *write, const namespace_state *space, uin
     MDB_val key = key_value(&from), value;
     int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     for (; code == 0 && next < end; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-        size_t n = value.mv_size / row_bytes;
+        size_t n = mn_vector_rows(value.mv_size, space->value.vector_type, space->value.dimension);
         bool follows = mn_key_number(&key, 0) == space->value.ns && mn_key_number(&key, 4) == next;
-        if (!follows || n == 0 || value.mv_size % row_bytes != 0 || n > end - next) break;
+        if (!follows || n == 0 || n > end - next) break;
         mn_vector_copy_rows(space->value.vector_type, space->value.dimension, value.mv_data, (uint32_t)n, out,
                             MN_BLOCK_ROWS, next - first);
         run_starts[n_runs++] = next;
@@ -183,6 +203,15 @@ static void encode_new(const namespace_state *space, uint32_t from, uint32_t n, 
                          value, n_rows, to + i);
 }
 
+/* Seal n rows in `scratch` with their checksum; returns the value's size. */
+static size_t seal(const namespace_state *space, unsigned char *scratch, size_t n)
+{
+    size_t size = n * row_bytes_of(space);
+    uint32_t sum = mn_checksum(scratch, size);
+    memcpy(scratch + size, &sum, sizeof sum);
+    return size + sizeof sum;
+}
+
 /* Put new rows `from` .. as a run of n rows; `scratch` has room for a block. */
 static mneme_status put_run(mn_write *write, const namespace_state *space, uint32_t from, uint32_t n,
                             unsigned char *scratch, mneme_error *error)
@@ -190,7 +219,7 @@ static mneme_status put_run(mn_write *write, const namespace_state *space, uint3
     if (n == 0) return MNEME_OK;
     key_bytes key = key_numbers(2, space->value.ns, space->new_first + from, 0);
     encode_new(space, from, n, scratch, n, 0);
-    return mn_db_append(write, DB_VECTORS, &key, scratch, n * row_bytes_of(space), error);
+    return mn_db_append(write, DB_VECTORS, &key, scratch, seal(space, scratch, n), error);
 }
 
 /* The runs of the block that is being filled and the new rows that fill it become one value. */
@@ -202,14 +231,14 @@ static mneme_status fill_block(mn_write *write, const namespace_state *space, ui
     if (status != MNEME_OK) return status;
     encode_new(space, 0, n_new, scratch, MN_BLOCK_ROWS, n_old);
     key_bytes key = key_numbers(2, space->value.ns, block, 0);
-    return mn_db_put(write, DB_VECTORS, &key, scratch, MN_BLOCK_ROWS * row_bytes_of(space), error);
+    return mn_db_put(write, DB_VECTORS, &key, scratch, seal(space, scratch, MN_BLOCK_ROWS), error);
 }
 
 /* The new rows of one namespace: gather with the runs before them where a block of 1024 becomes full. */
 static mneme_status flush_namespace(mn_write *write, namespace_state *space, mneme_error *error)
 {
     uint32_t first = space->new_first, n = space->n_new, done = 0, block = first / MN_BLOCK_ROWS * MN_BLOCK_ROWS;
-    unsigned char *scratch = mn_alloc_array(MN_BLOCK_ROWS, row_bytes_of(space));
+    unsigned char *scratch = mn_alloc_array(MN_BLOCK_ROWS + 1, row_bytes_of(space) + CHECKSUM_BYTES);
     if (!scratch) return mn_fail_memory(error, "vectors");
     mneme_status status = MNEME_OK;
     if (first != block && n >= block + MN_BLOCK_ROWS - first) {
@@ -239,11 +268,11 @@ static mneme_status zero_run(mn_write *write, MDB_cursor *cursor, const dead_row
     *n_done = 1;
     namespace_state *space = NULL;
     mneme_status status = mn_write_namespace_number(write, dead[0].ns, &space, error);
-    size_t row_bytes = status == MNEME_OK ? row_bytes_of(space) : 0;
     key_bytes wanted = key_numbers(2, dead[0].ns, dead[0].row, 0);
     MDB_val key, value;
-    if (row_bytes == 0 || !mn_cursor_floor(cursor, &wanted, 4, &key, &value, &status, error)) return status;
-    uint32_t first = mn_key_number(&key, 4), rows = (uint32_t)(value.mv_size / row_bytes);
+    if (status != MNEME_OK || !mn_cursor_floor(cursor, &wanted, 4, &key, &value, &status, error)) return status;
+    uint32_t first = mn_key_number(&key, 4);
+    uint32_t rows = (uint32_t)mn_vector_rows(value.mv_size, space->value.vector_type, space->value.dimension);
     if (dead[0].row - first >= rows) return MNEME_OK; /* it never had a vector */
     unsigned char *copy = mn_alloc(value.mv_size);
     if (!copy) return mn_fail_memory(error, "vectors");
@@ -253,7 +282,7 @@ static mneme_status zero_run(mn_write *write, MDB_cursor *cursor, const dead_row
         mn_vector_encode(space->value.vector_type, space->value.dimension, NULL, copy, rows, dead[i].row - first);
     *n_done = i;
     key_bytes at = key_numbers(2, dead[0].ns, first, 0);
-    status = mn_db_put(write, DB_VECTORS, &at, copy, value.mv_size, error);
+    status = mn_db_put(write, DB_VECTORS, &at, copy, seal(space, copy, rows), error);
     mn_free(copy);
     return status;
 }
