@@ -292,6 +292,7 @@ mneme_status mn_write_importance(mn_write *write, uint32_t ns, uint32_t rec, flo
     if (status == MNEME_ERR_NOT_FOUND) return mn_fail(error, status, "no record number %u", rec);
     if (status == MNEME_OK) status = mn_parse_record(ns, rec, &value, &old, &text, error);
     if (status != MNEME_OK) return status;
+    if (!mn_checksum_is_right(&value)) return mn_damaged(error, "the content of record", ns, rec);
     const mneme_record record = {.id = old.id,
                                  .title = old.title,
                                  .session = old.session,
@@ -314,6 +315,7 @@ mneme_status mn_write_importance(mn_write *write, uint32_t ns, uint32_t rec, flo
     mn_buffer bytes = {0};
     append_head(&bytes, &record, &head, text.kind);
     mn_buffer_append(&bytes, text.bytes, text.size);
+    mn_buffer_checksum(&bytes);
     status = bytes.failed ? mn_fail_memory(error, "record")
                           : mn_db_put(write, DB_RECORDS, &key, bytes.data, bytes.size, error);
     mn_buffer_free(&bytes);

@@ -276,6 +276,7 @@ static const damage_case damages[] = {
     {"records", SET_BYTE, 0, 24, 7, "its place 7"},                   /* session_place */
     {"records", SET_BYTE, 0, 25, 'x', "its id \"xne\" leads to"},     /* the id */
     {"records", SET_BYTE, 0, 34, 'z', "its postings are not those"}, /* the text: "abc ..." */
+    {"records", SET_BYTE, 0, 1, 9, "the content of record 1"},       /* the hash: nothing else knows it */
     {"records", REMOVE, 0, 0, 0, "has 3 ids for 2 records"},
     {"records", REMOVE, 2, 0, 0, "the text of record"},               /* a part behind the first */
     {"records", CUT, 2, 10, 0, "the text of record"},
@@ -292,6 +293,7 @@ static const damage_case damages[] = {
     {"vectors", CUT, 0, 13, 0, "vector block 0"},
     {"vectors", REMOVE, 0, 0, 0, "row 0 in namespace \"\" has no vector"},
     {"vectors", SET_BYTE, 0, 3, 0x7f, "row 0 in namespace \"\": its vector has length"},
+    {"vectors", SET_BYTE, 0, 0, 1, "the vectors of rows 0 ... in namespace \"\" do not fit their checksum"},
     {"vectors", ADD_BESIDE, 2, 0, 200, "vector block 200"},           /* rows that there never were */
     {"postings", SET_BYTE, 0, 1, 0xff, "postings of \"a\""},
     {"postings", SET_BYTE, 0, 0, 0x80, "postings of \"a\""},          /* the count is gone */
