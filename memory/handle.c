@@ -81,6 +81,7 @@ static mneme_status open_parts(mneme *memory, const char *path, unsigned flags, 
     const mn_store_options options = {.read_only = (flags & MNEME_OPEN_READ_ONLY) != 0,
                                       .existing = (flags & (MNEME_OPEN_READ_ONLY | MNEME_OPEN_EXISTING)) != 0,
                                       .damaged = (flags & MNEME_OPEN_DAMAGED) != 0,
+                                      .pinned_bytes = (uint64_t)values->store_pinned_mib << 20,
                                       .map_bytes = (uint64_t)values->store_map_gib << 30,
                                       .vector_type = type,
                                       .language = values->lexical_language};

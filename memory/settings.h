@@ -29,7 +29,7 @@ typedef struct mn_settings_values {
     const char *clock_now;
     int64_t context_budget, context_k;
     const char *store_vectors;
-    int64_t store_map_gib;
+    int64_t store_map_gib, store_pinned_mib;
     int64_t index_max_record_mib, index_batch_records;
     const char *output_color;
 } mn_settings_values;

@@ -359,6 +359,7 @@ mneme_status mn_store_open(const char *path, const mn_store_options *options, mn
     store->damaged = options->damaged;
     store->vector_type = options->vector_type;
     store->map_bytes = options->map_bytes;
+    store->pinned_bytes = options->pinned_bytes;
     status = open_all(store, path, options->language ? options->language : "english", error);
     if (status != MNEME_OK)
         mn_store_close(store);

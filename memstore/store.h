@@ -47,6 +47,8 @@ typedef struct mn_store_options {
     bool read_only;
     bool existing;        /* do not create */
     bool damaged;         /* open whatever can be opened of it, for salvage_read.h; read-only */
+    uint64_t pinned_bytes; /* refuse to write when a reader that does not end keeps more than this from being used
+                              again; 0 = no limit */
     uint64_t map_bytes;   /* address space to reserve; 0 = 1 TiB, less where the system refuses */
     mn_vector_type vector_type; /* for namespaces that have no vectors yet */
     const char *language; /* kept at creation; an existing store keeps its own */

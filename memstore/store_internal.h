@@ -78,7 +78,7 @@ struct mn_store {
     bool is_private; /* nobody else knows of it: no lock file, no fsync */
     bool is_alone;   /* no other process can open it: other_lock keeps lock.mdb locked */
     int other_lock;
-    uint64_t map_bytes;
+    uint64_t map_bytes, pinned_bytes;
     int directory;     /* descriptor: the store's files are found through it, wherever the process goes */
     dev_t data_device; /* of the data.mdb that env has open */
     ino_t data_inode;
@@ -263,6 +263,10 @@ mneme_status mn_store_open_alone(const char *path, uint32_t format, mn_store **o
 /* A new store in an existing, empty directory of which only the caller knows, with the language, analyzer and clock of
  * `like`: without locks, without fsync. */
 mneme_status mn_store_open_private(const char *path, const mn_store *like, mn_store **out, mneme_error *error);
+
+/* Inside a write transaction, before anything is written: ERR_DISK_FULL when a reader that does not end keeps more than
+ * the store's limit from being used again (pinned_pages.c). */
+mneme_status mn_check_pinned(mn_store *store, MDB_txn *writing, mneme_error *error);
 
 /* ---- the state of a write ---------------------------------------------------------------------------------------- */
 

@@ -144,6 +144,7 @@ static mneme_status commit_once(mn_store *store, group *g, bool grows, mneme_err
     mneme_status status = mn_txn_begin(store, TXN_WRITE, &g->sum->read.txn, error);
     if (status == MNEME_OK) {
         status = mn_load_generation(&g->sum->read, error);
+        if (status == MNEME_OK) status = mn_check_pinned(store, g->sum->read.txn, error);
         if (status == MNEME_OK) status = run_all(store, g, grows, error);
         if (status == MNEME_OK && (g->sum->changed || g->kept_books)) {
             int code = mdb_txn_commit(g->sum->read.txn);

@@ -461,6 +461,39 @@ static void forgotten_record_leaves_nothing_that_can_be_read(void **state)
     mn_store_close(store);
 }
 
+static void reader_that_does_not_end_is_named_before_the_file_grows_without_bound(void **state)
+{
+    (void)state;
+    char path[1200];
+    mn_store *store = NULL;
+    mneme_error error;
+    snprintf(path, sizeof path, "%s/pinned", g_dir);
+    assert_ok(mn_store_open(path, &(mn_store_options){.pinned_bytes = 2 << 20}, &store, test_error()));
+    mn_store_set_analyzer(store, split_words, NULL);
+    mn_read *read = begin_read(store);
+    mneme_status status = MNEME_OK;
+    int n = 0;
+    for (; n < 5000 && status == MNEME_OK; n++) { /* each replaces the record: pages are freed, and wait for the reader */
+        job again = make_job("same", "one two three four five six seven", 1, (uint32_t)n);
+        batch b = {&again, 1};
+        status = mn_store_update(store, run_jobs, &b, NULL, &error);
+    }
+    assert_int_equal(status, MNEME_ERR_DISK_FULL);
+    char pid[32];
+    snprintf(pid, sizeof pid, "process %d ", (int)getpid());
+    assert_non_null(strstr(error.message, pid));
+    assert_true(n > 16 && mn_store_bytes_on_disk(store) < (8 << 20));
+    mn_read_end(read);
+    uint64_t bytes = mn_store_bytes_on_disk(store);
+    for (int i = 0; i < 200; i++) { /* it goes on, in the space that waited */
+        job again = make_job("same", "one two three four five six seven", 1, (uint32_t)i);
+        commit(store, &again, 1);
+    }
+    assert_true(mn_store_bytes_on_disk(store) < bytes + (64 << 10));
+    assert_sound(store);
+    mn_store_close(store);
+}
+
 static void map_that_is_too_small_grows_by_itself(void **state)
 {
     (void)state;
@@ -683,6 +716,7 @@ int main(void)
         cmocka_unit_test(random_puts_replaces_and_forgets_equal_a_plain_model),
         cmocka_unit_test(replaced_record_keeps_its_place_in_the_session),
         cmocka_unit_test(forgotten_record_leaves_nothing_that_can_be_read),
+        cmocka_unit_test(reader_that_does_not_end_is_named_before_the_file_grows_without_bound),
         cmocka_unit_test(map_that_is_too_small_grows_by_itself),
         cmocka_unit_test(reader_keeps_its_generation_while_a_writer_commits),
         cmocka_unit_test(writer_killed_at_random_loses_nothing_acknowledged),
