@@ -153,6 +153,18 @@ static bool vector_is_whole(const float *vector, const mn_namespace *space)
     return fabs(squares - 1.0) < tolerance;
 }
 
+/* A text can be encoded again; a vector of the record's own cannot, so what lies there is taken if it can be one. */
+static bool read_vector(salvage_job *job, mn_read *read, const mn_namespace *space, const mn_record *from, uint32_t row,
+                        float *vector)
+{
+    vector[0] = NAN; /* no vector yet */
+    bool right = mn_read_row_vector(read, space, row, vector, NULL) == MNEME_OK;
+    if (!vector_is_whole(vector, space)) return false;
+    if (!right && from->own_vector)
+        add_problem(job, "its own vector may be damaged: it lies with others that do not fit their checksum");
+    return right || from->own_vector;
+}
+
 /* All chunks, or none: false. */
 static bool read_chunks(salvage_job *job, mn_read *read, const mn_namespace *space, const mn_record *from,
                         const mneme_record *to, mneme_chunk *chunks)
@@ -164,8 +176,7 @@ static bool read_chunks(salvage_job *job, mn_read *read, const mn_namespace *spa
         if (row.rec != from->rec || row.start > row.end || row.end > to->text_size) return false;
         if (mn_utf8_floor(to->text, to->text_size, row.start) != row.start) return false;
         if (mn_utf8_floor(to->text, to->text_size, row.end) != row.end) return false;
-        if (mn_read_row_vector(read, space, from->first_row + i, vector, NULL) != MNEME_OK) return false;
-        if (!vector_is_whole(vector, space)) return false;
+        if (!read_vector(job, read, space, from, from->first_row + i, vector)) return false;
         chunks[i] = (mneme_chunk){.start = row.start, .end = row.end, .vector = vector};
     }
     return true;

@@ -43,8 +43,8 @@ static size_t column_of(const parser *p, const char *at)
 static void *fail_parse(parser *p, const char *at, const char *wanted)
 {
     if (p->status != MNEME_OK) return NULL;
-    p->status = mn_fail(p->error, MNEME_ERR_SYNTAX, "where: column %zu: expected %s at \"%.20s\"", column_of(p, at), wanted,
-                        *at ? at : "(end)");
+    p->status = mn_fail(p->error, MNEME_ERR_SYNTAX, "where: column %zu: expected %s at \"%.20s\"", column_of(p, at),
+                        wanted, *at ? at : "(end)");
     return NULL;
 }
 
@@ -164,6 +164,20 @@ static bool parse_value(parser *p, mn_value *out)
     return true;
 }
 
+/* A value that the field can never have would make a comparison silently false, and its opposite true for everything.
+ */
+static bool parse_value_of(parser *p, const char *field, mn_value *out)
+{
+    int64_t time_ms;
+    skip_space(p);
+    const char *at = p->at;
+    if (!parse_value(p, out)) return false;
+    if (out->type == MN_VALUE_NULL) return true;
+    if (strcmp(field, "time") == 0 && !mn_value_as_time(out, &time_ms))
+        return fail_parse(p, at, "a date (2024-05-01), which is what time is compared with,"), false;
+    return true;
+}
+
 static mn_where *parse_list(parser *p, mn_where *node)
 {
     if (!symbol(p, "(")) return fail_parse(p, p->at, "( after in");
@@ -177,7 +191,7 @@ static mn_where *parse_list(parser *p, mn_where *node)
             node->values = grown;
             capacity = larger;
         }
-        if (!parse_value(p, &node->values[node->n_values++])) return NULL;
+        if (!parse_value_of(p, node->field, &node->values[node->n_values++])) return NULL;
     } while (symbol(p, ","));
     return symbol(p, ")") ? node : fail_parse(p, p->at, ", or )");
 }
@@ -187,7 +201,8 @@ static mn_where *parse_comparison(parser *p)
     static const struct {
         const char *text;
         mn_comparison compare;
-    } operators[] = {{"!=", MN_NOT_EQUAL}, {"<=", MN_LESS_EQUAL}, {">=", MN_GREATER_EQUAL}, {"==", MN_EQUAL}, {"=", MN_EQUAL}, {"<", MN_LESS}, {">", MN_GREATER}};
+    } operators[] = {{"!=", MN_NOT_EQUAL}, {"<=", MN_LESS_EQUAL}, {">=", MN_GREATER_EQUAL}, {"==", MN_EQUAL},
+                     {"=", MN_EQUAL},      {"<", MN_LESS},        {">", MN_GREATER}};
     const char *field = parse_field(p);
     if (!field) return NULL;
     bool negated = keyword(p, "not");
@@ -210,7 +225,7 @@ static mn_where *parse_comparison(parser *p)
     for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++) {
         if (!symbol(p, operators[i].text)) continue;
         node->compare = operators[i].compare;
-        return parse_value(p, node->values) ? node : NULL;
+        return parse_value_of(p, field, node->values) ? node : NULL;
     }
     return fail_parse(p, p->at, "= != < <= > >= in or contains");
 }
@@ -269,8 +284,10 @@ mneme_status mn_where_compile(const char *expression, mn_arena *arena, const mn_
 {
     *out = NULL;
     size_t size = strlen(expression);
-    if (size > EXPRESSION_MAX) return mn_fail(error, MNEME_ERR_SYNTAX, "where: an expression of %zu bytes; at most %d", size, EXPRESSION_MAX);
-    if (!mn_utf8_valid(expression, size)) return mn_fail(error, MNEME_ERR_SYNTAX, "where: the expression is not valid UTF-8");
+    if (size > EXPRESSION_MAX)
+        return mn_fail(error, MNEME_ERR_SYNTAX, "where: an expression of %zu bytes; at most %d", size, EXPRESSION_MAX);
+    if (!mn_utf8_valid(expression, size))
+        return mn_fail(error, MNEME_ERR_SYNTAX, "where: the expression is not valid UTF-8");
     parser p = {.text = expression, .at = expression, .arena = arena, .error = error};
     const mn_where *root = parse_or(&p);
     if (root) {
@@ -344,14 +361,16 @@ static mn_value field_value(subject *s, const char *field)
     if (strcmp(field, "session") == 0) return text_value(r->session);
     if (strcmp(field, "speaker") == 0) return text_value(r->speaker);
     if (strcmp(field, "source") == 0) return text_value(r->source);
-    if (strcmp(field, "time") == 0) return (mn_value){.type = r->has_time ? MN_VALUE_TIME : MN_VALUE_NONE, .time_ms = r->time_ms};
+    if (strcmp(field, "time") == 0)
+        return (mn_value){.type = r->has_time ? MN_VALUE_TIME : MN_VALUE_NONE, .time_ms = r->time_ms};
     return metadata_value(s, field);
 }
 
 bool mn_value_as_time(const mn_value *v, int64_t *time_ms)
 {
     if (v->type == MN_VALUE_TIME) *time_ms = v->time_ms;
-    return v->type == MN_VALUE_TIME || (v->type == MN_VALUE_TEXT && mneme_time_parse(v->text, time_ms, NULL) == MNEME_OK);
+    return v->type == MN_VALUE_TIME ||
+           (v->type == MN_VALUE_TEXT && mneme_time_parse(v->text, time_ms, NULL) == MNEME_OK);
 }
 
 /* -1, 0, 1; false: they cannot be compared. */
@@ -359,7 +378,8 @@ static bool order_of(const mn_value *a, const mn_value *b, int *order)
 {
     if (a->type == MN_VALUE_NONE || b->type == MN_VALUE_NONE) return false;
     int64_t left, right;
-    if ((a->type == MN_VALUE_TIME || b->type == MN_VALUE_TIME) && mn_value_as_time(a, &left) && mn_value_as_time(b, &right)) {
+    if ((a->type == MN_VALUE_TIME || b->type == MN_VALUE_TIME) && mn_value_as_time(a, &left) &&
+        mn_value_as_time(b, &right)) {
         *order = left < right ? -1 : left > right;
         return true;
     }

@@ -34,6 +34,17 @@ static mneme_status decode_row(const mn_namespace *space, const MDB_val *value, 
     return MNEME_OK;
 }
 
+/* Rows are read one after the other: the checksum of a block is compared once for all of its rows that follow. */
+static bool run_is_right(mn_read *read, const MDB_val *value)
+{
+    if (read->run.of != value->mv_data || read->run.size != value->mv_size) {
+        read->run.of = value->mv_data;
+        read->run.size = value->mv_size;
+        read->run.right = mn_checksum_is_right(value);
+    }
+    return read->run.right;
+}
+
 mneme_status mn_read_row_vector(mn_read *read, const mn_namespace *space, uint32_t row, float *out, mneme_error *error)
 {
     MDB_cursor *cursor = NULL;
@@ -47,7 +58,9 @@ mneme_status mn_read_row_vector(mn_read *read, const mn_namespace *space, uint32
     if (found) n_rows = mn_vector_rows(value.mv_size, space->vector_type, space->dimension);
     found = place < n_rows && n_rows <= UINT32_MAX;
     if (found) status = decode_row(space, &value, (uint32_t)n_rows, place, out, error);
+    bool right = found && run_is_right(read, &value);
     mdb_cursor_close(cursor);
     if (status != MNEME_OK) return status;
+    if (found && !right) return mn_damaged(error, "the checksum of the vectors around row", space->ns, row);
     return found ? MNEME_OK : mn_damaged(error, "the vector of row", space->ns, row);
 }

@@ -190,7 +190,8 @@ bool mn_vector_of(const mn_vector_blocks *blocks, uint32_t row, float *out);
 /* The postings of one term: rows ascending (live rows only) with counts, decoded into the arena. n = 0: unknown term.
  */
 
-/* One row, one vector by its row: `dimension` floats, copied to `out`. ERR_DAMAGED when it is not there as it should be. */
+/* One row, one vector by its row: `dimension` floats, copied to `out`. ERR_DAMAGED when it is not there as it should be,
+ * or (then `out` holds what is there) when the vectors that it lies with do not fit their checksum. Outside writes only. */
 mneme_status mn_read_row(mn_read *read, const mn_namespace *space, uint32_t row, mn_row *out, mneme_error *error);
 mneme_status mn_read_row_vector(mn_read *read, const mn_namespace *space, uint32_t row, float *out, mneme_error *error);
 typedef struct mn_posting {

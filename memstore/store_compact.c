@@ -188,6 +188,21 @@ static mneme_status copy_records(compaction *c, mneme_error *error)
     return status;
 }
 
+static void note_first(void *context, uint32_t first_row)
+{
+    uint32_t *first = context;
+    if (first_row < *first) *first = first_row;
+}
+
+/* What is copied gets a checksum of its own: damage would be hidden for good. */
+static mneme_status check_vectors(compaction *c, mneme_error *error)
+{
+    uint32_t first = MN_NO_ROW;
+    mneme_status status = mn_vector_checksums(&c->from, c->space.ns, note_first, &first, error);
+    if (status != MNEME_OK || first == MN_NO_ROW) return status;
+    return mn_damaged(error, "the checksum of the vectors from row", c->space.ns, first);
+}
+
 static mneme_status copy_namespace(compaction *c, const MDB_val *key, const MDB_val *value, mneme_error *error)
 {
     c->name = mn_arena_copy(&c->arena, (const char *)key->mv_data + 1, key->mv_size - 1);
@@ -197,7 +212,8 @@ static mneme_status copy_namespace(compaction *c, const MDB_val *key, const MDB_
                        c->name);
     memcpy(&c->space, value->mv_data, sizeof c->space);
     c->n_records = c->n_chunks = 0;
-    mneme_status status = mn_store_update(c->target, begin_namespace, c, NULL, error);
+    mneme_status status = check_vectors(c, error);
+    if (status == MNEME_OK) status = mn_store_update(c->target, begin_namespace, c, NULL, error);
     if (status == MNEME_OK) status = mn_read_rows(&c->from, c->space.ns, &c->arena, &c->rows, error);
     if (status == MNEME_OK) status = mn_read_vectors(&c->from, c->space.ns, &c->arena, &c->vectors, error);
     if (status == MNEME_OK) status = copy_records(c, error);

@@ -116,6 +116,11 @@ struct mn_read {
         bool is_there;
         uint32_t ns, rec, number;
     } part; /* the text part that was unpacked last: a record's text never changes */
+    struct {
+        const void *of; /* the value; NULL = none */
+        size_t size;
+        bool right;
+    } run; /* the run of vectors whose checksum was compared last */
 };
 
 /* ---- keys -------------------------------------------------------------------------------------------------------- */

@@ -206,8 +206,8 @@ static mneme_status read_metas(int fd, uint64_t page_size, meta_page pages[2], m
     for (uint64_t i = 0; i < 2; i++) {
         ssize_t n = pread(fd, &pages[i], sizeof pages[i], (off_t)(i * page_size));
         if (n < 0) return mn_fail_errno(error, errno, "cannot read a meta page");
-        if (n != sizeof pages[i] || pages[i].number != i || !(pages[i].flags & META_FLAG) ||
-            pages[i].magic != META_MAGIC || pages[i].version != META_VERSION)
+        if (n != sizeof pages[i] || !(pages[i].flags & META_FLAG) || pages[i].magic != META_MAGIC ||
+            pages[i].version != META_VERSION)
             return mn_fail(error, MNEME_ERR_UNSUPPORTED,
                            "cannot compact: this LMDB's data files are not those of LMDB 0.9");
     }

@@ -623,6 +623,34 @@ static void forgotten_text_is_not_in_the_dictionary_after_compaction(void **stat
     free(before);
 }
 
+/* What is copied gets a checksum of its own: damage that is not refused would be hidden for good. */
+static void compaction_of_damaged_vectors_is_refused(void **state)
+{
+    (void)state;
+    mn_store *store = open_store("flipped");
+    const change add = simple("one", "w1 w2", 1, 5);
+    assert_ok(try_change(store, &add, 1, test_error()));
+    mn_store_close(store);
+    float vector[DIM];
+    unit_vector(5, vector);
+    char file[1600];
+    snprintf(file, sizeof file, "%s/data.mdb", path_of("flipped"));
+    FILE *data = fopen(file, "r+b");
+    static char content[1 << 20];
+    size_t size = fread(content, 1, sizeof content, data);
+    char *at = memmem(content, size, vector, sizeof vector);
+    assert_non_null(at);
+    fseek(data, at - content + 2, SEEK_SET);
+    fputc(at[2] ^ 1, data);
+    fclose(data);
+    store = open_store("flipped");
+    mneme_compact_result result;
+    mneme_error error;
+    assert_int_equal(mn_store_compact(store, NULL, NULL, &result, &error), MNEME_ERR_DAMAGED);
+    assert_non_null(strstr(error.message, "the checksum of the vectors from row 0"));
+    mn_store_close(store);
+}
+
 /* ---- failures ---- */
 
 static bool cancel(void *context, uint64_t done, uint64_t total, const char *unit)
@@ -1052,6 +1080,7 @@ int main(void)
         cmocka_unit_test(change_log_after_compaction_says_that_all_is_new),
         cmocka_unit_test(forgotten_text_and_vectors_are_in_no_file_after_compaction),
         cmocka_unit_test(forgotten_text_is_not_in_the_dictionary_after_compaction),
+        cmocka_unit_test(compaction_of_damaged_vectors_is_refused),
         cmocka_unit_test(cancelled_compaction_and_a_full_disk_leave_the_store_as_it_was),
         cmocka_unit_test(any_failing_call_leaves_the_old_content_or_the_new),
         cmocka_unit_test(compaction_out_of_memory_leaves_the_store_as_it_was),
