@@ -17,8 +17,10 @@ static mneme_status open_regular(const char *path, int *fd, size_t *size, mneme_
     if (*fd < 0) return mn_fail_errno(error, errno, "cannot open %s", path);
     struct stat info;
     mneme_status status = MNEME_OK;
-    if (fstat(*fd, &info) != 0) status = mn_fail_errno(error, errno, "cannot read %s", path);
-    else if (!S_ISREG(info.st_mode)) status = mn_fail(error, MNEME_ERR_IO, "%s is not a regular file", path);
+    if (fstat(*fd, &info) != 0)
+        status = mn_fail_errno(error, errno, "cannot read %s", path);
+    else if (!S_ISREG(info.st_mode))
+        status = mn_fail(error, MNEME_ERR_IO, "%s is not a regular file", path);
     if (status != MNEME_OK) {
         close(*fd);
         *fd = -1;
@@ -37,8 +39,10 @@ mneme_status mn_file_map(const char *path, mn_mapping *out, mneme_error *error)
     if (status != MNEME_OK) return status;
     if (size > 0) {
         void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED) status = mn_fail_errno(error, errno, "cannot map %s", path);
-        else *out = (mn_mapping){.data = data, .size = size};
+        if (data == MAP_FAILED)
+            status = mn_fail_errno(error, errno, "cannot map %s", path);
+        else
+            *out = (mn_mapping){.data = data, .size = size};
     }
     close(fd);
     return status;
@@ -129,8 +133,10 @@ mneme_status mn_file_write_atomic(const char *path, const void *data, size_t siz
     if (close(fd) != 0 && status == MNEME_OK) status = mn_fail_errno(error, errno, "cannot write %s", path);
     if (status == MNEME_OK && rename(temporary.data, path) != 0)
         status = mn_fail_errno(error, errno, "cannot rename %s to %s", temporary.data, path);
-    if (status != MNEME_OK) unlink(temporary.data);
-    else status = sync_parent(path, error);
+    if (status != MNEME_OK)
+        unlink(temporary.data);
+    else
+        status = sync_parent(path, error);
 cleanup:
     mn_buffer_free(&temporary);
     return status;
@@ -148,6 +154,20 @@ bool mn_is_directory(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+/* The path's parent cannot hold it, or a file is in its way: the system's failure, not something that was looked for
+ * and is not there. */
+static mneme_status fail_directory(const char *path, int errno_value, mneme_error *error)
+{
+    struct stat info;
+    if (errno_value == EEXIST && lstat(path, &info) == 0 && S_ISLNK(info.st_mode))
+        return mn_fail(error, MNEME_ERR_IO, "cannot create directory %s: it is a symbolic link that leads nowhere",
+                       path);
+    mneme_status status = mn_fail_errno(error, errno_value, "cannot create directory %s", path);
+    if (status != MNEME_ERR_NOT_FOUND) return status;
+    if (error) error->code = MNEME_ERR_IO;
+    return MNEME_ERR_IO;
+}
+
 mneme_status mn_make_directories(const char *path, unsigned mode, mneme_error *error)
 {
     if (mn_is_directory(path)) return MNEME_OK;
@@ -156,12 +176,14 @@ mneme_status mn_make_directories(const char *path, unsigned mode, mneme_error *e
     mneme_status status = MNEME_OK;
     for (char *slash = strchr(copy + 1, '/'); slash && status == MNEME_OK; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (mkdir(copy, 0777) != 0 && errno != EEXIST && !mn_is_directory(copy))
-            status = mn_fail_errno(error, errno, "cannot create directory %s", copy);
+        int code = mkdir(copy, 0777) == 0 ? 0 : errno;
+        if (code != 0 && !mn_is_directory(copy)) status = fail_directory(copy, code, error);
         *slash = '/';
     }
-    if (status == MNEME_OK && mkdir(copy, mode) != 0 && !(errno == EEXIST && mn_is_directory(copy)))
-        status = mn_fail_errno(error, errno, "cannot create directory %s", path);
+    if (status == MNEME_OK && mkdir(copy, mode) != 0) {
+        int code = errno;
+        if (code != EEXIST || !mn_is_directory(copy)) status = fail_directory(path, code, error);
+    }
     mn_free(copy);
     return status;
 }

@@ -24,7 +24,8 @@ mneme_status mn_directory_sync(const char *path, mneme_error *error);
 
 bool mn_file_exists(const char *path);
 bool mn_is_directory(const char *path);
-/* Make the directory and its parents; `mode` for the last, 0777 less umask for parents. Existing is fine. */
+/* Make the directory and its parents; `mode` for the last, 0777 less umask for parents. Existing is fine. Where it
+ * cannot be made: ERR_IO, ERR_PERMISSION, ERR_DISK_FULL; never ERR_NOT_FOUND. */
 mneme_status mn_make_directories(const char *path, unsigned mode, mneme_error *error);
 
 /* "a" + "b" -> "a/b"; an absolute b stays b. Owned (mn_free); NULL: out of memory. */

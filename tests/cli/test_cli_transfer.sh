@@ -69,6 +69,11 @@ expect 0 mneme --store made forget c
 expect 0 mneme --store made backup copy
 expect 1 mneme --store copy get c
 expect 2 mneme --store made backup made/inside
+ln -s /nonexistent/place dangling
+expect 4 mneme --store made backup dangling
+err "symbolic link that leads nowhere"
+expect 4 mneme --store made backup dangling/below
+expect 4 mneme --store made backup /proc/x
 expect 2 mneme --store strict backup copy
 err "another store"
 expect 2 mneme --store made backup

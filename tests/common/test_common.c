@@ -38,8 +38,13 @@ static void fail_errno_maps_the_systems_reasons(void **state)
     const struct {
         int number;
         mneme_status status;
-    } cases[] = {{ENOSPC, MNEME_ERR_DISK_FULL}, {EDQUOT, MNEME_ERR_DISK_FULL}, {EACCES, MNEME_ERR_PERMISSION},
-                 {EROFS, MNEME_ERR_PERMISSION}, {ENOENT, MNEME_ERR_NOT_FOUND}, {ENOMEM, MNEME_ERR_MEMORY}, {EIO, MNEME_ERR_IO}};
+    } cases[] = {{ENOSPC, MNEME_ERR_DISK_FULL},
+                 {EDQUOT, MNEME_ERR_DISK_FULL},
+                 {EACCES, MNEME_ERR_PERMISSION},
+                 {EROFS, MNEME_ERR_PERMISSION},
+                 {ENOENT, MNEME_ERR_NOT_FOUND},
+                 {ENOMEM, MNEME_ERR_MEMORY},
+                 {EIO, MNEME_ERR_IO}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_int_equal(mn_fail_errno(NULL, cases[i].number, "x"), cases[i].status);
     mneme_error error;
@@ -213,9 +218,19 @@ static void utf8_floor_never_splits_a_character(void **state)
 static void path_normalize_resolves_by_letters(void **state)
 {
     (void)state;
-    const char *cases[][2] = {{"a/./b//c/", "a/b/c"}, {"./a", "a"},       {"a/../b", "b"},  {"../a", "../a"}, {"../../a", "../../a"},
-                              {"/../a", "/a"},        {"/", "/"},         {"", "."},        {"a/..", "."},    {"/a/b/../..", "/"},
-                              {"a/b/../../../c", "../c"}, {"a..b/c.", "a..b/c."}, {"/a/./../b/", "/b"}};
+    const char *cases[][2] = {{"a/./b//c/", "a/b/c"},
+                              {"./a", "a"},
+                              {"a/../b", "b"},
+                              {"../a", "../a"},
+                              {"../../a", "../../a"},
+                              {"/../a", "/a"},
+                              {"/", "/"},
+                              {"", "."},
+                              {"a/..", "."},
+                              {"/a/b/../..", "/"},
+                              {"a/b/../../../c", "../c"},
+                              {"a..b/c.", "a..b/c."},
+                              {"/a/./../b/", "/b"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char *out = mn_path_normalize(cases[i][0]);
         assert_string_equal(out, cases[i][1]);
@@ -227,6 +242,23 @@ static void path_normalize_resolves_by_letters(void **state)
     assert_string_equal(mn_path_base("a/b/c"), "c");
     mn_free(joined);
     mn_free(absolute);
+}
+
+static void directory_that_cannot_be_made_is_a_failure_of_the_system(void **state)
+{
+    (void)state;
+    char *dir = test_make_dir();
+    char link[1100], below[1200];
+    snprintf(link, sizeof link, "%s/link", dir);
+    snprintf(below, sizeof below, "%s/below", link);
+    assert_int_equal(symlink("/nonexistent/place", link), 0);
+    assert_int_equal(mn_make_directories(link, 0700, test_error()), MNEME_ERR_IO);
+    assert_non_null(strstr(test_error()->message, "symbolic link"));
+    assert_int_equal(mn_make_directories(below, 0700, test_error()), MNEME_ERR_IO);
+    assert_int_equal(mn_make_directories("/proc/x", 0700, test_error()), MNEME_ERR_IO);
+    assert_int_equal(test_error()->code, MNEME_ERR_IO);
+    assert_non_null(strstr(test_error()->message, "/proc/x"));
+    test_remove_dir(dir);
 }
 
 static void file_written_atomically_reads_back_and_leaves_nothing_else(void **state)
@@ -311,8 +343,15 @@ static void time_parse_reads_the_forms_of_iso_8601(void **state)
         assert_ok(mneme_time_parse(cases[i].text, &ms, test_error()));
         assert_true(ms == cases[i].ms);
     }
-    const char *bad[] = {"", "yesterday", "2023-13-01", "2023-02-29", "2023-05-08T25:00:00", "2023-05-08T13:56:00+", "2023-05-08x",
-                         "2023-05-08T13:56:00.Z", "23-05-08"};
+    const char *bad[] = {"",
+                         "yesterday",
+                         "2023-13-01",
+                         "2023-02-29",
+                         "2023-05-08T25:00:00",
+                         "2023-05-08T13:56:00+",
+                         "2023-05-08x",
+                         "2023-05-08T13:56:00.Z",
+                         "23-05-08"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         int64_t ms = 5;
         assert_int_equal(mneme_time_parse(bad[i], &ms, NULL), MNEME_ERR_SYNTAX);
@@ -334,7 +373,8 @@ static void count_item(void *context, size_t item, unsigned worker)
     tally *t = context;
     atomic_fetch_add(&t->seen[item], 1);
     unsigned largest = atomic_load(&t->largest_worker);
-    while (worker > largest && !atomic_compare_exchange_weak(&t->largest_worker, &largest, worker)) {}
+    while (worker > largest && !atomic_compare_exchange_weak(&t->largest_worker, &largest, worker)) {
+    }
 }
 
 static void threads_run_every_item_once(void **state)
@@ -368,6 +408,7 @@ int main(void)
         cmocka_unit_test(utf8_every_code_point_reads_back),
         cmocka_unit_test(utf8_floor_never_splits_a_character),
         cmocka_unit_test(path_normalize_resolves_by_letters),
+        cmocka_unit_test(directory_that_cannot_be_made_is_a_failure_of_the_system),
         cmocka_unit_test(file_written_atomically_reads_back_and_leaves_nothing_else),
         cmocka_unit_test(file_write_without_space_is_disk_full),
         cmocka_unit_test(time_of_many_days_equals_the_c_library),
