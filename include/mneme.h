@@ -713,7 +713,8 @@ typedef struct mneme_backup_result {
  *
  * target   is made (mode 0700) when missing; else it may hold nothing, an interrupted backup, which is gone on with, or
  * an older backup of this store, which is replaced by one rename once the new one is whole and on the disk. A directory
- * with anything else in it, within the store, with a backup of another store or with a newer one of this: ERR_USAGE.
+ * with anything else in it, within the store, with a backup of another store, with a newer one of this, or with one that
+ * has changes of its own (docs/backup.md): ERR_USAGE. The copy turns out damaged, as the store then is: ERR_DAMAGED.
  * Open elsewhere, or another backup is being written to it: ERR_BUSY. options, result  NULL allowed.
  *
  * mneme.yaml comes along, models/ do not. ERR_DISK_FULL, ERR_IO, ERR_CANCELLED: the store is untouched, an older backup

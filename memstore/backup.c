@@ -3,16 +3,19 @@
  *     DIR/data.mdb.partial   the copy on its way; what an interrupted backup has written stays for the next one
  *     DIR/data.mdb           the last whole backup; replaced by one rename
  *     DIR/mneme.yaml         the store's own settings file, where it has one
+ *     DIR/backup.json        that it is a backup, and of which generation (backup_mark.h)
  *
  * A backup is a store: it opens as one. lock.mdb is not copied, LMDB makes it anew. The copy itself is backup_copy.c's.
  */
 #include "memstore/backup_copy.h"
+#include "memstore/backup_mark.h"
 
 #include "common/file.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -26,7 +29,8 @@ typedef struct backup {
     const char *target;                           /* as given */
     char *data, *partial, *lock, *settings, *own; /* paths; own: the store's mneme.yaml */
     int fd;                                       /* of the partial file; locked */
-    mn_file_facts source;                         /* the store when the backup began */
+    int64_t created;                              /* the store when the backup began: its stamp, */
+    uint64_t generation, bytes;                   /* generation and size */
 } backup;
 
 /* ---- where to ---- */
@@ -75,11 +79,14 @@ static mneme_status refuse_inside(const backup *b, mneme_error *error)
 
 static bool may_be_there(const char *name)
 {
-    static const char *const known[] = {".",          "..",     "data.mdb",           "data.mdb.partial", "lock.mdb",
-                                        "mneme.yaml", "models", MN_COMPACT_DIRECTORY, MN_COMPACT_FILE};
+    static const char *const known[] = {
+        ".",          "..",     "data.mdb",           "data.mdb.partial", "lock.mdb",
+        "mneme.yaml", "models", MN_COMPACT_DIRECTORY, MN_COMPACT_FILE,    MN_BACKUP_MARK};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i]) == 0) return true;
-    return strncmp(name, "mneme.yaml.tmp-", 15) == 0; /* of a backup that was killed */
+    /* of a backup that was killed */
+    return strncmp(name, "mneme.yaml.tmp-", 15) == 0 ||
+           strncmp(name, MN_BACKUP_MARK ".tmp-", sizeof MN_BACKUP_MARK ".tmp-" - 1) == 0;
 }
 
 static mneme_status prepare_directory(const backup *b, mneme_error *error)
@@ -97,26 +104,35 @@ static mneme_status prepare_directory(const backup *b, mneme_error *error)
     return status;
 }
 
+static mneme_status compare_with_old(const backup *b, mn_data_file *old, mneme_error *error)
+{
+    if (old->created != b->created)
+        return mn_fail(error, MNEME_ERR_USAGE, "%s holds a backup of another store than %s; name another directory",
+                       b->target, mn_store_path(b->store));
+    if (old->generation > b->generation)
+        return mn_fail(error, MNEME_ERR_USAGE,
+                       "%s is at generation %llu, newer than store %s with %llu; name another directory", b->target,
+                       (unsigned long long)old->generation, mn_store_path(b->store), (unsigned long long)b->generation);
+    mn_read *read = NULL;
+    mneme_status status = mn_read_begin(b->store, &read, error);
+    if (status == MNEME_OK) status = mn_backup_may_replace(b->target, old, read, error);
+    mn_read_end(read);
+    return status;
+}
+
 /* An older backup of this very store may be replaced; nothing else. */
 static mneme_status look_at_old(const backup *b, mneme_error *error)
 {
-    mn_file_facts old;
+    mn_data_file old;
     if (!mn_file_exists(b->data)) return MNEME_OK;
     if (mn_store_is_open(b->target))
         return mn_fail(error, MNEME_ERR_BUSY, "%s is open as a store in this process; close it first", b->target);
-    mneme_status status = mn_file_facts_read(b->data, false, &old, error);
+    mneme_status status = mn_data_file_open(b->data, false, &old, error);
     if (status == MNEME_ERR_DAMAGED || status == MNEME_ERR_NOT_A_STORE)
         mn_error_prefix(error, "what is there is no backup to be replaced; remove it or name another directory: ");
-    if (status != MNEME_OK) return status;
-    if (old.created != b->source.created)
-        return mn_fail(error, MNEME_ERR_USAGE, "%s holds a backup of another store than %s; name another directory",
-                       b->target, mn_store_path(b->store));
-    if (old.generation > b->source.generation)
-        return mn_fail(error, MNEME_ERR_USAGE,
-                       "%s is at generation %llu, newer than store %s with %llu; name another directory", b->target,
-                       (unsigned long long)old.generation, mn_store_path(b->store),
-                       (unsigned long long)b->source.generation);
-    return MNEME_OK;
+    if (status == MNEME_OK) status = compare_with_old(b, &old, error);
+    mn_data_file_close(&old);
+    return status;
 }
 
 static mneme_status open_partial(backup *b, mneme_error *error)
@@ -137,27 +153,40 @@ static mneme_status source_facts(backup *b, mneme_error *error)
     MDB_stat stat_of;
     mneme_status status = mn_read_begin(b->store, &read, error);
     if (status != MNEME_OK) return status;
-    status = mn_read_created(read, &b->source.created, error);
-    b->source.generation = mn_read_generation(read);
+    status = mn_read_created(read, &b->created, error);
+    b->generation = mn_read_generation(read);
     mdb_env_info(b->store->env, &info);
     mdb_env_stat(b->store->env, &stat_of);
-    b->source.bytes = ((uint64_t)info.me_last_pgno + 1) * stat_of.ms_psize;
+    b->bytes = ((uint64_t)info.me_last_pgno + 1) * stat_of.ms_psize;
     mn_read_end(read);
     return status;
 }
 
-/* The partial file is whole: is it what it should be, and is it on the disk? */
+/* A copy with damage is of no use to the next backup, and must not take the place of a sound one. */
+static mneme_status refuse_damaged(const backup *b, const mneme_error *found, mneme_error *error)
+{
+    (void)unlink(b->partial);
+    return mn_fail(
+        error, MNEME_ERR_DAMAGED,
+        "the copy of store %s is damaged (%.250s)%s; `mneme check` lists all damage, `mneme export --salvage` "
+        "writes what can be read",
+        mn_store_path(b->store), found->message, mn_file_exists(b->data) ? "; the older backup stays as it is" : "");
+}
+
+/* The partial file is complete: is it what it should be, and is it on the disk? */
 static mneme_status check_copy(const backup *b, mneme_backup_result *result, mneme_error *error)
 {
-    mn_file_facts copy;
-    mneme_status status = mn_file_facts_read(b->partial, true, &copy, error);
-    if (status != MNEME_OK) return status;
-    if (copy.created != b->source.created || copy.generation < b->source.generation)
-        return mn_fail(error, MNEME_ERR_DAMAGED, "%s is not what was copied; `mneme check` looks at the store",
-                       b->partial);
-    if (fsync(b->fd) != 0) return mn_fail_errno(error, errno, "cannot sync %s", b->partial);
+    mn_data_file copy;
+    mneme_error found;
+    mneme_status status = mn_data_file_open(b->partial, true, &copy, &found);
+    if (status == MNEME_OK && (copy.created != b->created || copy.generation < b->generation))
+        status = mn_fail(&found, MNEME_ERR_DAMAGED, "it is not what was copied");
+    if (status == MNEME_OK) status = mn_data_file_check(&copy, &found);
     result->generation = copy.generation;
-    return MNEME_OK;
+    mn_data_file_close(&copy);
+    if (status == MNEME_ERR_DAMAGED || status == MNEME_ERR_NOT_A_STORE) return refuse_damaged(b, &found, error);
+    if (status != MNEME_OK) return mn_fail(error, status, "%s", found.message);
+    return fsync(b->fd) == 0 ? MNEME_OK : mn_fail_errno(error, errno, "cannot sync %s", b->partial);
 }
 
 static mneme_status copy_settings(const backup *b, mneme_error *error)
@@ -222,11 +251,12 @@ mneme_status mn_store_backup(mn_store *store, const char *target, const mneme_ba
     if (status == MNEME_OK) status = source_facts(&b, error);
     if (status == MNEME_OK) status = look_at_old(&b, error);
     if (status == MNEME_OK) status = open_partial(&b, error);
-    const mn_backup_copy copy = {store, b.fd, b.partial, b.source.bytes, options};
+    const mn_backup_copy copy = {store, b.fd, b.partial, b.bytes, options};
     if (status == MNEME_OK) status = mn_backup_copy_run(&copy, result, error);
     if (status == MNEME_OK) status = check_copy(&b, result, error);
     if (status == MNEME_OK) status = copy_settings(&b, error);
     if (status == MNEME_OK) status = move_into_place(&b, error);
+    if (status == MNEME_OK) status = mn_backup_mark_write(target, b.created, result->generation, error);
     free_backup(&b);
     return status;
 }

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-static key_bytes key_of(uint64_t generation)
+key_bytes mn_key_log(uint64_t generation)
 {
     return key_numbers(2, (uint32_t)(generation >> 32), (uint32_t)generation, 0);
 }
@@ -53,7 +53,7 @@ static mneme_status cut(mn_write *write, uint64_t generation, mneme_error *error
         uint64_t oldest = code == 0 ? generation_of(&key) : generation;
         mdb_cursor_close(cursor);
         if (oldest > generation - LOG_GENERATIONS) return MNEME_OK;
-        key_bytes old = key_of(oldest);
+        key_bytes old = mn_key_log(oldest);
         status = mn_db_delete(write, DB_LOG, &old, error);
         if (status != MNEME_OK) return status;
     }
@@ -65,7 +65,7 @@ mneme_status mn_flush_log(mn_write *write, uint64_t generation, mneme_error *err
     mn_buffer value = {0};
     mn_buffer_append(&value, &now, sizeof now);
     mn_buffer_append(&value, write->changes, write->n_changes * sizeof *write->changes);
-    key_bytes key = key_of(generation);
+    key_bytes key = mn_key_log(generation);
     mneme_status status = value.failed ? mn_fail_memory(error, "change log")
                                        : mn_db_put(write, DB_LOG, &key, value.data, value.size, error);
     mn_buffer_free(&value);
@@ -120,7 +120,7 @@ mneme_status mn_read_changes(mn_read *read, uint64_t since, mn_arena *arena, mn_
     MDB_cursor *cursor = NULL;
     mneme_status status = mn_cursor_open(read, DB_LOG, &cursor, error);
     if (status != MNEME_OK) return status;
-    key_bytes from = key_of(since + 1);
+    key_bytes from = mn_key_log(since + 1);
     MDB_val key = key_value(&from), value;
     uint64_t expected = since + 1;
     change_list list = {.arena = arena};

@@ -190,6 +190,10 @@ uint32_t mn_checksum(const void *bytes, size_t size);
 /* Does a value end with its checksum? */
 bool mn_checksum_is_right(const MDB_val *value);
 void mn_buffer_checksum(mn_buffer *value); /* append that of what is there */
+/* Compare all of them (XXH3: as fast as the values can be read). `problem`, NULL allowed, gets one line for each value
+ * that does not fit; *n_problems: how many. ERR_DAMAGED: a page on the way is. */
+mneme_status mn_checksums_check(const mn_read *read, void (*problem)(void *context, const char *line), void *context,
+                                uint64_t *n_problems, mneme_error *error);
 
 /* ---- the map (store_map.c) --------------------------------------------------------------------------------------- */
 
@@ -235,6 +239,8 @@ mneme_status mn_swap_data(mn_store *store, const mn_gate *gate, MDB_txn *own, co
  * goes last: while it is there, the new data.mdb may not be safe from power loss under its name. */
 #define MN_COMPACT_DIRECTORY "data.mdb.compact"
 #define MN_COMPACT_FILE      "data.mdb.new"
+/* What a backup keeps beside its data.mdb (backup_mark.c). */
+#define MN_BACKUP_MARK "backup.json"
 /* By one who is in the gate for swapping. */
 void mn_compact_files_remove(const mn_store *store);
 /* By one who opens the store: unless someone is compacting. */
@@ -365,6 +371,7 @@ mneme_status mn_join_session(mn_write *write, namespace_state *space, const char
 mneme_status mn_leave_session(mn_write *write, namespace_state *space, const char *name, uint32_t number,
                               uint32_t place, mneme_error *error);
 
+key_bytes mn_key_log(uint64_t generation);
 mneme_status mn_log_change(mn_write *write, change_value change, mneme_error *error);
 mneme_status mn_flush_log(mn_write *write, uint64_t generation, mneme_error *error);
 /* The generation in which the log begins because all rows got new numbers; 0: it does not begin so. */

@@ -74,6 +74,11 @@ expect 4 mneme --store made backup dangling
 err "symbolic link that leads nowhere"
 expect 4 mneme --store made backup dangling/below
 expect 4 mneme --store made backup /proc/x
+cp -r made left && cp -r made right
+expect 0 mneme --store left forget a
+expect 0 mneme --store right forget b --namespace pictures
+expect 2 mneme --store right backup left
+err "holds changes that store right never had"
 expect 2 mneme --store strict backup copy
 err "another store"
 expect 2 mneme --store made backup

@@ -292,6 +292,132 @@ static void target_that_would_lose_something_is_refused(void **state)
     mneme_close(memory);
 }
 
+/* ---- a damaged store ---- */
+
+/* Noise over `size` bytes of the file, where `needle` lies. */
+static void damage_at(const char *name, const char *needle, size_t needle_size, size_t size)
+{
+    FILE *file = fopen(path_of(name), "r+");
+    assert_non_null(file);
+    size_t bytes = (size_t)size_of(name);
+    char *all = malloc(bytes);
+    assert_int_equal(fread(all, 1, bytes, file), bytes);
+    const char *at = memmem(all, bytes, needle, needle_size);
+    assert_non_null(at);
+    size_t from = (size_t)(at - all);
+    if (size == 4096) from = from / 4096 * 4096;
+    for (size_t i = 0; i < size; i++) all[from + i] ^= (char)(i * 37 + 11);
+    assert_int_equal(fseek(file, (long)from, SEEK_SET), 0);
+    assert_int_equal(fwrite(all + from, 1, size, file), size);
+    fclose(file);
+    free(all);
+}
+
+/* One byte of a record's id: only its checksum tells. A whole page: its form does. */
+static void damaged_copy_takes_the_place_of_no_sound_one(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        size_t size;
+        const char *says;
+    } cases[] = {{"hurt byte", 1, "record 21 of namespace number"}, {"hurt page", 4096, "page "}};
+    for (size_t i = 0; i < 2; i++) {
+        char copy[40], file[60], partial[60];
+        snprintf(copy, sizeof copy, "%s copy", cases[i].name);
+        snprintf(file, sizeof file, "%s/data.mdb", cases[i].name);
+        snprintf(partial, sizeof partial, "%s/data.mdb.partial", copy);
+        mneme *memory = open_flags(cases[i].name, 0);
+        fill(memory, 0, 20);
+        const float vector[DIM] = {1};
+        const mneme_record record = {.id = "needle-in-the-file", .text = "x", .vector = vector, .dimension = DIM};
+        mneme_backup_result result;
+        assert_ok(backup(memory, copy, &result));
+        assert_ok(mneme_add(memory, &record, 1, NULL, NULL, test_error()));
+        mneme_close(memory);
+        damage_at(file, "needle-in-the-file", 18, cases[i].size);
+        memory = open_flags(cases[i].name, MNEME_OPEN_READ_ONLY);
+        assert_refused(memory, copy, MNEME_ERR_DAMAGED, cases[i].says);
+        assert_non_null(strstr(test_error()->message, "mneme check"));
+        assert_non_null(strstr(test_error()->message, "export --salvage"));
+        assert_int_equal(size_of(partial), -1);
+        assert_int_equal(mneme_backup(memory, path_of(copy), NULL, NULL, NULL), MNEME_ERR_DAMAGED);
+        mneme_close(memory);
+        assert_int_equal(records_in(copy, NULL), 20);
+    }
+}
+
+/* ---- copies that were gone on with ---- */
+
+static void copy_store(const char *from, const char *to)
+{
+    char file[60], target[60];
+    snprintf(file, sizeof file, "%s/data.mdb", from);
+    snprintf(target, sizeof target, "%s/data.mdb", to);
+    size_t bytes = (size_t)size_of(file);
+    char *all = malloc(bytes);
+    FILE *in = fopen(path_of(file), "r");
+    assert_int_equal(mkdir(path_of(to), 0700), 0);
+    FILE *out = fopen(path_of(target), "w");
+    assert_non_null(in);
+    assert_non_null(out);
+    assert_int_equal(fread(all, 1, bytes, in), bytes);
+    assert_int_equal(fwrite(all, 1, bytes, out), bytes);
+    fclose(in);
+    fclose(out);
+    free(all);
+}
+
+static void fill_closed(const char *name, int first, int n)
+{
+    mneme *memory = open_flags(name, 0);
+    for (int i = 0; i < n; i++) fill(memory, first + i, 1);
+    mneme_close(memory);
+}
+
+static void copy_with_changes_of_its_own_is_not_replaced(void **state)
+{
+    (void)state;
+    fill_closed("first", 0, 5);
+    copy_store("first", "second");
+    copy_store("first", "untouched");
+    mneme_backup_result result;
+    mneme *memory = open_flags("second", 0);
+    fill(memory, 200, 1);
+    assert_ok(backup(memory, "untouched", &result)); /* a state that the store was in */
+    fill_closed("first", 100, 1);
+    assert_refused(memory, "first", MNEME_ERR_USAGE, "never had"); /* of the same generation */
+    fill(memory, 201, 3);
+    assert_refused(memory, "first", MNEME_ERR_USAGE, "never had"); /* of an older one */
+    mneme_close(memory);
+    assert_int_equal(records_in("first", NULL), 6);
+    assert_int_equal(records_in("untouched", NULL), 6);
+}
+
+/* A compaction begins the log anew; then it is the mark that tells. */
+static void backup_that_is_older_than_the_log_is_replaced_while_its_mark_fits(void **state)
+{
+    (void)state;
+    mneme *memory = open_flags("log", 0);
+    fill(memory, 0, 5);
+    mneme_backup_result result;
+    assert_ok(backup(memory, "log copy", &result));
+    assert_ok(backup(memory, "log used", &result));
+    mneme_close(memory);
+    copy_store("log", "log bare");
+    fill_closed("log used", 100, 1);
+    memory = open_flags("log", 0);
+    fill(memory, 5, 5);
+    assert_ok(mneme_compact(memory, NULL, NULL, test_error()));
+    assert_refused(memory, "log used", MNEME_ERR_USAGE, "cannot be told");
+    assert_refused(memory, "log bare", MNEME_ERR_USAGE, "cannot be told");
+    assert_ok(backup(memory, "log copy", &result));
+    mneme_close(memory);
+    assert_int_equal(records_in("log copy", NULL), 10);
+    assert_int_equal(records_in("log used", NULL), 6);
+    assert_int_equal(records_in("log bare", NULL), 5);
+}
+
 static void older_backup_that_is_open_elsewhere_is_left_alone(void **state)
 {
     (void)state;
@@ -399,6 +525,9 @@ int main(void)
         cmocka_unit_test(backup_that_was_cancelled_is_gone_on_with),
         cmocka_unit_test(older_backup_is_replaced_and_its_settings_with_it),
         cmocka_unit_test(target_that_would_lose_something_is_refused),
+        cmocka_unit_test(damaged_copy_takes_the_place_of_no_sound_one),
+        cmocka_unit_test(copy_with_changes_of_its_own_is_not_replaced),
+        cmocka_unit_test(backup_that_is_older_than_the_log_is_replaced_while_its_mark_fits),
         cmocka_unit_test(older_backup_that_is_open_elsewhere_is_left_alone),
         cmocka_unit_test(backup_without_room_says_so_and_goes_on_later),
         cmocka_unit_test(backup_out_of_memory_leaves_all_as_before),
