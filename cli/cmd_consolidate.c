@@ -3,6 +3,7 @@
 #include "cli/output.h"
 #include "cli/store_option.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct merge_view {
@@ -64,26 +65,28 @@ static int consolidate(const cli_global *global, mneme *memory, mneme_consolidat
     return code;
 }
 
-static bool is_share(double value)
+/* Put a share that was given into *target; one that was not (NAN) leaves the setting in force. False: out of range. */
+static bool take_share(double given, double *target)
 {
-    return value == 0 || (value > 0 && value <= 1);
+    if (isnan(given)) return true;
+    *target = given;
+    return given > 0 && given <= 1;
 }
 
 static int run(cli_global *global, int argc, char **argv)
 {
     mneme_consolidate_options consolidating = MNEME_CONSOLIDATE_OPTIONS_INIT;
+    double cosine = (double)NAN, terms = (double)NAN;
     const cli_option options[] = {
         {'n', "namespace", CLI_TEXT, &consolidating.name_space, "NAME", "only this one (default: each by itself)"},
-        {0, "cosine", CLI_NUMBER, &consolidating.cosine, "X",
-         "least cosine (default: the setting memory.duplicate_cosine)"},
-        {0, "terms", CLI_NUMBER, &consolidating.terms, "X",
-         "least share of common terms (setting memory.duplicate_terms)"},
+        {0, "cosine", CLI_NUMBER, &cosine, "X", "least cosine (default: the setting memory.duplicate_cosine)"},
+        {0, "terms", CLI_NUMBER, &terms, "X", "least share of common terms (setting memory.duplicate_terms)"},
         {0, "dry-run", CLI_FLAG, &consolidating.dry_run, NULL, "only list what would merge"},
         CLI_OPTIONS_END,
     };
     mneme *memory = NULL;
     int code = cli_parse(global, &cli_command_consolidate, options, argc, argv, NULL);
-    if (code == CLI_GO_ON && (!is_share(consolidating.cosine) || !is_share(consolidating.terms)))
+    if (code == CLI_GO_ON && (!take_share(cosine, &consolidating.cosine) || !take_share(terms, &consolidating.terms)))
         code = cli_usage_error(&cli_command_consolidate, "--cosine and --terms: expected a number above 0, at most 1");
     unsigned flags = consolidating.dry_run ? MNEME_OPEN_READ_ONLY : MNEME_OPEN_EXISTING;
     if (code == CLI_GO_ON) code = cli_open_store(global, flags, &memory, NULL);

@@ -103,7 +103,11 @@ out "key -> key2"
 err "merged 1 record into 1, of 3"
 at 2024-02-02 mneme get key2 --json
 json '.metadata.consolidated == [{"id": "key"}] and .uses == 3'
-expect 2 mneme consolidate --cosine 2
+for share in 2 0 -0.5; do
+    expect 2 mneme consolidate --cosine "$share"
+    expect 2 mneme consolidate --terms "$share"
+done
+err "--cosine and --terms"
 
 # records as JSONL
 cat >"$work/records.jsonl" <<'JSONL'
