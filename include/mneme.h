@@ -465,7 +465,7 @@ typedef struct mneme_prune_result {
  * records are never forgotten, so that a budget may not be reached: see kept_*. Without budgets only what has ended goes.
  * Works in transactions of a few hundred records each: after a failure those before it stay done. A record is forgotten
  * here only when the archive has it durably. options NULL = what has ended, everywhere.
- * ERR_USAGE; ERR_BUSY: the archive is open in this process (or is this store); ERR_ENCODER, ERR_DIMENSION: the archive
+ * ERR_USAGE (the archive is this store or lies in it, too); ERR_BUSY: it is open in this process; ERR_ENCODER, ERR_DIMENSION: the archive
  * holds vectors of another kind. */
 MNEME_API mneme_status mneme_prune(mneme *memory, const mneme_prune_options *options, mneme_prune_result *result,
                                    mneme_error *error);

@@ -172,9 +172,12 @@ static mneme_status prune_space(prune_run *run, mneme_error *error)
 static mneme_status open_archive(prune_run *run, mneme_error *error)
 {
     const char *path = run->options->archive;
-    if (!path || run->options->dry_run) return MNEME_OK;
+    if (!path) return MNEME_OK;
     mneme_settings *settings = NULL;
-    mneme_status status = mn_settings_copy(run->memory->settings, &settings, error);
+    mneme_status status = mn_store_refuse_inside(run->memory->store, path, error);
+    if (status != MNEME_OK) mn_error_prefix(error, "archive: ");
+    if (status != MNEME_OK || run->options->dry_run) return status;
+    status = mn_settings_copy(run->memory->settings, &settings, error);
     if (status == MNEME_OK)
         status = mneme_settings_set(settings, "lexical.language", mn_store_language(run->memory->store), NULL, error);
     if (status == MNEME_OK) status = mneme_settings_set(settings, "memory.strengthen", "off", NULL, error);

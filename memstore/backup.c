@@ -55,14 +55,13 @@ static char *real_part(const char *path)
     return real;
 }
 
-/* Refuse the store itself and what lies in it: it would be a copy that goes with its original. */
-static mneme_status refuse_inside(const backup *b, mneme_error *error)
+mneme_status mn_store_refuse_inside(const mn_store *store, const char *target, mneme_error *error)
 {
-    char *real = real_part(b->target);
+    char *real = real_part(target);
     bool inside = false;
     struct stat info;
     for (char *slash = real; slash && !inside;) {
-        inside = stat(real, &info) == 0 && info.st_dev == b->store->device && info.st_ino == b->store->inode;
+        inside = stat(real, &info) == 0 && info.st_dev == store->device && info.st_ino == store->inode;
         slash = strrchr(real, '/');
         if (slash == real && real[1])
             slash[1] = '\0';
@@ -73,8 +72,8 @@ static mneme_status refuse_inside(const backup *b, mneme_error *error)
     }
     free(real);
     if (!inside) return MNEME_OK;
-    return mn_fail(error, MNEME_ERR_USAGE, "%s is in store %s itself; name a directory outside of it", b->target,
-                   mn_store_path(b->store));
+    return mn_fail(error, MNEME_ERR_USAGE, "%s is in store %s itself; name a directory outside of it", target,
+                   mn_store_path(store));
 }
 
 static bool may_be_there(const char *name)
@@ -246,7 +245,7 @@ mneme_status mn_store_backup(mn_store *store, const char *target, const mneme_ba
     if (!target || !*target) return mn_fail(error, MNEME_ERR_USAGE, "no directory given for the backup");
     backup b = {.store = store, .target = target, .fd = -1};
     mneme_status status = make_paths(&b, error);
-    if (status == MNEME_OK) status = refuse_inside(&b, error);
+    if (status == MNEME_OK) status = mn_store_refuse_inside(store, target, error);
     if (status == MNEME_OK) status = prepare_directory(&b, error);
     if (status == MNEME_OK) status = source_facts(&b, error);
     if (status == MNEME_OK) status = look_at_old(&b, error);

@@ -357,6 +357,8 @@ mneme_status mn_store_check(mn_store *store, void (*problem)(void *context, cons
 
 /* ---- backup ------------------------------------------------------------------------------------------------------ */
 
+/* ERR_USAGE when the directory (which need not exist) is the store itself or lies in it: what is put there goes with it. */
+mneme_status mn_store_refuse_inside(const mn_store *store, const char *target, mneme_error *error);
 /* As mneme_backup. result: not NULL. */
 mneme_status mn_store_backup(mn_store *store, const char *target, const mneme_backup_options *options,
                              mneme_backup_result *result, mneme_error *error);

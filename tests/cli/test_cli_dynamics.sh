@@ -92,7 +92,9 @@ expect 2 mneme prune --max-records 0
 expect 2 mneme prune --min-strength 2
 expect 2 mneme prune --seed 1
 expect 2 mneme prune --min-strength 0.5 --strategy newest
-expect 4 mneme prune --max-records 1 --archive "$MNEME_STORE"
+expect 2 mneme prune --max-records 1 --archive "$MNEME_STORE"
+expect 2 mneme prune --max-records 1 --archive "$MNEME_STORE/old"
+err "outside"
 
 # near-duplicates
 at 2024-02-02 mneme add "the spare key is under the third flower pot" --id key2

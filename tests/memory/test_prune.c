@@ -2,6 +2,7 @@
 #include "test_support.h"
 
 #include <math.h>
+#include <unistd.h>
 
 #define DAY INT64_C(86400000)
 static const int64_t start = INT64_C(1700000000000);
@@ -328,7 +329,18 @@ static void archive_that_cannot_be_written_loses_nothing(void **state)
     mneme_prune_options options = MNEME_PRUNE_OPTIONS_INIT;
     options.max_records = 1;
     options.archive = path_of("self");
+    assert_int_equal(mneme_prune(memory, &options, NULL, test_error()), MNEME_ERR_USAGE);
+    options.archive = path_of("self/in/it");
+    assert_int_equal(mneme_prune(memory, &options, NULL, test_error()), MNEME_ERR_USAGE);
+    assert_non_null(strstr(test_error()->message, "outside"));
+    options.dry_run = true;
+    assert_int_equal(mneme_prune(memory, &options, NULL, test_error()), MNEME_ERR_USAGE);
+    options.dry_run = false;
+    assert_int_not_equal(access(path_of("self/in"), F_OK), 0);
+    mneme *open = open_store("open");
+    options.archive = path_of("open");
     assert_int_equal(mneme_prune(memory, &options, NULL, test_error()), MNEME_ERR_BUSY);
+    mneme_close(open);
     options.archive = "/proc/nothing/here";
     assert_true(mneme_prune(memory, &options, NULL, NULL) != MNEME_OK);
     mneme *other = open_store("other-dimension");
