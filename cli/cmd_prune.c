@@ -35,11 +35,15 @@ static void on_victim(void *context, const mneme_victim *victim)
 {
     prune_view *view = context;
     if (!view->json) {
+        if (victim->archived_id && strcmp(victim->archived_id, victim->id) != 0)
+            cli_say("the archive has another record \"%s\"; this one is in it as \"%s\"", victim->id,
+                    victim->archived_id);
         if (view->list) print_victim(victim);
         return;
     }
     json_t *object = json_object();
     cli_json_put(object, "id", victim->id);
+    if (victim->archived_id) cli_json_put(object, "archived_id", victim->archived_id);
     cli_json_put(object, "namespace", victim->name_space);
     cli_json_put(object, "reason", reason_name(victim->reason));
     cli_json_count(object, "chunks", victim->chunks);
@@ -155,10 +159,12 @@ const cli_command cli_command_prune = {
     .details =
         "Without a budget only records whose end has come go. Pinned records never do. --archive moves what is weak "
         "or\n"
-        "over budget to another store, with its vectors, to be asked there; what has ended is not kept. With --json:\n"
+        "over budget to another store, with its vectors, to be asked there; what has ended is not kept. A record whose "
+        "id\n"
+        "the archive has for another one goes in as \"ID (2)\" or the next free number. With --json:\n"
         "{\"pruned\",\"expired\",\"weak\",\"over_budget\",\"archived\",\"chunks\",\"bytes\",\"kept_records\",\"kept_"
         "chunks\",\n"
-        "\"kept_bytes\",\"dry_run\",\"records\":[{\"id\",\"namespace\",\"reason\",\"strength\",...}]}. "
+        "\"kept_bytes\",\"dry_run\",\"records\":[{\"id\",\"archived_id\",\"namespace\",\"reason\",\"strength\",...}]}. "
         "docs/dynamics.md explains strength.",
     .example = "mneme prune --max-chunks 50000 --dry-run\nmneme prune --max-size 100M --archive old-memories",
     .run = run,

@@ -434,6 +434,7 @@ typedef struct mneme_victim {
     mneme_strength strength;
     uint32_t chunks;
     uint64_t bytes; /* about what it takes: text, labels, vectors, postings */
+    const char *archived_id; /* its id in the archive, see mneme_prune; NULL = it is not there */
 } mneme_victim;
 
 typedef struct mneme_prune_options {
@@ -464,7 +465,8 @@ typedef struct mneme_prune_result {
 /* Forget what has ended, then the weakest (or as the strategy says; equal ones by age) until the budgets hold. Pinned
  * records are never forgotten, so that a budget may not be reached: see kept_*. Without budgets only what has ended goes.
  * Works in transactions of a few hundred records each: after a failure those before it stay done. A record is forgotten
- * here only when the archive has it durably. options NULL = what has ended, everywhere.
+ * here only when the archive has it durably. Where the archive has another record under its id, that one stays, and it
+ * goes in under the first free of "ID (2)", "ID (3)", ... (of a long ID the end is cut). options NULL = what has ended, everywhere.
  * ERR_USAGE (the archive is this store or lies in it, too); ERR_BUSY: it is open in this process; ERR_ENCODER, ERR_DIMENSION: the archive
  * holds vectors of another kind. */
 MNEME_API mneme_status mneme_prune(mneme *memory, const mneme_prune_options *options, mneme_prune_result *result,

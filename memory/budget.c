@@ -7,6 +7,10 @@
 #include "memory/record_copy.h"
 #include "memory/victims.h"
 
+#include "common/utf8.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { BATCH_RECORDS = 256 };
@@ -24,7 +28,7 @@ typedef struct prune_batch {
     const mn_victim *victims;
     size_t n;
     mn_arena arena;
-    const char **ids;
+    const char **ids, **archived_ids; /* archived_ids: in the archive; NULL = not there */
     mneme_strength *strengths;
     mn_record_copy **copies; /* for the archive; NULL: this one is not moved there */
     bool *gone;
@@ -59,12 +63,14 @@ static mneme_status read_batch(prune_batch *batch, mneme_error *error)
     mn_copy_source source;
     mn_encoder_stamp stamp;
     batch->ids = mn_arena_array(&batch->arena, batch->n, sizeof *batch->ids);
+    batch->archived_ids = mn_arena_array(&batch->arena, batch->n, sizeof *batch->archived_ids);
     batch->copies = mn_arena_array(&batch->arena, batch->n, sizeof *batch->copies);
     batch->gone = mn_arena_array(&batch->arena, batch->n, sizeof *batch->gone);
     batch->strengths = mn_arena_array(&batch->arena, batch->n, sizeof *batch->strengths);
-    if (!batch->strengths || !batch->ids || !batch->copies || !batch->gone)
+    if (!batch->strengths || !batch->ids || !batch->archived_ids || !batch->copies || !batch->gone)
         return mn_fail_memory(error, "records to prune");
     memset(batch->ids, 0, batch->n * sizeof *batch->ids);
+    memset(batch->archived_ids, 0, batch->n * sizeof *batch->archived_ids);
     memset(batch->copies, 0, batch->n * sizeof *batch->copies);
     mneme_status status = mn_read_begin(batch->run->memory->store, &read, error);
     if (status == MNEME_OK) status = mn_read_encoder(read, &stamp, error);
@@ -79,13 +85,60 @@ static mneme_status read_batch(prune_batch *batch, mneme_error *error)
     return status;
 }
 
+/* *taken: the archive has another record under this id. One of the same content is the same record, as after a crash
+ * between archiving and forgetting. */
+static mneme_status is_taken(mn_read *archive, const mn_namespace *space, const mn_record_copy *copy, bool *taken,
+                             mneme_error *error)
+{
+    mn_record there;
+    uint32_t rec = 0;
+    *taken = false;
+    mneme_status status = mn_read_find(archive, space->ns, copy->record.id, &rec, error);
+    if (status == MNEME_OK) status = mn_read_record(archive, space->ns, rec, &there, error);
+    if (status == MNEME_ERR_NOT_FOUND) return MNEME_OK;
+    if (status != MNEME_OK) return status;
+    const char *metadata = copy->record.metadata; /* what was merged into a record is there, not in its hash */
+    bool same_metadata =
+        there.metadata && metadata ? strcmp(there.metadata, metadata) == 0 : there.metadata == metadata;
+    *taken = there.hash[0] != copy->put.hash[0] || there.hash[1] != copy->put.hash[1] || !same_metadata;
+    return MNEME_OK;
+}
+
+/* Give the copy the id that it goes under: its own, or the first of "ID (2)", "ID (3)", ... that is not taken. */
+static mneme_status choose_archived_id(prune_batch *batch, mn_read *archive, size_t i, mneme_error *error)
+{
+    const char *id = batch->ids[i];
+    mn_record_copy *copy = batch->copies[i];
+    mn_namespace space;
+    bool taken = false;
+    copy->record.id = batch->archived_ids[i] = id;
+    mneme_status status = mn_read_namespace(archive, batch->run->space.name, &space, error);
+    if (status == MNEME_ERR_NOT_FOUND) return MNEME_OK; /* nothing is there yet */
+    if (status == MNEME_OK) status = is_taken(archive, &space, copy, &taken, error);
+    for (uint64_t number = 2; status == MNEME_OK && taken; number++) {
+        char other[MN_ID_MAX + 1], suffix[32];
+        size_t n = (size_t)snprintf(suffix, sizeof suffix, " (%" PRIu64 ")", number), size = strlen(id);
+        if (size > MN_ID_MAX - n) size = mn_utf8_floor(id, size, MN_ID_MAX - n);
+        memcpy(other, id, size);
+        memcpy(other + size, suffix, n + 1);
+        copy->record.id = other;
+        status = is_taken(archive, &space, copy, &taken, error);
+        copy->record.id = batch->archived_ids[i] = mn_arena_strdup(&batch->arena, other);
+        if (status == MNEME_OK && !copy->record.id) status = mn_fail_memory(error, "records to prune");
+    }
+    return status;
+}
+
 static mneme_status put_batch(void *context, mn_write *write, mneme_error *error)
 {
-    const prune_batch *batch = context;
+    prune_batch *batch = context;
     mneme_status status = MNEME_OK;
     if (*batch->stamp.name && !batch->run->space.own_vectors) status = mn_write_encoder(write, &batch->stamp, error);
-    for (size_t i = 0; i < batch->n && status == MNEME_OK; i++)
-        if (batch->copies[i]) status = mn_write_put(write, &batch->copies[i]->put, error);
+    for (size_t i = 0; i < batch->n && status == MNEME_OK; i++) {
+        if (!batch->copies[i]) continue;
+        status = choose_archived_id(batch, mn_write_read(write), i, error);
+        if (status == MNEME_OK) status = mn_write_put(write, &batch->copies[i]->put, error);
+    }
     return status;
 }
 
@@ -121,6 +174,7 @@ static void report_batch(const prune_batch *batch)
         result->bytes += victim->bytes;
         if (run->options->archive && victim->reason != MNEME_PRUNE_EXPIRED) result->archived++;
         const mneme_victim shown = {.id = batch->ids[i],
+                                    .archived_id = batch->archived_ids[i],
                                     .name_space = run->space.name,
                                     .reason = victim->reason,
                                     .strength = batch->strengths[i],

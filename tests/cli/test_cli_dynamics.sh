@@ -88,6 +88,16 @@ json '[.hits[].id] == ["dog"]'
 at 2024-02-01 mneme --store "$work/archive" get dog --json
 json '.uses == 1 and .importance == 0.4'
 expect 0 mneme --store "$work/archive" check
+
+# the archive has that id for another record: both stay
+at 2024-02-01 mneme --store "$work/again" add "Our dog is called Rex." --id dog
+at 2024-02-01 mneme --store "$work/again" prune --min-strength 1 --archive "$work/archive" --json
+json '[.records[] | .id + ":" + .archived_id] == ["dog:dog (2)"]'
+at 2024-02-01 mneme --store "$work/again" add "Our dog is called Max." --id dog
+at 2024-02-01 mneme --store "$work/again" prune --min-strength 1 --archive "$work/archive"
+err 'another record "dog"; this one is in it as "dog (3)"'
+at 2024-02-01 mneme --store "$work/archive" list --json
+json '[.records[].id] | sort == ["dog", "dog (2)", "dog (3)"]'
 expect 2 mneme prune --max-records 0
 expect 2 mneme prune --min-strength 2
 expect 2 mneme prune --seed 1

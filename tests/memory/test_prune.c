@@ -321,6 +321,85 @@ static void archive_keeps_what_goes_with_vectors_and_strength(void **state)
     mneme_close(archive);
 }
 
+static void note_archived(void *context, const mneme_victim *victim)
+{
+    snprintf(g_gone + strlen(g_gone), sizeof g_gone - strlen(g_gone), "%s|", victim->archived_id);
+    ++*(size_t *)context;
+}
+
+/* Put a record of this id and text, and move it to the archive. */
+static void archive_one(mneme *memory, const char *id, const char *text)
+{
+    size_t n = 0;
+    mneme_prune_options options = MNEME_PRUNE_OPTIONS_INIT;
+    put(memory, (mneme_record){.id = id, .text = text}, 0);
+    options.min_strength = 1;
+    options.archive = path_of("taken-archive");
+    options.victim = note_archived;
+    options.context = &n;
+    assert_ok(mneme_prune(memory, &options, NULL, test_error()));
+    assert_int_equal(n, 1);
+}
+
+static void assert_text(mneme *memory, const char *id, const char *text)
+{
+    mneme_record_list *list = NULL;
+    assert_ok(mneme_get(memory, NULL, id, &list, test_error()));
+    assert_string_equal(list->items[0].text, text);
+    mneme_record_list_free(list);
+}
+
+static void archive_with_another_record_of_that_id_keeps_both(void **state)
+{
+    (void)state;
+    char long_id[481], long_second[481];
+    memset(long_id, 'x', 480); /* 475 + "é" + 3: the cut for " (2)" at 476 would part the character */
+    memcpy(long_id + 475, "\xc3\xa9", 2);
+    long_id[480] = '\0';
+    snprintf(long_second, sizeof long_second, "%.475s (2)", long_id);
+    mneme *memory = open_store("taken");
+    archive_one(memory, "a", "first");
+    archive_one(memory, "a", "second");
+    archive_one(memory, "a", "first"); /* is there already */
+    archive_one(memory, "a", "second");
+    archive_one(memory, "a", "third");
+    archive_one(memory, "a (2)", "fourth");
+    assert_string_equal(g_gone, "a|a (2)|a|a (2)|a (3)|a (2) (2)|");
+    *g_gone = '\0';
+    archive_one(memory, long_id, "first");
+    archive_one(memory, long_id, "second");
+    assert_string_equal(g_gone + strlen(long_id) + 1 + strlen(long_second), "|");
+    mneme_close(memory);
+    mneme *archive = open_store("taken-archive");
+    assert_text(archive, "a", "first");
+    assert_text(archive, "a (2)", "second");
+    assert_text(archive, "a (3)", "third");
+    assert_text(archive, "a (2) (2)", "fourth");
+    assert_text(archive, long_id, "first");
+    assert_text(archive, long_second, "second");
+    assert_sound(archive);
+    mneme_close(archive);
+}
+
+/* Two victims of one transaction, one of which has the id that the other gets. */
+static void archive_gives_new_ids_that_no_other_victim_has(void **state)
+{
+    (void)state;
+    mneme *memory = open_store("both");
+    put(memory, (mneme_record){.id = "a", .text = "first"}, 0);
+    prune(memory, (mneme_prune_options){.min_strength = 1, .archive = path_of("both-archive")});
+    put(memory, (mneme_record){.id = "a", .text = "second"}, 0);
+    put(memory, (mneme_record){.id = "a (2)", .text = "third"}, 0);
+    assert_int_equal(
+        prune(memory, (mneme_prune_options){.min_strength = 1, .archive = path_of("both-archive")}).archived, 2);
+    mneme_close(memory);
+    mneme *archive = open_store("both-archive");
+    assert_text(archive, "a", "first");
+    assert_text(archive, "a (2)", "second");
+    assert_text(archive, "a (2) (2)", "third");
+    mneme_close(archive);
+}
+
 static void archive_that_cannot_be_written_loses_nothing(void **state)
 {
     (void)state;
@@ -518,6 +597,8 @@ int main(void)
         TEST(prune_gives_each_namespace_the_whole_budget),
         TEST(prune_of_many_works_in_batches),
         TEST(archive_keeps_what_goes_with_vectors_and_strength),
+        TEST(archive_with_another_record_of_that_id_keeps_both),
+        TEST(archive_gives_new_ids_that_no_other_victim_has),
         TEST(archive_that_cannot_be_written_loses_nothing),
         TEST(consolidate_merges_what_says_the_same_into_the_newest),
         TEST(consolidate_keeps_apart_what_differs),
