@@ -1,6 +1,7 @@
 /* cmd_consolidate.c -- mneme consolidate: what says the same becomes one memory. */
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/stop.h"
 #include "cli/store_option.h"
 
 #include <math.h>
@@ -49,6 +50,12 @@ static void print_result(const cli_global *global, const mneme_consolidate_optio
     cli_print_json(object);
 }
 
+static bool go_on(void *context, uint64_t done, uint64_t total, const char *unit)
+{
+    (void)context, (void)done, (void)total, (void)unit;
+    return !cli_stop_asked();
+}
+
 static int consolidate(const cli_global *global, mneme *memory, mneme_consolidate_options *options)
 {
     mneme_error error = {MNEME_OK, ""};
@@ -56,11 +63,13 @@ static int consolidate(const cli_global *global, mneme *memory, mneme_consolidat
     merge_view view = {.json = global->json, .list = options->dry_run || !global->quiet, .merges = json_array()};
     options->merged = on_merge;
     options->context = &view;
-    int code = CLI_EXIT_DONE;
-    if (mneme_consolidate(memory, options, &result, &error) != MNEME_OK)
-        code = cli_failed(&error);
-    else
-        print_result(global, options, &view, &result);
+    options->progress = go_on;
+    cli_stop_prepare();
+    mneme_status status = mneme_consolidate(memory, options, &result, &error);
+    bool stopped = status == MNEME_ERR_CANCELLED && cli_stop_asked();
+    if (status == MNEME_OK || stopped) print_result(global, options, &view, &result);
+    if (stopped) cli_say("stopped; the same command goes on where this one ended");
+    int code = stopped ? cli_stop_code() : status == MNEME_OK ? CLI_EXIT_DONE : cli_failed(&error);
     json_decref(view.merges);
     return code;
 }

@@ -3,6 +3,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/record_view.h"
+#include "cli/stop.h"
 #include "cli/store_option.h"
 
 #include <string.h>
@@ -83,6 +84,12 @@ static void print_result(const cli_global *global, const mneme_prune_options *op
     cli_print_json(object);
 }
 
+static bool go_on(void *context, uint64_t done, uint64_t total, const char *unit)
+{
+    (void)context, (void)done, (void)total, (void)unit;
+    return !cli_stop_asked();
+}
+
 static int prune(const cli_global *global, mneme *memory, mneme_prune_options *options)
 {
     mneme_error error = {MNEME_OK, ""};
@@ -90,11 +97,13 @@ static int prune(const cli_global *global, mneme *memory, mneme_prune_options *o
     prune_view view = {.json = global->json, .list = options->dry_run, .victims = json_array()};
     options->victim = on_victim;
     options->context = &view;
-    int code = CLI_EXIT_DONE;
-    if (mneme_prune(memory, options, &result, &error) != MNEME_OK)
-        code = cli_failed(&error);
-    else
-        print_result(global, options, &view, &result);
+    options->progress = go_on;
+    cli_stop_prepare();
+    mneme_status status = mneme_prune(memory, options, &result, &error);
+    bool stopped = status == MNEME_ERR_CANCELLED && cli_stop_asked();
+    if (status == MNEME_OK || stopped) print_result(global, options, &view, &result);
+    if (stopped) cli_say("stopped; the same command goes on where this one ended");
+    int code = stopped ? cli_stop_code() : status == MNEME_OK ? CLI_EXIT_DONE : cli_failed(&error);
     json_decref(view.victims);
     return code;
 }

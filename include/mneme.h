@@ -448,11 +448,12 @@ typedef struct mneme_prune_options {
                                lack of room is moved to, with its vectors and strength; what has ended is not kept */
     bool dry_run;           /* report, change nothing */
     void (*victim)(void *context, const mneme_victim *victim); /* each record that went; NULL = none */
-    void *context;
+    void *context;           /* for victim and progress */
+    mneme_progress progress; /* NULL = none; counts "records" of a namespace before each transaction, may cancel */
 } mneme_prune_options;
 #define MNEME_PRUNE_OPTIONS_INIT                                                                                       \
     {                                                                                                                  \
-        sizeof(mneme_prune_options), NULL, 0, 0, 0, 0, MNEME_PRUNE_STRENGTH, 0, NULL, false, NULL, NULL                \
+        sizeof(mneme_prune_options), NULL, 0, 0, 0, 0, MNEME_PRUNE_STRENGTH, 0, NULL, false, NULL, NULL, NULL          \
     }
 
 typedef struct mneme_prune_result {
@@ -464,10 +465,12 @@ typedef struct mneme_prune_result {
 
 /* Forget what has ended, then the weakest (or as the strategy says; equal ones by age) until the budgets hold. Pinned
  * records are never forgotten, so that a budget may not be reached: see kept_*. Without budgets only what has ended goes.
- * Works in transactions of a few hundred records each: after a failure those before it stay done. A record is forgotten
+ * Works in transactions of a few hundred records each: after a failure, and when it is cancelled, those before it stay
+ * done, and result counts them (kept_*: of the namespaces that it came to). A record is forgotten
  * here only when the archive has it durably. Where the archive has another record under its id, that one stays, and it
  * goes in under the first free of "ID (2)", "ID (3)", ... (of a long ID the end is cut). options NULL = what has ended, everywhere.
- * ERR_USAGE (the archive is this store or lies in it, too); ERR_BUSY: it is open in this process; ERR_ENCODER, ERR_DIMENSION: the archive
+ * ERR_USAGE (the archive is this store or lies in it, too); ERR_CANCELLED: by progress; ERR_BUSY: it is open in this process;
+ * ERR_ENCODER, ERR_DIMENSION: the archive
  * holds vectors of another kind. */
 MNEME_API mneme_status mneme_prune(mneme *memory, const mneme_prune_options *options, mneme_prune_result *result,
                                    mneme_error *error);
@@ -485,11 +488,12 @@ typedef struct mneme_consolidate_options {
     double cosine, terms;   /* least of each; 0 = the settings memory.duplicate_cosine, memory.duplicate_terms */
     bool dry_run;           /* report, change nothing */
     void (*merged)(void *context, const mneme_merge *merge); /* each that was merged; NULL = none */
-    void *context;
+    void *context;           /* for merged and progress */
+    mneme_progress progress; /* NULL = none; counts "records", looked at and then merged; may cancel */
 } mneme_consolidate_options;
 #define MNEME_CONSOLIDATE_OPTIONS_INIT                                                                                 \
     {                                                                                                                  \
-        sizeof(mneme_consolidate_options), NULL, 0, 0, false, NULL, NULL                                               \
+        sizeof(mneme_consolidate_options), NULL, 0, 0, false, NULL, NULL, NULL                                         \
     }
 
 typedef struct mneme_consolidate_result {
@@ -501,7 +505,8 @@ typedef struct mneme_consolidate_result {
 /* Merge near-duplicates: same speaker, same numbers, cosine and common terms at least as asked. The newest stays and gets
  * stronger (its time is the last at which it was said); ids, sources, sessions and times of the others are listed in its
  * metadata under "consolidated". Works in transactions of a few hundred records. Same store, same result.
- * options NULL = everywhere, by the settings. ERR_USAGE. */
+ * options NULL = everywhere, by the settings. ERR_USAGE; ERR_CANCELLED: by progress; what was merged before stays so, and
+ * result counts it. */
 MNEME_API mneme_status mneme_consolidate(mneme *memory, const mneme_consolidate_options *options,
                                          mneme_consolidate_result *result, mneme_error *error);
 

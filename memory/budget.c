@@ -204,17 +204,40 @@ static mneme_status prune_batch_of(prune_run *run, const mn_victim *victims, siz
 
 /* ---- all of them ------------------------------------------------------------------------------------------------ */
 
+/* Tell of the progress in this namespace; ERR_CANCELLED when the caller has enough. */
+static mneme_status tell(const prune_run *run, size_t done, size_t total, mneme_error *error)
+{
+    const mneme_prune_options *options = run->options;
+    if (!options->progress || options->progress(options->context, done, total, "records")) return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_CANCELLED, "pruning was cancelled; what has gone before stays so");
+}
+
+/* What was chosen from `first` on and did not go. */
+static void count_left(prune_run *run, const mn_victims *victims, size_t first)
+{
+    for (size_t i = first; i < victims->n; i++) {
+        run->result->kept_records++;
+        run->result->kept_chunks += victims->items[i].n_chunks;
+        run->result->kept_bytes += victims->items[i].bytes;
+    }
+}
+
 static mneme_status prune_space(prune_run *run, mneme_error *error)
 {
     mn_read *read = NULL;
     mn_victims victims = {0};
-    mneme_status status = mn_read_begin(run->memory->store, &read, error);
+    mneme_status status = tell(run, 0, 0, error);
+    if (status == MNEME_OK) status = mn_read_begin(run->memory->store, &read, error);
     if (status == MNEME_OK) status = mn_victims_choose(run->memory, read, &run->space, run->options, &victims, error);
     mn_read_end(read); /* none is held over the writing */
-    for (size_t i = 0; i < victims.n && status == MNEME_OK; i += BATCH_RECORDS) {
-        size_t left = victims.n - i;
-        status = prune_batch_of(run, victims.items + i, left < BATCH_RECORDS ? left : BATCH_RECORDS, error);
+    size_t done = 0;
+    while (done < victims.n && status == MNEME_OK) {
+        size_t n = victims.n - done < BATCH_RECORDS ? victims.n - done : BATCH_RECORDS;
+        status = tell(run, done, victims.n, error);
+        if (status == MNEME_OK) status = prune_batch_of(run, victims.items + done, n, error);
+        if (status == MNEME_OK) done += n;
     }
+    count_left(run, &victims, done);
     run->result->kept_records += victims.kept_records;
     run->result->kept_chunks += victims.kept_chunks;
     run->result->kept_bytes += victims.kept_bytes;

@@ -254,6 +254,13 @@ static mneme_status find(consolidate_run *run, mn_duplicate **pairs, size_t *n, 
     return status;
 }
 
+static mneme_status tell(const consolidate_run *run, size_t done, size_t total, mneme_error *error)
+{
+    const mneme_consolidate_options *options = run->options;
+    if (!options->progress || options->progress(options->context, done, total, "records")) return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_CANCELLED, "consolidating was cancelled; what was merged before stays so");
+}
+
 static mneme_status consolidate_space(consolidate_run *run, mneme_error *error)
 {
     mn_duplicate *pairs = NULL;
@@ -269,11 +276,12 @@ static mneme_status consolidate_space(consolidate_run *run, mneme_error *error)
     for (size_t i = 0; i < n_groups && status == MNEME_OK; i++) {
         records += groups[i].n + 1;
         if (records < BATCH_RECORDS && i + 1 < n_groups) continue;
-        status = merge_groups(run, groups + first, i + 1 - first, error);
+        status = tell(run, (size_t)(groups[first].pairs - pairs), n, error);
+        if (status == MNEME_OK) status = merge_groups(run, groups + first, i + 1 - first, error);
         first = i + 1;
         records = 0;
     }
-    run->result->records += run->space.n_records;
+    if (groups) run->result->records += run->space.n_records;
     mn_free(groups);
     mn_free(pairs);
     return status;
@@ -298,7 +306,9 @@ mneme_status mneme_consolidate(mneme *memory, const mneme_consolidate_options *o
     run.limits = (mn_duplicate_limits){
         .cosine = run.options->cosine != 0 ? run.options->cosine : memory->values.memory_duplicate_cosine,
         .terms = run.options->terms != 0 ? run.options->terms : memory->values.memory_duplicate_terms,
-        .now_ms = mn_memory_now(memory)};
+        .now_ms = mn_memory_now(memory),
+        .progress = run.options->progress,
+        .context = run.options->context};
     const mneme_selection select = {.name_space = run.options->name_space};
     mn_arena arena = {0};
     mn_read *read = NULL;

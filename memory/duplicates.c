@@ -10,7 +10,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-enum { N_HASHES = 100, ROWS_MAX = 5, LEADERS = 16 };
+enum { N_HASHES = 100, ROWS_MAX = 5, LEADERS = 16, TELL_EACH = 256 };
 #define NOT_MERGED SIZE_MAX
 
 typedef struct item {
@@ -134,15 +134,25 @@ static mneme_status look_at(search *s, const mn_record *record)
     return status;
 }
 
+static mneme_status tell(const search *s, uint64_t done)
+{
+    const mn_duplicate_limits *limits = s->limits;
+    if (!limits->progress || limits->progress(limits->context, done, s->source->space->n_records, "records"))
+        return MNEME_OK;
+    return mn_fail(s->error, MNEME_ERR_CANCELLED, "the search for duplicates was cancelled");
+}
+
 static mneme_status look_at_all(search *s)
 {
-    mn_record record;
+    mn_record record = {0};
     uint32_t rec = 0;
-    mneme_status status;
-    while ((status = mn_read_next_record(s->source->read, s->source->space->ns, rec, &record, s->error)) == MNEME_OK) {
+    mneme_status status = MNEME_OK;
+    for (uint64_t n = 0; status == MNEME_OK; n++) {
+        if (n % TELL_EACH == 0) status = tell(s, n);
+        if (status == MNEME_OK)
+            status = mn_read_next_record(s->source->read, s->source->space->ns, rec, &record, s->error);
         rec = record.rec + 1;
-        status = look_at(s, &record);
-        if (status != MNEME_OK) return status;
+        if (status == MNEME_OK) status = look_at(s, &record);
     }
     return status == MNEME_ERR_NOT_FOUND ? MNEME_OK : status;
 }
@@ -273,6 +283,7 @@ static mneme_status merge_all(search *s)
     if (!entries) return mn_fail_memory(s->error, "duplicates");
     mneme_status status = MNEME_OK;
     for (size_t band = 0; band < s->n_bands && status == MNEME_OK; band++) {
+        status = tell(s, s->source->space->n_records);
         for (size_t i = 0; i < s->n; i++)
             entries[i] = (bucket_entry){.band = s->bands[i * s->n_bands + band], .item = i};
         qsort(entries, s->n, sizeof *entries, by_band);

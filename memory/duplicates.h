@@ -17,8 +17,10 @@ typedef struct mn_duplicate {
 } mn_duplicate;
 
 typedef struct mn_duplicate_limits {
-    double cosine, terms; /* least of each */
-    int64_t now_ms;       /* records that have ended by then are left out */
+    double cosine, terms;    /* least of each */
+    int64_t now_ms;          /* records that have ended by then are left out */
+    mneme_progress progress; /* NULL = none; counts "records" that were looked at, may cancel */
+    void *context;
 } mn_duplicate_limits;
 
 /* *out: by survivor, then merged; no survivor is merged itself; heap, mn_free. A pair at the threshold of terms is

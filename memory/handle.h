@@ -20,7 +20,7 @@ struct mneme {
     mn_store *store;
     mn_analyzer *analyzer;
     mneme_settings *settings;
-    mn_settings_values values; /* texts borrowed from settings */
+    mn_settings_values values;    /* texts borrowed from settings */
     pthread_mutex_t encoder_lock; /* guards the filling of encoder */
     mneme_encoder *encoder;       /* NULL until first needed */
     mn_strength_model model;
@@ -59,7 +59,8 @@ typedef struct mn_filter {
 
 /* arena: keeps the compiled expression. ERR_SYNTAX points at the column. */
 mneme_status mn_filter_compile(const mneme_selection *select, mn_arena *arena, mn_filter *out, mneme_error *error);
-/* Leave out what has ended by now in these namespaces, unless the selection asks for it; for the length of this read. */
+/* Leave out what has ended by now in these namespaces, unless the selection asks for it; for the length of this read.
+ */
 mneme_status mn_filter_hide_ended(mn_filter *filter, mn_read *read, const mn_namespace *namespaces, size_t n,
                                   int64_t now_ms, mn_arena *arena, mneme_error *error);
 /* Does it leave anything out, apart from namespaces? */
@@ -84,8 +85,8 @@ typedef struct mn_found {
 } mn_found;
 
 /* k: hits wanted. found is {0}; mn_found_end in any case. */
-mneme_status mn_find(mneme *memory, const char *question, const mneme_query_options *options, uint32_t k, mn_found *found,
-                     mneme_error *error);
+mneme_status mn_find(mneme *memory, const char *question, const mneme_query_options *options, uint32_t k,
+                     mn_found *found, mneme_error *error);
 void mn_found_end(mn_found *found);
 
 #endif

@@ -6,7 +6,12 @@
 
 typedef enum mn_setting_type { MN_SETTING_TEXT, MN_SETTING_INTEGER, MN_SETTING_NUMBER } mn_setting_type;
 
-typedef enum mn_setting_rank { MN_RANK_DEFAULT, MN_RANK_FILE, MN_RANK_ENVIRONMENT, MN_RANK_COMMAND_LINE } mn_setting_rank;
+typedef enum mn_setting_rank {
+    MN_RANK_DEFAULT,
+    MN_RANK_FILE,
+    MN_RANK_ENVIRONMENT,
+    MN_RANK_COMMAND_LINE
+} mn_setting_rank;
 
 typedef struct mn_setting_spec {
     const char *name;

@@ -230,6 +230,12 @@ static void prune_gives_each_namespace_the_whole_budget(void **state)
     mneme_close(memory);
 }
 
+static bool go_on_until(void *context, uint64_t done, uint64_t total, const char *unit)
+{
+    assert_true(done <= total && strcmp(unit, "records") == 0);
+    return done < *(uint64_t *)context;
+}
+
 static void prune_of_many_works_in_batches(void **state)
 {
     (void)state;
@@ -251,8 +257,14 @@ static void prune_of_many_works_in_batches(void **state)
     mneme_prune_options options = MNEME_PRUNE_OPTIONS_INIT;
     mneme_prune_result result;
     options.max_records = 70;
+    options.progress = go_on_until;
+    options.context = &(uint64_t){256}; /* the second of three transactions does not begin */
+    assert_int_equal(mneme_prune(memory, &options, &result, test_error()), MNEME_ERR_CANCELLED);
+    assert_true(result.over_budget == 256 && result.chunks == 256);
+    assert_true(result.kept_records == 444 && result.kept_chunks == 444 && result.kept_bytes > 0);
+    options.context = &(uint64_t){UINT64_MAX};
     assert_ok(mneme_prune(memory, &options, &result, test_error()));
-    assert_true(result.over_budget == 630 && result.kept_records == 70);
+    assert_true(result.over_budget == 374 && result.kept_records == 70);
     mneme_list_options all = MNEME_LIST_OPTIONS_INIT;
     mneme_record_list *list = NULL;
     all.limit = 1000;
@@ -549,6 +561,47 @@ static void consolidate_finds_each_pair_among_many(void **state)
     mneme_close(memory);
 }
 
+static bool go_on_for(void *context, uint64_t done, uint64_t total, const char *unit)
+{
+    size_t *steps = context;
+    assert_true(done <= total && strcmp(unit, "records") == 0);
+    return (*steps)-- > 0;
+}
+
+/* 600 pairs: transactions of 128 groups each, so that 128 records have gone before the second one. */
+static void consolidate_that_is_cancelled_keeps_what_it_has_done(void **state)
+{
+    (void)state;
+    enum { PAIRS = 600, N = 2 * PAIRS };
+    static char ids[N][16], texts[N][64];
+    static mneme_record records[N];
+    static const float vector[2] = {1, 0};
+    mneme *memory = open_store("cancelled");
+    for (size_t i = 0; i < N; i++) {
+        snprintf(ids[i], sizeof ids[i], "%zu", i);
+        snprintf(texts[i], sizeof texts[i], "p%zu q%zu r%zu s%zu", i / 2, i / 2, i / 2, i / 2);
+        records[i] = (mneme_record){.id = ids[i], .text = texts[i], .vector = vector, .dimension = 2};
+    }
+    assert_ok(mneme_add(memory, records, N, NULL, NULL, test_error()));
+    mneme_consolidate_options options = MNEME_CONSOLIDATE_OPTIONS_INIT;
+    mneme_consolidate_result result;
+    size_t steps = 0;
+    options.progress = go_on_for;
+    options.context = &steps;
+    for (size_t allowed = 0; allowed < 200; allowed++) {
+        steps = allowed;
+        mneme_status status = mneme_consolidate(memory, &options, &result, test_error());
+        if (status == MNEME_OK || result.merged) break;
+        assert_int_equal(status, MNEME_ERR_CANCELLED); /* while looking: nothing is done */
+    }
+    assert_true(result.merged == 128 && result.groups == 128);
+    assert_sound(memory);
+    options.progress = NULL;
+    assert_ok(mneme_consolidate(memory, &options, &result, test_error()));
+    assert_true(result.merged == PAIRS - 128 && result.records == N - 128);
+    mneme_close(memory);
+}
+
 /* ---- every allocation failing in turn ---- */
 
 static void out_of_memory_is_reported_and_nothing_is_lost(void **state)
@@ -603,6 +656,7 @@ int main(void)
         TEST(consolidate_merges_what_says_the_same_into_the_newest),
         TEST(consolidate_keeps_apart_what_differs),
         TEST(consolidate_finds_each_pair_among_many),
+        TEST(consolidate_that_is_cancelled_keeps_what_it_has_done),
         TEST(out_of_memory_is_reported_and_nothing_is_lost),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
