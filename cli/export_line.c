@@ -191,12 +191,37 @@ void cli_export_record_line(cli_text *out, const mneme_record *record)
 
 /* ---- the first line ---- */
 
+static const char *const vector_types[] = {"f32", "bf16", "int12", "int8"};
+
+/* A type in which all vectors can be kept as they are: theirs; where they differ, f32 can hold any. NULL: no vectors.
+ */
+static const char *common_vectors(const mneme_stats *stats)
+{
+    const char *type = NULL;
+    for (size_t i = 0; i < stats->n_namespaces; i++) {
+        const char *here = stats->namespaces[i].vectors;
+        if (!*here) continue;
+        type = !type || strcmp(type, here) == 0 ? here : "f32";
+    }
+    return type;
+}
+
 void cli_export_header_line(cli_text *out, const mneme_stats *stats)
 {
+    const char *vectors = common_vectors(stats);
     cli_text_format(out, "{\"mneme_export\":%d,\"encoder\":", CLI_EXPORT_VERSION);
     append_text(out, stats->encoder, strlen(stats->encoder));
-    cli_text_format(out, ",\"fingerprint\":\"%016" PRIx64 "\",\"dimension\":%u}\n", stats->fingerprint,
-                    stats->dimension);
+    cli_text_format(out, ",\"fingerprint\":\"%016" PRIx64 "\",\"dimension\":%u", stats->fingerprint, stats->dimension);
+    if (vectors) cli_text_format(out, ",\"vectors\":\"%s\"", vectors);
+    cli_text_string(out, "}\n");
+}
+
+/* The name of a type among ours, which stays; NULL: none of them. */
+static const char *find_vectors(const char *name)
+{
+    for (size_t i = 0; i < sizeof vector_types / sizeof vector_types[0]; i++)
+        if (name && strcmp(name, vector_types[i]) == 0) return vector_types[i];
+    return NULL;
 }
 
 static const char *take_header(const json_t *object, cli_export_header *out)
@@ -210,6 +235,9 @@ static const char *take_header(const json_t *object, cli_export_header *out)
         return "the first line of an export must hold \"encoder\" and \"fingerprint\" (16 hexadecimal digits)";
     out->fingerprint = strtoull(fingerprint, &end, 16);
     if (*end) return "the first line of an export: \"fingerprint\" must be 16 hexadecimal digits";
+    const json_t *vectors = json_object_get(object, "vectors");
+    out->vectors = find_vectors(json_string_value(vectors));
+    if (vectors && !out->vectors) return "the first line of an export: \"vectors\" must be f32, bf16, int12 or int8";
     out->encoder = cli_strdup(encoder);
     out->dimension = (uint32_t)json_integer_value(json_object_get(object, "dimension"));
     return NULL;

@@ -1,6 +1,6 @@
 /* export_line.h -- records as the lines of JSON that `export` writes and `import` and `index` read.
  *
- *     {"mneme_export":1,"encoder":"all-MiniLM-L6-v2","fingerprint":"0123456789abcdef","dimension":384}
+ *     {"mneme_export":1,"encoder":"all-MiniLM-L6-v2","fingerprint":"0123456789abcdef","dimension":384,"vectors":"int12"}
  *     {"id":"1","namespace":"","text":"...","chunks":[{"start":0,"end":40,"vector":[0.0123456789,...]}]}
  *
  * The first line is there only when the vectors are. */
@@ -17,6 +17,7 @@ typedef struct cli_export_header {
     char *encoder; /* owned (free); NULL = none, vectors of the records' own at most */
     uint64_t fingerprint;
     uint32_t dimension;
+    const char *vectors; /* how the store kept them; static; NULL = not said, as in one that was salvaged */
 } cli_export_header;
 
 /* Append a line, with its line break. */

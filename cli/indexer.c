@@ -106,6 +106,7 @@ static mneme_status store_batch(cli_indexer *indexer, mneme_add_result *result, 
     options.context = indexer;
     options.encoder = indexer->from.encoder;
     options.fingerprint = indexer->from.fingerprint;
+    options.vectors = indexer->from.vectors;
     mneme_status status = mneme_add(indexer->memory, records, indexer->n_items, &options, result, error);
     free(records);
     return status;

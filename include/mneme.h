@@ -205,10 +205,13 @@ typedef struct mneme_add_options {
      * (mneme_stats), which this store is then stamped with. NULL: records bring none but vectors of their own. */
     const char *encoder;
     uint64_t fingerprint;
+    /* How a namespace that has no vectors yet keeps them ("f32", "bf16", "int12", "int8"), where store.vectors is not
+     * set: vectors that come from a store that keeps them so stay the same, bit for bit. NULL: as store.vectors says. */
+    const char *vectors;
 } mneme_add_options;
 #define MNEME_ADD_OPTIONS_INIT                                                                                         \
     {                                                                                                                  \
-        sizeof(mneme_add_options), false, false, NULL, NULL, NULL, NULL, 0                                             \
+        sizeof(mneme_add_options), false, false, NULL, NULL, NULL, NULL, 0, NULL                                       \
     }
 
 typedef struct mneme_add_result {

@@ -40,6 +40,8 @@ typedef struct add_job {
     mn_add_chunks chunks;     /* of all drafts to store */
     mneme_encoder *encoder;   /* NULL: nothing to encode */
     uint32_t given_dimension; /* of the chunks that records bring; 0: none does */
+    mn_vector_type vector_type; /* of namespaces without vectors, where takes_vector_type */
+    bool takes_vector_type;
 } add_job;
 
 /* ---- prepare ------------------------------------------------------------------------------------------------- */
@@ -399,6 +401,7 @@ static mneme_status write_all(void *context, mn_write *write, mneme_error *error
                                       .chunks = job->chunks.items + d->first_chunk,
                                       .n_chunks = (uint32_t)d->n_chunks,
                                       .dimension = d->n_chunks ? d->dimension : 0,
+                                      .vector_type = job->takes_vector_type ? &job->vector_type : NULL,
                                       .has_estimate = d->importance >= 0,
                                       .estimate = (float)d->importance};
         status = mn_write_put(write, &record, error);
@@ -420,7 +423,8 @@ mneme_status mneme_add(mneme *memory, const mneme_record *records, size_t n, con
     if (!result) result = &own;
     *result = (mneme_add_result){0};
     add_job job = {.memory = memory, .options = options ? options : &defaults, .result = result};
-    mneme_status status = prepare_all(&job, records, n, error);
+    mneme_status status = mn_add_vectors_type(memory, job.options, &job.vector_type, &job.takes_vector_type, error);
+    if (status == MNEME_OK) status = prepare_all(&job, records, n, error);
     if (status == MNEME_OK) status = skip_unchanged(&job, error);
     if (status == MNEME_OK) status = refuse_wrong_dimensions(&job, error);
     if (status == MNEME_OK) status = check_given_chunks(&job, error);

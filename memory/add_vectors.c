@@ -146,3 +146,17 @@ mneme_status mn_add_vectors_check_encoder(mneme *memory, const mneme_add_options
     mn_read_end(read);
     return status;
 }
+
+mneme_status mn_add_vectors_type(const mneme *memory, const mneme_add_options *options, mn_vector_type *out,
+                                 bool *takes, mneme_error *error)
+{
+    mneme_setting setting;
+    *takes = false;
+    *out = MN_VECTORS_F32;
+    if (!options->vectors) return MNEME_OK;
+    if (!mn_vector_type_parse(options->vectors, out))
+        return mn_fail(error, MNEME_ERR_USAGE, "vectors are kept as f32, bf16, int12 or int8, not as \"%s\"",
+                       options->vectors);
+    *takes = mneme_settings_find(memory->settings, "store.vectors", &setting) && strcmp(setting.origin, "default") == 0;
+    return MNEME_OK;
+}

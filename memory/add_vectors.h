@@ -20,4 +20,9 @@ bool mn_add_needs_encoder(const mneme_record *record);
 mneme_status mn_add_vectors_check_encoder(mneme *memory, const mneme_add_options *options, const mneme_encoder *encoder,
                                           mneme_error *error);
 
+/* How a namespace without vectors will keep them by mneme_add_options.vectors. *takes: not as the store does otherwise;
+ * false where none is named, or store.vectors is set. ERR_USAGE: there is no such type. */
+mneme_status mn_add_vectors_type(const mneme *memory, const mneme_add_options *options, mn_vector_type *out,
+                                 bool *takes, mneme_error *error);
+
 #endif

@@ -260,7 +260,8 @@ static mneme_status put_into(mn_write *write, namespace_state *space, const mn_n
     if (new_record->dimension && !space->value.dimension) {
         space->value.dimension = new_record->dimension;
         space->value.own_vectors = record->vector != NULL;
-        space->value.vector_type = write->read.store->vector_type;
+        space->value.vector_type =
+            new_record->vector_type ? *new_record->vector_type : write->read.store->vector_type;
     }
     head.first_row = space->value.next_row;
     head.n_chunks = new_record->n_chunks;

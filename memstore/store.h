@@ -312,6 +312,7 @@ typedef struct mn_new_record {
     const mn_new_chunk *chunks;
     uint32_t n_chunks;
     uint32_t dimension;     /* of the vectors; must equal the namespace's, once it has one: ERR_DIMENSION */
+    const mn_vector_type *vector_type; /* of a namespace that has no vectors yet; NULL = the store's */
     uint32_t rec;           /* 0 = the next number; else not below it (for copies of whole stores) */
     uint32_t session_place; /* 0 = the next place; else this one, which must be free */
     bool has_estimate;      /* importance for a record that is given none */

@@ -4,7 +4,7 @@
 
 # A memory whose vectors another encoder made: no model is needed to take it over.
 cat >made.jsonl <<'END'
-{"mneme_export":1,"encoder":"made-up","fingerprint":"00000000000000ff","dimension":4}
+{"mneme_export":1,"encoder":"made-up","fingerprint":"00000000000000ff","dimension":4,"vectors":"f32"}
 {"id":"a","namespace":"","title":"Keys","session":"s","speaker":"Ann","time":"2023-05-08T13:56:00Z","source":"notes.md","metadata":{"n":1.5,"tags":["é"]},"importance":0.85,"pinned":true,"expires":"2099-01-01T00:00:00.500Z","text":"The spare key.\nUnder the pot.","chunks":[{"start":0,"end":15,"vector":[0.5,0.5,0.5,0.5]},{"start":15,"end":29,"vector":[0.5,-0.5,0.5,-0.5]}]}
 {"id":"c","namespace":"","session":"s","text":"","chunks":[]}
 {"id":"b","namespace":"pictures","text":"","vector":[0,-0.600000024,0.800000012]}
@@ -19,6 +19,26 @@ expect 0 mneme --store made export --vectors
 cmp -s "$work/out" made.jsonl || fail "the export is not what was imported: $(diff "$work/out" made.jsonl)"
 expect 0 mneme --store made import made.jsonl
 out "added 0, updated 0, unchanged 3, refused 0"
+
+# Whatever a store keeps vectors in, the next one keeps them so, and they stay the same; unless store.vectors is set.
+for type in f32 bf16 int12 int8; do
+  sed "1s/\"f32\"/\"$type\"/" made.jsonl >as.jsonl
+  expect 0 mneme --store "one $type" import as.jsonl
+  expect 0 mneme --store "one $type" export --vectors
+  mv "$work/out" one.jsonl
+  grep -q "\"vectors\":\"$type\"" one.jsonl || fail "the export does not say that vectors are $type"
+  expect 0 mneme --store "two $type" import one.jsonl
+  expect 0 mneme --store "two $type" stats --json
+  json '.namespaces | all(.vectors == "'"$type"'")'
+  expect 0 mneme --store "two $type" export --vectors
+  cmp -s "$work/out" one.jsonl || fail "vectors kept as $type have changed on the way"
+done
+expect 0 mneme --store set --set store.vectors=int8 import made.jsonl
+expect 0 mneme --store set stats --json
+json '.namespaces | all(.vectors == "int8")'
+expect 0 env MNEME_STORE_VECTORS=bf16 mneme --store env import made.jsonl
+expect 0 mneme --store env stats --json
+json '.namespaces | all(.vectors == "bf16")'
 
 # Without vectors: those that came with a record stay. A file appears whole, and only for its owner.
 expect 0 mneme --store made export plain.jsonl --json

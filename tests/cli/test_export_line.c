@@ -84,7 +84,8 @@ static void first_line_is_known_from_records(void **state)
     (void)state;
     cli_export_header header;
     const char *reason;
-    const mneme_stats stats = {.encoder = "an \"encoder\"", .fingerprint = 0xfedcba9876543210, .dimension = 7};
+    mneme_namespace_stats spaces[] = {{.vectors = ""}, {.vectors = "int8"}, {.vectors = "int8"}};
+    mneme_stats stats = {.encoder = "an \"encoder\"", .fingerprint = 0xfedcba9876543210, .dimension = 7};
     cli_text line = {0};
     cli_export_header_line(&line, &stats);
     assert_true(cli_export_header_read(line.data, line.size - 1, &header, &reason));
@@ -92,7 +93,19 @@ static void first_line_is_known_from_records(void **state)
     assert_string_equal(header.encoder, stats.encoder);
     assert_true(header.fingerprint == stats.fingerprint);
     assert_int_equal(header.dimension, 7);
+    assert_null(header.vectors);
     free(header.encoder);
+    /* One type is named; where there are several, the one that holds all of them. */
+    stats.namespaces = spaces;
+    stats.n_namespaces = 3;
+    for (int i = 0; i < 2; i++) {
+        line.size = 0;
+        if (i == 1) spaces[2].vectors = "bf16";
+        cli_export_header_line(&line, &stats);
+        assert_true(cli_export_header_read(line.data, line.size - 1, &header, &reason));
+        assert_string_equal(header.vectors, i == 0 ? "int8" : "f32");
+        free(header.encoder);
+    }
     cli_text_free(&line);
     static const char *const records[] = {"{\"id\":\"1\",\"text\":\"\\\"mneme_export\\\"\"}", "[\"mneme_export\"]", "{}", "nothing"};
     for (size_t i = 0; i < sizeof records / sizeof records[0]; i++)
@@ -100,7 +113,8 @@ static void first_line_is_known_from_records(void **state)
     static const char *const bad[] = {"{\"mneme_export\":2,\"encoder\":\"e\",\"fingerprint\":\"0000000000000001\"}",
                                       "{\"mneme_export\":1,\"fingerprint\":\"0000000000000001\"}",
                                       "{\"mneme_export\":1,\"encoder\":\"e\",\"fingerprint\":\"1\"}",
-                                      "{\"mneme_export\":1,\"encoder\":\"e\",\"fingerprint\":\"000000000000000x\"}"};
+                                      "{\"mneme_export\":1,\"encoder\":\"e\",\"fingerprint\":\"000000000000000x\"}",
+                                      "{\"mneme_export\":1,\"encoder\":\"e\",\"fingerprint\":\"0000000000000001\",\"vectors\":\"int9\"}"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_true(cli_export_header_read(bad[i], strlen(bad[i]), &header, &reason));
         assert_non_null(reason);
