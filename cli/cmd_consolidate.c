@@ -110,7 +110,9 @@ const cli_command cli_command_consolidate = {
     .summary = "merge records that say the same into one stronger one",
     .details =
         "The newest of them stays, stronger; the others' ids, sources, sessions and times go into its metadata under\n"
-        "\"consolidated\". Records of different speakers or with different numbers are never merged. With --json:\n"
+        "\"consolidated\", with their texts where these differ. One may say more than the other, but records with "
+        "other\n"
+        "words, in another order, with other numbers or of other speakers are never merged. With --json:\n"
         "{\"records\",\"groups\",\"merged\",\"dry_run\",\"merges\":[{\"id\",\"merged\",\"namespace\",\"cosine\","
         "\"terms\"}]}.",
     .example = "mneme consolidate --dry-run\nmneme consolidate --namespace conv-26 --cosine 0.97",

@@ -505,9 +505,12 @@ typedef struct mneme_consolidate_result {
     uint64_t merged;  /* records that are gone */
 } mneme_consolidate_result;
 
-/* Merge near-duplicates: same speaker, same numbers, cosine and common terms at least as asked. The newest stays and gets
- * stronger (its time is the last at which it was said); ids, sources, sessions and times of the others are listed in its
- * metadata under "consolidated". Works in transactions of a few hundred records. Same store, same result.
+/* Merge near-duplicates: same speaker, same numbers, cosine and common terms at least as asked, and the terms of one are
+ * those of the other, in the same order, with some left out: neither says something else. The newest stays and gets
+ * stronger (its time is the last at which it was said); nothing of the others is lost: its metadata has under
+ * "consolidated" a list of {"id","title","source","session","speaker","time","text","metadata"}, each where there is one,
+ * text where it differs from its own. One whose metadata has another "consolidated" takes none in.
+ * Works in transactions of a few hundred records. Same store, same result.
  * options NULL = everywhere, by the settings. ERR_USAGE; ERR_CANCELLED: by progress; what was merged before stays so, and
  * result counts it. */
 MNEME_API mneme_status mneme_consolidate(mneme *memory, const mneme_consolidate_options *options,

@@ -1,7 +1,8 @@
 /* consolidate.c -- near-duplicates become one stronger memory.
  *
  *     find (one read)  ->  per group of a survivor and what merges into it: copy the survivor (one read), then in one
- *     transaction: forget the others, put the survivor with their sources in its metadata and the joint strength
+ *     transaction: forget the others, put the survivor with their sources, and what they say that it does not, in its
+ *     metadata, and the joint strength
  *
  * Several groups share a transaction, up to BATCH_RECORDS records. A group of which a record has gone meanwhile is left
  * for the next run. */
@@ -44,12 +45,23 @@ static void put_text(json_t *object, const char *key, const char *text)
     if (text) json_object_set_new(object, key, json_string(text));
 }
 
-/* {"id","source","session","speaker","time"} of a record that goes. */
+/* The list that an earlier consolidation left in some metadata; NULL = there is none. */
+static json_t *list_in(const json_t *metadata)
+{
+    json_t *list = json_object_get(metadata, "consolidated"), *entry;
+    size_t i;
+    if (!json_is_array(list)) return NULL;
+    json_array_foreach(list, i, entry) if (!json_is_string(json_object_get(entry, "id"))) return NULL;
+    return list;
+}
+
+/* {"id","title","source","session","speaker","time"} of a record that goes. */
 static json_t *source_of(const mn_record *record)
 {
     json_t *object = json_object();
     char time[32];
     put_text(object, "id", record->id);
+    put_text(object, "title", record->title);
     put_text(object, "source", record->source);
     put_text(object, "session", record->session);
     put_text(object, "speaker", record->speaker);
@@ -58,25 +70,56 @@ static json_t *source_of(const mn_record *record)
     return object;
 }
 
-/* Append the record and what had been merged into it before. */
-static void add_sources(json_t *list, const mn_record *record)
+/* Note the text of a record that goes, which is also that of those in its list (NULL = none) that have no other. */
+static void set_text(json_t *object, json_t *before, json_t *text)
 {
-    json_array_append_new(list, source_of(record));
+    json_t *entry;
+    size_t i;
+    json_object_set(object, "text", text);
+    json_array_foreach(before, i, entry) if (!json_object_get(entry, "text")) json_object_set(entry, "text", text);
+}
+
+/* Append the record, with its text where that differs from the survivor's and what else its metadata says, and what had
+ * been merged into it before. */
+static mneme_status add_sources(json_t *list, const mn_copy_source *from, const mn_record *record,
+                                const mneme_record *survivor, mneme_error *error)
+{
+    mn_buffer text = {0};
+    mneme_status status = mn_read_text(from->read, from->space->ns, record->rec, 0, record->text_size, &text, error);
+    if (status != MNEME_OK) return status;
     json_t *metadata = record->metadata ? json_loads(record->metadata, JSON_ALLOW_NUL, NULL) : NULL;
-    json_t *before = json_object_get(metadata, "consolidated");
-    if (json_is_array(before)) json_array_extend(list, before);
+    json_t *said = json_stringn(text.size ? text.data : "", text.size);
+    json_t *object = source_of(record), *before = json_incref(list_in(metadata));
+    if (text.size != survivor->text_size || (text.size && memcmp(text.data, survivor->text, text.size) != 0))
+        set_text(object, before, said);
+    if (record->metadata && !metadata)
+        status = mn_fail(error, MNEME_ERR_DAMAGED, "the metadata of record \"%s\" is no JSON", record->id);
+    else if (!said || !object)
+        status = mn_fail_memory(error, "consolidation");
+    if (before) json_object_del(metadata, "consolidated");
+    if (json_object_size(metadata)) json_object_set(object, "metadata", metadata);
+    json_array_append_new(list, object);
+    if (before) json_array_extend(list, before);
+    json_decref(before);
+    json_decref(said);
     json_decref(metadata);
+    mn_buffer_free(&text);
+    return status;
 }
 
 static mneme_status set_sources(merge_batch *batch, merge_group *group, const mn_copy_source *from, mneme_error *error)
 {
     mneme_record *record = &group->survivor->record;
     json_t *metadata = record->metadata ? json_loads(record->metadata, JSON_ALLOW_NUL, NULL) : json_object();
-    json_t *list = json_object_get(metadata, "consolidated");
+    json_t *list = list_in(metadata);
     mneme_status status = json_is_object(metadata) ? MNEME_OK
                                                    : mn_fail(error, MNEME_ERR_DAMAGED,
                                                              "the metadata of record \"%s\" is no JSON", record->id);
-    if (status == MNEME_OK && !json_is_array(list)) {
+    if (status == MNEME_OK && !list && json_object_get(metadata, "consolidated")) {
+        json_decref(metadata); /* a key of the user's own */
+        return mn_fail(error, MNEME_ERR_NOT_FOUND, "record \"%s\" has no room for others", record->id);
+    }
+    if (status == MNEME_OK && !list) {
         json_object_set_new(metadata, "consolidated", json_array());
         list = json_object_get(metadata, "consolidated");
     }
@@ -84,7 +127,8 @@ static mneme_status set_sources(merge_batch *batch, merge_group *group, const mn
         mn_record merged;
         status = mn_read_record(from->read, from->space->ns, group->pairs[i].merged, &merged, error);
         if (status != MNEME_OK) break;
-        add_sources(list, &merged);
+        status = add_sources(list, from, &merged, record, error);
+        if (status != MNEME_OK) break;
         group->merged_ids[i] = mn_arena_strdup(&batch->arena, merged.id);
         if (!group->merged_ids[i]) status = mn_fail_memory(error, "consolidation");
     }
@@ -157,7 +201,7 @@ static mneme_status read_group(merge_batch *batch, const mn_copy_source *source,
     group->merged_ids = mn_arena_array(&batch->arena, group->n, sizeof *group->merged_ids);
     if (status == MNEME_OK && !group->merged_ids) status = mn_fail_memory(error, "consolidation");
     if (status == MNEME_OK) status = set_sources(batch, group, source, error);
-    if (status == MNEME_ERR_NOT_FOUND) { /* gone meanwhile */
+    if (status == MNEME_ERR_NOT_FOUND) { /* gone meanwhile, or it cannot take others in */
         group->survivor = NULL;
         status = MNEME_OK;
     }

@@ -206,6 +206,35 @@ static mneme_status jaccard_of(const search *s, const item *a, const item *b, do
     return status;
 }
 
+static mneme_status sequence_of(const search *s, const item *x, mn_buffer *hashes)
+{
+    mn_record record;
+    mn_buffer text = {0};
+    mneme_status status = mn_read_record(s->source->read, s->source->space->ns, x->rec, &record, s->error);
+    if (status == MNEME_OK)
+        status = mn_read_text(s->source->read, s->source->space->ns, x->rec, 0, record.text_size, &text, s->error);
+    if (status == MNEME_OK && text.size)
+        status = mn_analyzer_sequence(s->analyzer, text.data, text.size, hashes, s->error);
+    mn_buffer_free(&text);
+    return status;
+}
+
+/* *is: one text is the other with terms taken out, which is to say: its sequence of terms is a subsequence. */
+static mneme_status is_subsequence(const search *s, const item *a, const item *b, bool *is)
+{
+    mn_buffer x = {0}, y = {0};
+    mneme_status status = sequence_of(s, a, &x);
+    if (status == MNEME_OK) status = sequence_of(s, b, &y);
+    const mn_buffer *less = x.size < y.size ? &x : &y, *more = x.size < y.size ? &y : &x;
+    size_t found = 0;
+    for (size_t i = 0; i < more->size && found < less->size; i += sizeof(uint64_t))
+        if (memcmp(more->data + i, less->data + found, sizeof(uint64_t)) == 0) found += sizeof(uint64_t);
+    *is = status == MNEME_OK && found == less->size;
+    mn_buffer_free(&x);
+    mn_buffer_free(&y);
+    return status;
+}
+
 /* The cheap conditions first. *same: `older` says what `newer` says; its scores are noted in it. */
 static mneme_status compare(const search *s, const item *newer, item *older, bool *same)
 {
@@ -217,8 +246,8 @@ static mneme_status compare(const search *s, const item *newer, item *older, boo
     double cosine = cosine_of(s, newer, older);
     if (cosine < s->limits->cosine) return MNEME_OK;
     mneme_status status = jaccard_of(s, newer, older, &jaccard);
-    if (status != MNEME_OK || jaccard < s->limits->terms) return status;
-    *same = true;
+    if (status == MNEME_OK && jaccard >= s->limits->terms) status = is_subsequence(s, newer, older, same);
+    if (status != MNEME_OK || !*same) return status;
     older->cosine = cosine > 1 ? 1 : (float)cosine;
     older->terms = (float)jaccard;
     return MNEME_OK;

@@ -1,8 +1,10 @@
 /* duplicates.h -- which records of a namespace say the same.
  *
  * Two records do when the cosine of their vectors (of several chunks: of the sum) and the Jaccard index of their terms
- * (shared / all) both reach a threshold, their speaker is the same, and they hold the same words with digits: "paid
- * invoice 17" is not "paid invoice 18". Candidates come from MinHash (Broder 1997) in bands (Leskovec, Rajaraman,
+ * (shared / all) both reach a threshold, their speaker is the same, they hold the same words with digits ("paid invoice
+ * 17" is not "paid invoice 18"), and the terms of one, in their order and each as often as it comes, are among those of
+ * the other in that order: one may say more, but neither something else ("terminal one", "terminal two") nor the same
+ * words of others ("Anna told Peter", "Peter told Anna"). Candidates come from MinHash (Broder 1997) in bands (Leskovec, Rajaraman,
  * Ullman, "Mining of Massive Datasets", 3.4), each then looked at exactly: the cost grows with the records, not with
  * the pairs. */
 #ifndef MN_MEMORY_DUPLICATES_H

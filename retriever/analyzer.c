@@ -33,6 +33,7 @@ typedef struct worker {
     struct sb_stemmer *stemmer; /* NULL: no stemming */
     cached_stem *cache;
     mn_term_counter counter;
+    mn_buffer *sequence; /* NULL, or where the hashes of terms go in their order, instead of being counted */
     bool keep_apostrophe;
 } worker;
 
@@ -125,20 +126,30 @@ static size_t make_term(worker *self, const char *word, size_t size, char *out)
         size = (size_t)sb_stemmer_length(self->stemmer);
     }
     if (size > STEM_MAX) size = STEM_MAX;
-    if (is_ascii(stem, size)) memcpy(out, stem, size); /* not a matter of the word: Turkish stems can gain a cedilla */
-    else size = mn_words_fold_accents(stem, size, out);
+    if (is_ascii(stem, size))
+        memcpy(out, stem, size); /* not a matter of the word: Turkish stems can gain a cedilla */
+    else
+        size = mn_words_fold_accents(stem, size, out);
     return drop_apostrophes(out, size);
 }
 
-static bool count_word(void *context, const char *word, size_t size, mn_word_kind kind)
+static bool take_term(worker *self, const char *term, size_t size)
+{
+    if (!self->sequence) return mn_term_counter_add(&self->counter, term, size);
+    uint64_t hash = XXH3_64bits(term, size);
+    if (size) mn_buffer_append(self->sequence, &hash, sizeof hash);
+    return !self->sequence->failed;
+}
+
+static bool take_word(void *context, const char *word, size_t size, mn_word_kind kind)
 {
     worker *self = context;
-    if (kind == MN_WORD_PAIR) return mn_term_counter_add(&self->counter, word, size);
+    if (kind == MN_WORD_PAIR) return take_term(self, word, size);
     cached_stem *cached = NULL;
     if (size <= CACHE_WORD_MAX) {
         cached = &self->cache[XXH3_64bits(word, size) % CACHE_ENTRIES];
         if (cached->word_size == size && memcmp(cached->word, word, size) == 0)
-            return mn_term_counter_add(&self->counter, cached->stem, cached->stem_size);
+            return take_term(self, cached->stem, cached->stem_size);
     }
     char term[STEM_MAX];
     if (size > STEM_MAX) size = STEM_MAX;
@@ -150,7 +161,7 @@ static bool count_word(void *context, const char *word, size_t size, mn_word_kin
         memcpy(cached->word, word, size);
         memcpy(cached->stem, term, n);
     }
-    return mn_term_counter_add(&self->counter, term, n);
+    return take_term(self, term, n);
 }
 
 mneme_status mn_analyzer_run(void *context, const char *text, size_t size, mn_arena *arena, mn_term_list *out,
@@ -160,8 +171,20 @@ mneme_status mn_analyzer_run(void *context, const char *text, size_t size, mn_ar
     *out = (mn_term_list){0};
     worker *self = borrow(analyzer);
     if (!self) return mn_fail_memory(error, "stemmer");
-    bool done = mn_words(text, size, self->keep_apostrophe, count_word, self) &&
+    bool done = mn_words(text, size, self->keep_apostrophe, take_word, self) &&
                 mn_term_counter_list(&self->counter, arena, out);
+    give_back(analyzer, self);
+    return done ? MNEME_OK : mn_fail_memory(error, "terms of a text");
+}
+
+mneme_status mn_analyzer_sequence(mn_analyzer *analyzer, const char *text, size_t size, mn_buffer *hashes,
+                                  mneme_error *error)
+{
+    worker *self = borrow(analyzer);
+    if (!self) return mn_fail_memory(error, "stemmer");
+    self->sequence = hashes;
+    bool done = mn_words(text, size, self->keep_apostrophe, take_word, self);
+    self->sequence = NULL;
     give_back(analyzer, self);
     return done ? MNEME_OK : mn_fail_memory(error, "terms of a text");
 }
@@ -172,8 +195,10 @@ static void subtract(mn_term_list *terms, const mn_term_list *stops)
     size_t kept = 0, s = 0;
     for (size_t i = 0; i < terms->n; i++) {
         while (s < stops->n && mn_term_order(&stops->items[s], &terms->items[i]) < 0) s++;
-        if (s < stops->n && mn_term_order(&stops->items[s], &terms->items[i]) == 0) terms->total -= terms->items[i].count;
-        else terms->items[kept++] = terms->items[i];
+        if (s < stops->n && mn_term_order(&stops->items[s], &terms->items[i]) == 0)
+            terms->total -= terms->items[i].count;
+        else
+            terms->items[kept++] = terms->items[i];
     }
     terms->n = kept;
 }
@@ -232,9 +257,12 @@ mneme_status mn_analyzer_open(const char *language, mn_analyzer **out, mneme_err
     mneme_status status = MNEME_OK;
     if (stems && !(analyzer->language = mn_strdup(language))) status = mn_fail_memory(error, "analyzer");
     if (status == MNEME_OK && stop_words)
-        status = mn_analyzer_run(analyzer, stop_words, strlen(stop_words), &analyzer->arena, &analyzer->stop_terms, error);
-    if (status == MNEME_OK) *out = analyzer;
-    else mn_analyzer_close(analyzer);
+        status =
+            mn_analyzer_run(analyzer, stop_words, strlen(stop_words), &analyzer->arena, &analyzer->stop_terms, error);
+    if (status == MNEME_OK)
+        *out = analyzer;
+    else
+        mn_analyzer_close(analyzer);
     return status;
 }
 

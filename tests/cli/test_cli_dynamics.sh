@@ -114,7 +114,13 @@ at 2024-02-02 mneme consolidate
 out "key -> key2"
 err "merged 1 record into 1, of 3"
 at 2024-02-02 mneme get key2 --json
-json '.metadata.consolidated == [{"id": "key"}] and .uses == 3'
+json '.metadata.consolidated == [{"id": "key", "text": "The spare key is under the third flower pot."}] and .uses == 3'
+at 2024-02-02 mneme --store "$work/facts" add "Anna told Peter that the meeting with the bank was moved to Friday." --id 1
+at 2024-02-03 mneme --store "$work/facts" add "Peter told Anna that the meeting with the bank was moved to Friday." --id 2
+at 2024-02-03 mneme --store "$work/facts" add "The late flight to Rome now leaves from terminal one, says the airport." --id 3
+at 2024-02-03 mneme --store "$work/facts" add "The late flight to Rome now leaves from terminal two, says the airport." --id 4
+at 2024-02-04 mneme --store "$work/facts" consolidate --json
+json '.merged == 0 and .records == 4'
 for share in 2 0 -0.5; do
     expect 2 mneme consolidate --cosine "$share"
     expect 2 mneme consolidate --terms "$share"
