@@ -87,7 +87,7 @@ mneme_status mneme_compact(mneme *memory, const mneme_compact_options *options, 
     if (options->vectors && !mn_vector_type_parse(options->vectors, &type))
         return mn_fail(error, MNEME_ERR_USAGE, "vectors are kept as f32, bf16, int12 or int8, not as \"%s\"",
                        options->vectors);
-    return mn_store_compact_as(memory->store, options->vectors ? &type : NULL, options->progress, options->context,
+    return mn_store_compact(memory->store, options->vectors ? &type : NULL, options->progress, options->context,
                                result ? result : &own, error);
 }
 

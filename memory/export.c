@@ -4,6 +4,7 @@
  *
  * Records are never changed in place and their numbers never used twice, so a record that is still there at its turn is
  * the one that was listed. */
+#include "memory/record_copy.h"
 #include "memory/where_plan.h"
 
 #include <stdlib.h>
@@ -156,26 +157,12 @@ static mneme_status copy_chunks(export_job *job, const mn_namespace *space, cons
     return MNEME_OK;
 }
 
-/* What is kept beside the record: whether it is pinned, and when it ends. */
-static mneme_status copy_life(export_job *job, const mn_namespace *space, const mn_record *from, mneme_record *to,
-                              mneme_error *error)
-{
-    mn_strength kept;
-    mneme_status status = mn_read_strength(job->read, space->ns, from->rec, &kept, error);
-    if (status != MNEME_OK) return status;
-    to->has_importance = from->importance_given;
-    to->importance = from->importance_given ? from->importance : 0;
-    to->pinned = kept.pinned;
-    to->has_expires = kept.has_expires;
-    to->expires_ms = kept.expires_ms;
-    return MNEME_OK;
-}
-
 static mneme_status copy_record(export_job *job, const mn_namespace *space, const mn_record *from, mneme_error *error)
 {
     mn_arena *arena = &job->page;
     mn_buffer text = {0};
     mneme_record *to = &job->records[job->n_records];
+    mn_strength kept;
     mneme_status status = mn_read_text(job->read, space->ns, from->rec, 0, from->text_size, &text, error);
     *to = (mneme_record){.id = mn_arena_strdup(arena, from->id),
                          .name_space = space->name,
@@ -193,7 +180,8 @@ static mneme_status copy_record(export_job *job, const mn_namespace *space, cons
     if (status == MNEME_OK && !whole) status = mn_fail_memory(error, "export");
     job->page_bytes += text.size + sizeof *to;
     mn_buffer_free(&text);
-    if (status == MNEME_OK) status = copy_life(job, space, from, to, error);
+    if (status == MNEME_OK) status = mn_read_strength(job->read, space->ns, from->rec, &kept, error);
+    if (status == MNEME_OK) mn_copy_life(from, &kept, to);
     if (status == MNEME_OK && (job->options->vectors || from->own_vector))
         status = copy_chunks(job, space, from, to, error);
     if (status == MNEME_OK) job->n_records++;

@@ -94,3 +94,12 @@ mneme_status mn_copy_record(const mn_copy_source *source, uint32_t rec, mn_arena
     *out = to;
     return MNEME_OK;
 }
+
+void mn_copy_life(const mn_record *from, const mn_strength *kept, mneme_record *to)
+{
+    to->has_importance = from->importance_given;
+    to->importance = from->importance_given ? from->importance : 0;
+    to->pinned = kept->pinned;
+    to->has_expires = kept->has_expires;
+    to->expires_ms = kept->expires_ms;
+}

@@ -28,4 +28,7 @@ mneme_status mn_copy_record(const mn_copy_source *source, uint32_t rec, mn_arena
 /* The vector of one row as the namespace's dimension of floats; false when it has none. */
 bool mn_copy_vector(const mn_copy_source *source, uint32_t row, float *out);
 
+/* What the life of a record adds to it, as it is given when adding: importance if it was given, pin and end. */
+void mn_copy_life(const mn_record *from, const mn_strength *kept, mneme_record *to);
+
 #endif

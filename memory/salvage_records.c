@@ -5,6 +5,7 @@
 #include "memory/handle.h"
 
 #include "common/utf8.h"
+#include "memory/record_copy.h"
 #include "memory/record_hash.h"
 #include "memstore/salvage_read.h"
 
@@ -147,10 +148,9 @@ static mneme_status whole_text(salvage_job *job, uint64_t said, mneme_record *to
 /* As `check` has it; false for NaN. */
 static bool vector_is_whole(const float *vector, const mn_namespace *space)
 {
-    double tolerance = space->vector_type == MN_VECTORS_BF16 ? 1e-2 : 1e-3;
     double squares = 0;
     for (uint32_t i = 0; i < space->dimension; i++) squares += (double)vector[i] * (double)vector[i];
-    return fabs(squares - 1.0) < tolerance;
+    return fabs(squares - 1.0) < mn_vector_slack(space->vector_type);
 }
 
 /* A text can be encoded again; a vector of the record's own cannot, so what lies there is taken if it can be one. */
@@ -214,16 +214,12 @@ static void check_id(salvage_job *job, mn_read *read, const mn_record *record, u
 
 static void add_life(salvage_job *job, mn_read *read, const mn_record *from, uint32_t ns, mneme_record *to)
 {
-    mn_strength kept;
-    to->has_importance = from->importance_given;
-    to->importance = from->importance_given ? from->importance : 0;
+    mn_strength kept = {0};
     if (mn_read_strength(read, ns, from->rec, &kept, NULL) != MNEME_OK) {
         add_problem(job, "whether it is pinned and when it ends cannot be read");
-        return;
+        kept = (mn_strength){0};
     }
-    to->pinned = kept.pinned;
-    to->has_expires = kept.has_expires;
-    to->expires_ms = kept.expires_ms;
+    mn_copy_life(from, &kept, to);
 }
 
 static mneme_status copy_labels(salvage_job *job, const mn_namespace *space, const mn_record *from, mneme_record *to,

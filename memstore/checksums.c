@@ -1,41 +1,41 @@
-/* checksums.c -- all checksums of a snapshot. */
+/* checksums.c -- checksums of values, and the walk that compares them. */
 #include "memstore/store_internal.h"
 
-#include <stdio.h>
+#include <string.h>
+#include <xxhash.h>
 
-typedef struct sums {
-    const mn_read *read;
-    void (*problem)(void *context, const char *line);
-    void *context;
-    uint64_t n_problems;
-} sums;
-
-/* Values of database `db`; what: of which the second number of the key is. */
-static mneme_status compare(sums *s, int db, const char *what, mneme_error *error)
+uint32_t mn_checksum(const void *bytes, size_t size)
 {
-    MDB_cursor *cursor = NULL;
-    MDB_val key, value;
-    mneme_status status = mn_cursor_open(s->read, db, &cursor, error);
-    if (status != MNEME_OK) return status;
-    int code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
-    for (; code == 0; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-        char line[120];
-        if (mn_checksum_is_right(&value)) continue;
-        snprintf(line, sizeof line, "%s %u of namespace number %u does not fit its checksum", what,
-                 mn_key_number(&key, 4), mn_key_number(&key, 0));
-        s->n_problems++;
-        if (s->problem) s->problem(s->context, line);
-    }
-    mdb_cursor_close(cursor);
-    return code == MDB_NOTFOUND ? MNEME_OK : mn_lmdb_fail(error, code, "cannot read the store");
+    return (uint32_t)XXH3_64bits(bytes, size);
 }
 
-mneme_status mn_checksums_check(const mn_read *read, void (*problem)(void *context, const char *line), void *context,
-                                uint64_t *n_problems, mneme_error *error)
+bool mn_checksum_is_right(const MDB_val *value)
 {
-    sums s = {.read = read, .problem = problem, .context = context};
-    mneme_status status = compare(&s, DB_RECORDS, "the content of record", error);
-    if (status == MNEME_OK) status = compare(&s, DB_VECTORS, "the block of vectors from row", error);
-    *n_problems = s.n_problems;
-    return status;
+    uint32_t stored;
+    if (value->mv_size < CHECKSUM_BYTES) return false;
+    size_t size = value->mv_size - CHECKSUM_BYTES;
+    memcpy(&stored, (const char *)value->mv_data + size, sizeof stored);
+    return stored == mn_checksum(value->mv_data, size);
+}
+
+void mn_buffer_checksum(mn_buffer *value)
+{
+    uint32_t sum = mn_checksum(value->data, value->size);
+    mn_buffer_append(value, &sum, sizeof sum);
+}
+
+mneme_status mn_checksums_compare(const mn_read *read, int db, uint32_t ns, mn_wrong_checksum wrong, void *context,
+                                  mneme_error *error)
+{
+    MDB_cursor *cursor = NULL;
+    mneme_status status = mn_cursor_open(read, db, &cursor, error);
+    if (status != MNEME_OK) return status;
+    key_bytes first = key_numbers(1, ns, 0, 0);
+    MDB_val key = key_value(&first), value;
+    int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    for (; code == 0 && (ns == 0 || mn_key_number(&key, 0) == ns);
+         code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))
+        if (!mn_checksum_is_right(&value)) wrong(context, mn_key_number(&key, 0), mn_key_number(&key, 4));
+    mdb_cursor_close(cursor);
+    return code == 0 || code == MDB_NOTFOUND ? MNEME_OK : mn_lmdb_fail(error, code, "cannot read the store");
 }

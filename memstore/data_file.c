@@ -96,6 +96,21 @@ static void keep_first(void *context, const char *line)
     if (first->size == 0) mn_buffer_text(first, line);
 }
 
+static void keep_record(void *context, uint32_t ns, uint32_t rec)
+{
+    mn_buffer *first = context;
+    if (first->size == 0)
+        mn_buffer_format(first, "the content of record %u of namespace number %u does not fit its checksum", rec, ns);
+}
+
+static void keep_vectors(void *context, uint32_t ns, uint32_t row)
+{
+    mn_buffer *first = context;
+    if (first->size == 0)
+        mn_buffer_format(first, "the block of vectors from row %u of namespace number %u does not fit its checksum",
+                         row, ns);
+}
+
 mneme_status mn_data_file_check(mn_data_file *file, mneme_error *error)
 {
     mn_buffer first = {0};
@@ -105,7 +120,9 @@ mneme_status mn_data_file_check(mn_data_file *file, mneme_error *error)
         mn_checked_trust(file->read.txn);
         status = open_database(file, DB_RECORDS, "records", error);
         if (status == MNEME_OK) status = open_database(file, DB_VECTORS, "vectors", error);
-        if (status == MNEME_OK) status = mn_checksums_check(&file->read, keep_first, &first, &n, error);
+        if (status == MNEME_OK) status = mn_checksums_compare(&file->read, DB_RECORDS, 0, keep_record, &first, error);
+        if (status == MNEME_OK) status = mn_checksums_compare(&file->read, DB_VECTORS, 0, keep_vectors, &first, error);
+        n += first.size > 0 || first.failed;
         if (status == MNEME_OK && n == 0) status = mn_dictionary_check(&file->read, error);
     }
     if (status == MNEME_OK && n > 0)

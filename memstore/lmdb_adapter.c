@@ -2,7 +2,6 @@
 #include "memstore/store_internal.h"
 
 #include <string.h>
-#include <xxhash.h>
 
 uint32_t mn_key_number(const MDB_val *key, size_t offset)
 {
@@ -78,14 +77,18 @@ static void note_write(mn_write *write, int db)
         write->changed = true;
 }
 
-mneme_status mn_db_put(mn_write *write, int db, key_bytes *key, const void *data, size_t size, mneme_error *error)
+static mneme_status written(mn_write *write, int db, int code, mneme_error *error)
 {
-    MDB_val k = key_value(key), v = {.mv_size = size, .mv_data = (void *)(uintptr_t)data};
-    int code = mdb_put(write->read.txn, write->read.store->dbs[db], &k, &v, 0);
     note_write(write, db);
     if (code == 0) return MNEME_OK;
     if (code == MDB_MAP_FULL) write->map_full = true;
     return mn_lmdb_fail(error, code, "cannot write the store");
+}
+
+mneme_status mn_db_put(mn_write *write, int db, key_bytes *key, const void *data, size_t size, mneme_error *error)
+{
+    MDB_val k = key_value(key), v = {.mv_size = size, .mv_data = (void *)(uintptr_t)data};
+    return written(write, db, mdb_put(write->read.txn, write->read.store->dbs[db], &k, &v, 0), error);
 }
 
 mneme_status mn_db_append(mn_write *write, int db, key_bytes *key, const void *data, size_t size, mneme_error *error)
@@ -93,20 +96,14 @@ mneme_status mn_db_append(mn_write *write, int db, key_bytes *key, const void *d
     MDB_val k = key_value(key), v = {.mv_size = size, .mv_data = (void *)(uintptr_t)data};
     int code = mdb_put(write->read.txn, write->read.store->dbs[db], &k, &v, MDB_APPEND);
     if (code == MDB_KEYEXIST) return mn_db_put(write, db, key, data, size, error); /* it is not the last */
-    write->changed = true;
-    if (code == 0) return MNEME_OK;
-    if (code == MDB_MAP_FULL) write->map_full = true;
-    return mn_lmdb_fail(error, code, "cannot write the store");
+    return written(write, db, code, error);
 }
 
 mneme_status mn_db_delete(mn_write *write, int db, key_bytes *key, mneme_error *error)
 {
     MDB_val k = key_value(key);
     int code = mdb_del(write->read.txn, write->read.store->dbs[db], &k, NULL);
-    note_write(write, db);
-    if (code == 0 || code == MDB_NOTFOUND) return MNEME_OK;
-    if (code == MDB_MAP_FULL) write->map_full = true;
-    return mn_lmdb_fail(error, code, "cannot write the store");
+    return written(write, db, code == MDB_NOTFOUND ? 0 : code, error);
 }
 
 mneme_status mn_cursor_open(const mn_read *read, int db, MDB_cursor **out, mneme_error *error)
@@ -131,26 +128,6 @@ bool mn_cursor_floor(MDB_cursor *cursor, key_bytes *key, size_t prefix, MDB_val 
         return false;
     }
     return found->mv_size >= prefix && memcmp(found->mv_data, key->bytes, prefix) == 0;
-}
-
-uint32_t mn_checksum(const void *bytes, size_t size)
-{
-    return (uint32_t)XXH3_64bits(bytes, size);
-}
-
-bool mn_checksum_is_right(const MDB_val *value)
-{
-    uint32_t stored;
-    if (value->mv_size < CHECKSUM_BYTES) return false;
-    size_t size = value->mv_size - CHECKSUM_BYTES;
-    memcpy(&stored, (const char *)value->mv_data + size, sizeof stored);
-    return stored == mn_checksum(value->mv_data, size);
-}
-
-void mn_buffer_checksum(mn_buffer *value)
-{
-    uint32_t sum = mn_checksum(value->data, value->size);
-    mn_buffer_append(value, &sum, sizeof sum);
 }
 
 mneme_status mn_damaged(mneme_error *error, const char *what, uint32_t ns, uint32_t number)

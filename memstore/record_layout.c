@@ -5,8 +5,8 @@
  *     part p   kind u8 | body | checksum u32                                            text[p * 64 KiB .. (p + 1) * 64 KiB)
  *
  * flags, numbers: unsigned varints (time in ms, and written in seconds since 2025, which is shorter: zigzag). Importance:
- * in steps of 1/200. Strings: id, then those that the flags name, each with its NUL. A
- * body is text, or a zstd frame of it (text_packing.c); for part 0 the flags say which. */
+ * in steps of 1/200. Strings: id, then those that the flags name, each with its NUL. A body is text, or a zstd frame of
+ * it (text_packing.c); for part 0 the flags say which. */
 #include "memstore/store_internal.h"
 
 #include <math.h>
@@ -153,14 +153,14 @@ static mneme_status read_part(mn_read *read, uint32_t ns, const mn_record *recor
 static mneme_status part_text(mn_read *read, uint32_t ns, const mn_record *record, uint32_t part,
                               const mn_packed_text *first, const char **out, mneme_error *error)
 {
+    *out = read->part.text;
+    if (read->part.is_there && read->part.ns == ns && read->part.rec == record->rec && read->part.number == part)
+        return MNEME_OK;
     mn_packed_text packed = *first;
     mneme_status status = part > 0 ? read_part(read, ns, record, part, &packed, error) : MNEME_OK;
     if (status != MNEME_OK) return status;
     *out = packed.bytes;
     if (packed.kind == TEXT_PLAIN) return packed.size == packed.text_size ? MNEME_OK : MNEME_ERR_DAMAGED;
-    *out = read->part.text;
-    if (read->part.is_there && read->part.ns == ns && read->part.rec == record->rec && read->part.number == part)
-        return MNEME_OK;
     read->part.is_there = false;
     if (!read->part.text && !(read->part.text = mn_alloc(TEXT_PART))) return mn_fail_memory(error, "text");
     *out = read->part.text;

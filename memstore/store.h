@@ -187,13 +187,12 @@ const mn_vector_block *mn_vector_find(const mn_vector_blocks *blocks, uint32_t r
 /* The vector of one row as `dimension` floats; false when it has none. */
 bool mn_vector_of(const mn_vector_blocks *blocks, uint32_t row, float *out);
 
-/* The postings of one term: rows ascending (live rows only) with counts, decoded into the arena. n = 0: unknown term.
- */
-
 /* One row, one vector by its row: `dimension` floats, copied to `out`. ERR_DAMAGED when it is not there as it should be,
  * or (then `out` holds what is there) when the vectors that it lies with do not fit their checksum. Outside writes only. */
 mneme_status mn_read_row(mn_read *read, const mn_namespace *space, uint32_t row, mn_row *out, mneme_error *error);
 mneme_status mn_read_row_vector(mn_read *read, const mn_namespace *space, uint32_t row, float *out, mneme_error *error);
+
+/* The postings of one term: rows ascending (live rows only) with counts, decoded into the arena. n = 0: unknown term. */
 typedef struct mn_posting {
     uint32_t row, count;
 } mn_posting;
@@ -341,14 +340,14 @@ mneme_status mn_write_rebuild_fields(mn_write *write, mneme_error *error);
 
 /* Write everything that lives into a new file, and put that in the place of the old one. Record numbers stay, row
  * numbers change; the change log begins anew. Readers in all processes go on, writers wait. A store that fails to be
- * compacted is as it was; ERR_DAMAGED: something in it cannot be read, ERR_DISK_FULL, ERR_CANCELLED. The progress
- * counts "records". Not inside a read or a write of the same thread. */
-mneme_status mn_store_compact(mn_store *store, mneme_progress progress, void *context, mneme_compact_result *result,
-                              mneme_error *error);
-/* The same, and keep all vectors as `type` from now on; NULL: each namespace as it is. */
-mneme_status mn_store_compact_as(mn_store *store, const mn_vector_type *type, mneme_progress progress, void *context,
-                                 mneme_compact_result *result, mneme_error *error);
-
+ * compacted is as it was; ERR_DAMAGED: something in it cannot be read, ERR_DISK_FULL, ERR_CANCELLED.
+ *
+ * type      how all vectors are kept from now on; NULL = each namespace as it is.
+ * progress  counts "records"; NULL = none.
+ *
+ * Not inside a read or a write of the same thread. */
+mneme_status mn_store_compact(mn_store *store, const mn_vector_type *type, mneme_progress progress, void *context,
+                              mneme_compact_result *result, mneme_error *error);
 
 /* ---- check ------------------------------------------------------------------------------------------------------ */
 

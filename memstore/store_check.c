@@ -228,15 +228,15 @@ static void check_vector(checker *c, uint32_t row, float *vector)
     }
     double squares = 0;
     for (uint32_t i = 0; i < c->vectors.dimension; i++) squares += (double)vector[i] * (double)vector[i];
-    double tolerance = c->vectors.type == MN_VECTORS_BF16 ? 1e-2 : 1e-3;
-    if (live && !(fabs(squares - 1.0) < tolerance))
+    if (live && !(fabs(squares - 1.0) < mn_vector_slack(c->vectors.type)))
         damage(c, "row %u in namespace \"%s\": its vector has length %g, not 1", row, c->space.name, sqrt(squares));
     else if (!live && !(squares == 0)) damage(c, "row %u in namespace \"%s\" is dead, but has a vector", row, c->space.name);
     else if (live) c->report->vectors++;
 }
 
-static void name_vectors(void *context, uint32_t first_row)
+static void name_vectors(void *context, uint32_t ns, uint32_t first_row)
 {
+    (void)ns;
     checker *c = context;
     damage(c, "the vectors of rows %u ... in namespace \"%s\" do not fit their checksum", first_row, c->space.name);
 }
@@ -246,7 +246,7 @@ static mneme_status check_vectors(checker *c, mneme_error *error)
     float *vector = mn_arena_array(&c->arena, c->vectors.dimension, sizeof *vector);
     if (!vector) return mn_fail_memory(error, "check");
     mneme_error problem;
-    mneme_status status = mn_vector_checksums(c->read, c->space.ns, name_vectors, c, &problem);
+    mneme_status status = mn_checksums_compare(c->read, DB_VECTORS, c->space.ns, name_vectors, c, &problem);
     if (status != MNEME_OK) damage(c, "vectors of namespace \"%s\": %s", c->space.name, problem.message);
     for (uint32_t row = 0; c->space.dimension && row < c->rows.n_rows; row++) check_vector(c, row, vector);
     return MNEME_OK;

@@ -188,8 +188,9 @@ static mneme_status copy_records(compaction *c, mneme_error *error)
     return status;
 }
 
-static void note_first(void *context, uint32_t first_row)
+static void note_first(void *context, uint32_t ns, uint32_t first_row)
 {
+    (void)ns;
     uint32_t *first = context;
     if (first_row < *first) *first = first_row;
 }
@@ -198,7 +199,7 @@ static void note_first(void *context, uint32_t first_row)
 static mneme_status check_vectors(compaction *c, mneme_error *error)
 {
     uint32_t first = MN_NO_ROW;
-    mneme_status status = mn_vector_checksums(&c->from, c->space.ns, note_first, &first, error);
+    mneme_status status = mn_checksums_compare(&c->from, DB_VECTORS, c->space.ns, note_first, &first, error);
     if (status != MNEME_OK || first == MN_NO_ROW) return status;
     return mn_damaged(error, "the checksum of the vectors from row", c->space.ns, first);
 }
@@ -391,7 +392,7 @@ static mneme_status compact_held(compaction *c, bool *swapped, mneme_error *erro
     return status;
 }
 
-mneme_status mn_store_compact_as(mn_store *store, const mn_vector_type *type, mneme_progress progress, void *context,
+mneme_status mn_store_compact(mn_store *store, const mn_vector_type *type, mneme_progress progress, void *context,
                                  mneme_compact_result *result, mneme_error *error)
 {
     *result = (mneme_compact_result){0};
@@ -419,10 +420,4 @@ mneme_status mn_store_compact_as(mn_store *store, const mn_vector_type *type, mn
     if (!swapped) return status;
     mneme_status opened = mn_store_reopen(store, status == MNEME_OK ? error : NULL);
     return status == MNEME_OK ? opened : status;
-}
-
-mneme_status mn_store_compact(mn_store *store, mneme_progress progress, void *context, mneme_compact_result *result,
-                              mneme_error *error)
-{
-    return mn_store_compact_as(store, NULL, progress, context, result, error);
 }

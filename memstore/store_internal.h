@@ -190,10 +190,11 @@ uint32_t mn_checksum(const void *bytes, size_t size);
 /* Does a value end with its checksum? */
 bool mn_checksum_is_right(const MDB_val *value);
 void mn_buffer_checksum(mn_buffer *value); /* append that of what is there */
-/* Compare all of them (XXH3: as fast as the values can be read). `problem`, NULL allowed, gets one line for each value
- * that does not fit; *n_problems: how many. ERR_DAMAGED: a page on the way is. */
-mneme_status mn_checksums_check(const mn_read *read, void (*problem)(void *context, const char *line), void *context,
-                                uint64_t *n_problems, mneme_error *error);
+/* Compare the checksums of DB_RECORDS or DB_VECTORS, of namespace `ns`, or of all (0). `wrong` is called with the numbers in
+ * the key of each value that does not fit its own: the namespace's, and the record's or the first row's. */
+typedef void (*mn_wrong_checksum)(void *context, uint32_t ns, uint32_t number);
+mneme_status mn_checksums_compare(const mn_read *read, int db, uint32_t ns, mn_wrong_checksum wrong, void *context,
+                                  mneme_error *error);
 
 /* ---- the map (store_map.c) --------------------------------------------------------------------------------------- */
 
@@ -404,9 +405,6 @@ mneme_status mn_dictionary_check(mn_read *read, mneme_error *error);
 
 /* Rows in a value of vectors; 0: it is none. */
 size_t mn_vector_rows(size_t value_size, mn_vector_type type, uint32_t dimension);
-/* Compare the checksums of a namespace's vectors; `wrong` is called with the first row of each that does not fit. */
-mneme_status mn_vector_checksums(mn_read *read, uint32_t ns, void (*wrong)(void *context, uint32_t first_row),
-                                 void *context, mneme_error *error);
 
 /* Decode one postings block: calls visit for each; false = damaged. */
 bool mn_decode_postings(uint32_t first_row, const MDB_val *value,

@@ -92,21 +92,6 @@ mneme_status mn_read_vectors(mn_read *read, uint32_t ns, mn_arena *arena, mn_vec
     return status;
 }
 
-mneme_status mn_vector_checksums(mn_read *read, uint32_t ns, void (*wrong)(void *context, uint32_t first_row),
-                                 void *context, mneme_error *error)
-{
-    MDB_cursor *cursor = NULL;
-    mneme_status status = mn_cursor_open(read, DB_VECTORS, &cursor, error);
-    if (status != MNEME_OK) return status;
-    key_bytes first = key_numbers(2, ns, 0, 0);
-    MDB_val key = key_value(&first), value;
-    int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    for (; code == 0 && mn_key_number(&key, 0) == ns; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))
-        if (!mn_checksum_is_right(&value)) wrong(context, mn_key_number(&key, 4));
-    mdb_cursor_close(cursor);
-    return code == 0 || code == MDB_NOTFOUND ? MNEME_OK : mn_lmdb_fail(error, code, "cannot read the store");
-}
-
 const mn_vector_block *mn_vector_find(const mn_vector_blocks *blocks, uint32_t row, uint32_t *place)
 {
     size_t low = 0, high = blocks->n; /* the last block with first_row <= row is items[low - 1] in the end */

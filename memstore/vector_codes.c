@@ -141,6 +141,11 @@ void mn_vector_decode(mn_vector_type type, uint32_t dimension, const mn_vector_b
     }
 }
 
+double mn_vector_slack(mn_vector_type type)
+{
+    return type == MN_VECTORS_BF16 ? 1e-2 : 1e-3; /* bf16 rounds each number, and has no scale to make up for it */
+}
+
 void mn_vector_copy_rows(mn_vector_type type, uint32_t dimension, const void *value, uint32_t from_rows, void *out,
                          uint32_t to_rows, uint32_t to)
 {

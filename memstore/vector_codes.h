@@ -58,6 +58,9 @@ void mn_vector_encode(mn_vector_type type, uint32_t dimension, const float *vect
 /* Read one row back as floats. */
 void mn_vector_decode(mn_vector_type type, uint32_t dimension, const mn_vector_block *block, uint32_t row, float *out);
 
+/* How far from 1 the squared length of a vector that was read back may be. */
+double mn_vector_slack(mn_vector_type type);
+
 /* Copy rows from .. from + n - 1 of a value of from_rows rows to place `to` .. of one of to_rows rows. */
 void mn_vector_copy_rows(mn_vector_type type, uint32_t dimension, const void *value, uint32_t from_rows, void *out,
                          uint32_t to_rows, uint32_t to);

@@ -403,7 +403,7 @@ static void index_is_whole_after_compaction(void **state)
     const uint32_t forgets[] = {2};
     change(store, (change_job){.forgets = forgets, .n_forgets = 1});
     mneme_compact_result result;
-    assert_ok(mn_store_compact(store, NULL, NULL, &result, test_error()));
+    assert_ok(mn_store_compact(store, NULL, NULL, NULL, &result, test_error()));
     assert_sound(store);
     assert_string_equal(found(store, equal(".tags", element(text_of("b")))), "ann");
     assert_string_equal(found(store, at_least(".age", number_of(0))), "ann cid dan");

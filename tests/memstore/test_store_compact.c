@@ -427,7 +427,7 @@ static void compacted_store_holds_the_same_and_no_dead_row(void **state)
     for (int round = 0; round < 3; round++) {
         mneme_compact_result result;
         int calls = 0;
-        assert_ok(mn_store_compact(store, count_progress, &calls, &result, test_error()));
+        assert_ok(mn_store_compact(store, NULL, count_progress, &calls, &result, test_error()));
         assert_true(calls >= 3);
         char *after = dump(store);
         assert_string_equal(after, before);
@@ -457,12 +457,12 @@ static void compaction_of_an_empty_store_and_an_emptied_namespace_works(void **s
     (void)state;
     mn_store *store = open_store("empty");
     mneme_compact_result result;
-    assert_ok(mn_store_compact(store, NULL, NULL, &result, test_error()));
+    assert_ok(mn_store_compact(store, NULL, NULL, NULL, &result, test_error()));
     assert_int_equal(result.records, 0);
     const change add = simple("a", "w1 w2", 1, 3), drop = simple("a", NULL, 0, 0);
     assert_ok(try_change(store, &add, 1, test_error()));
     assert_ok(try_change(store, &drop, 1, test_error()));
-    assert_ok(mn_store_compact(store, NULL, NULL, &result, test_error()));
+    assert_ok(mn_store_compact(store, NULL, NULL, NULL, &result, test_error()));
     assert_sound(store);
     mn_read *read = NULL;
     mn_namespace space;
@@ -474,7 +474,7 @@ static void compaction_of_an_empty_store_and_an_emptied_namespace_works(void **s
     mn_store_close(store);
     const mn_store_options options = {.read_only = true};
     assert_ok(mn_store_open(path_of("empty"), &options, &store, test_error()));
-    assert_int_equal(mn_store_compact(store, NULL, NULL, &result, NULL), MNEME_ERR_READ_ONLY);
+    assert_int_equal(mn_store_compact(store, NULL, NULL, NULL, &result, NULL), MNEME_ERR_READ_ONLY);
     mn_store_close(store);
 }
 
@@ -492,7 +492,7 @@ static void change_log_after_compaction_says_that_all_is_new(void **state)
     assert_ok(mn_read_begin(store, &read, test_error()));
     uint64_t old = mn_read_generation(read);
     mn_read_end(read);
-    assert_ok(mn_store_compact(store, NULL, NULL, &result, test_error()));
+    assert_ok(mn_store_compact(store, NULL, NULL, NULL, &result, test_error()));
     const change add = simple("new", "w1 w2", 1, 3);
     assert_ok(try_change(store, &add, 1, test_error()));
     assert_ok(mn_read_begin(store, &read, test_error()));
@@ -577,7 +577,7 @@ static void forgotten_text_and_vectors_are_in_no_file_after_compaction(void **st
     gone[0].record.text = gone[1].record.text = NULL;
     assert_ok(try_change(store, gone, 2, test_error()));
     mneme_compact_result result;
-    assert_ok(mn_store_compact(store, NULL, NULL, &result, test_error()));
+    assert_ok(mn_store_compact(store, NULL, NULL, NULL, &result, test_error()));
     assert_true(store_holds("forgotten", kept_vector, 16));
     assert_false(store_holds("forgotten", "unspeakable", 11));
     for (int i = 0; i < 4; i++) {
@@ -608,12 +608,12 @@ static void forgotten_text_is_not_in_the_dictionary_after_compaction(void **stat
     }
     assert_ok(try_change(store, all, 2 * EACH, test_error()));
     mneme_compact_result result;
-    assert_ok(mn_store_compact(store, NULL, NULL, &result, test_error()));
+    assert_ok(mn_store_compact(store, NULL, NULL, NULL, &result, test_error()));
     assert_true(store_holds("dictionary", "unspeakable names", 17)); /* once, in the dictionary */
     for (size_t i = 0; i < EACH; i++) all[i] = simple(ids[2 * i], NULL, 0, 0);
     assert_ok(try_change(store, all, EACH, test_error()));
     char *before = dump(store);
-    assert_ok(mn_store_compact(store, NULL, NULL, &result, test_error()));
+    assert_ok(mn_store_compact(store, NULL, NULL, NULL, &result, test_error()));
     assert_true(store_holds("dictionary", "ordinary words", 14));
     for (size_t at = 0; at < 6; at++) assert_false(store_holds("dictionary", "unspeakable" + at, 5));
     char *after = dump(store);
@@ -646,7 +646,7 @@ static void compaction_of_damaged_vectors_is_refused(void **state)
     store = open_store("flipped");
     mneme_compact_result result;
     mneme_error error;
-    assert_int_equal(mn_store_compact(store, NULL, NULL, &result, &error), MNEME_ERR_DAMAGED);
+    assert_int_equal(mn_store_compact(store, NULL, NULL, NULL, &result, &error), MNEME_ERR_DAMAGED);
     assert_non_null(strstr(error.message, "the checksum of the vectors from row 0"));
     mn_store_close(store);
 }
@@ -670,10 +670,10 @@ static void cancelled_compaction_and_a_full_disk_leave_the_store_as_it_was(void 
     mneme_compact_result result;
     mneme_error error;
     int calls = 2;
-    assert_int_equal(mn_store_compact(store, cancel, &calls, &result, &error), MNEME_ERR_CANCELLED);
+    assert_int_equal(mn_store_compact(store, NULL, cancel, &calls, &result, &error), MNEME_ERR_CANCELLED);
     assert_no_leftovers("cancelled");
     atomic_store(&g_disk_full, true);
-    assert_int_equal(mn_store_compact(store, NULL, NULL, &result, &error), MNEME_ERR_DISK_FULL);
+    assert_int_equal(mn_store_compact(store, NULL, NULL, NULL, &result, &error), MNEME_ERR_DISK_FULL);
     assert_non_null(strstr(error.message, "free disk space"));
     atomic_store(&g_disk_full, false);
     assert_no_leftovers("cancelled");
@@ -692,13 +692,13 @@ static void any_failing_call_leaves_the_old_content_or_the_new(void **state)
     char *before = dump(store);
     mneme_compact_result result;
     atomic_store(&g_calls, 0);
-    assert_ok(mn_store_compact(store, NULL, NULL, &result, test_error()));
+    assert_ok(mn_store_compact(store, NULL, NULL, NULL, &result, test_error()));
     int n = atomic_load(&g_calls);
     assert_true(n > 5);
     for (int i = 1; i <= n; i++) {
         atomic_store(&g_fail_in, i);
         mneme_error error = {MNEME_OK, ""};
-        mneme_status status = mn_store_compact(store, NULL, NULL, &result, &error);
+        mneme_status status = mn_store_compact(store, NULL, NULL, NULL, &result, &error);
         bool reached = atomic_exchange(&g_fail_in, 0) <= 0;
         assert_true(!reached || status != MNEME_OK || i == n); /* the last: the directory, when opened anew */
         if (status != MNEME_OK) assert_true(strlen(error.message) > 0);
@@ -728,7 +728,7 @@ static void compaction_out_of_memory_leaves_the_store_as_it_was(void **state)
     for (size_t n = 1;; n++) {
         mneme_compact_result result;
         mn_alloc_fail_after(n);
-        mneme_status status = mn_store_compact(store, NULL, NULL, &result, NULL);
+        mneme_status status = mn_store_compact(store, NULL, NULL, NULL, &result, NULL);
         mn_alloc_fail_after(0);
         char *after = dump(store);
         assert_string_equal(after, before);
@@ -894,7 +894,7 @@ static void compactions_under_writers_and_readers_lose_nothing(void **state)
         const change add = simple("own", "w7 w8 w9", 1, (uint32_t)round);
         assert_ok(try_change(store, &add, 1, test_error()));
         usleep(next_random(&seed) % 20000);
-        assert_ok(mn_store_compact(store, NULL, NULL, &result, test_error()));
+        assert_ok(mn_store_compact(store, NULL, NULL, NULL, &result, test_error()));
         for (int i = 0; i < WRITERS; i++) hear(&writers[i]);
         if (round % 5 != 4) continue;
         /* A writer that is killed while others wait for its lock; a new one takes its place. */
@@ -936,7 +936,7 @@ static void compact_until_killed(const char *name)
     mn_store *store = NULL;
     mneme_compact_result result;
     if (try_open(name, &store) != MNEME_OK) _exit(1);
-    while (mn_store_compact(store, NULL, NULL, &result, NULL) == MNEME_OK) continue;
+    while (mn_store_compact(store, NULL, NULL, NULL, &result, NULL) == MNEME_OK) continue;
     _exit(2);
 }
 
@@ -1033,7 +1033,7 @@ static void threads_go_on_while_another_compacts(void **state)
     int n = trials(30, 300);
     for (int round = 0; round < n; round++) {
         mneme_compact_result result;
-        assert_ok(mn_store_compact(store, NULL, NULL, &result, test_error()));
+        assert_ok(mn_store_compact(store, NULL, NULL, NULL, &result, test_error()));
         usleep(3000);
     }
     atomic_store(&stop, true);
@@ -1063,7 +1063,7 @@ static void store_stays_the_same_when_the_process_changes_its_folder(void **stat
     const change add = simple("mark", "w1 w2", 1, 3);
     mneme_compact_result result;
     assert_ok(try_change(store, &add, 1, test_error()));
-    assert_ok(mn_store_compact(store, NULL, NULL, &result, test_error()));
+    assert_ok(mn_store_compact(store, NULL, NULL, NULL, &result, test_error()));
     assert_int_equal(result.records, 2);
     char *text = dump(store);
     assert_non_null(strstr(text, "|mark|"));
