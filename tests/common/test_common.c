@@ -3,6 +3,7 @@
 
 #include "common/buffer.h"
 #include "common/clock.h"
+#include "common/crew.h"
 #include "common/file.h"
 #include "common/threads.h"
 #include "common/utf8.h"
@@ -392,6 +393,35 @@ static void threads_run_every_item_once(void **state)
     mn_threads_free(threads);
 }
 
+static void count_short_item(void *context, unsigned item, unsigned worker)
+{
+    count_item(context, item, worker);
+}
+
+static void crew_runs_every_item_of_many_jobs_once(void **state)
+{
+    (void)state;
+    enum { SESSIONS = 20, JOBS = 200, MEMBERS = 4 };
+    static tally t;
+    mn_crew *crew = NULL;
+    assert_ok(mn_crew_new(MEMBERS, &crew, test_error()));
+    int expected[ITEMS] = {0};
+    for (unsigned session = 0; session < SESSIONS; session++) {
+        mn_crew_begin(crew);
+        for (unsigned job = 0; job < JOBS; job++) {
+            unsigned n = (session * JOBS + job) % (ITEMS + 1);
+            mn_crew_run(crew, n, count_short_item, &t);
+            for (unsigned i = 0; i < n; i++) expected[i]++;
+            for (unsigned i = 0; i < ITEMS; i++) assert_int_equal(atomic_load(&t.seen[i]), expected[i]);
+        }
+        mn_crew_end(crew);
+    }
+    assert_true(atomic_load(&t.largest_worker) < MEMBERS);
+    mn_crew_free(crew);
+    assert_ok(mn_crew_new(2, &crew, test_error()));
+    mn_crew_free(crew); /* never begun */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -414,6 +444,7 @@ int main(void)
         cmocka_unit_test(time_of_many_days_equals_the_c_library),
         cmocka_unit_test(time_parse_reads_the_forms_of_iso_8601),
         cmocka_unit_test(threads_run_every_item_once),
+        cmocka_unit_test(crew_runs_every_item_of_many_jobs_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
