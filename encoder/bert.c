@@ -16,7 +16,9 @@
  *
  * The embedding tables are read in place from the mapped file. All other weights lie packed in one block of memory, the
  * image, either filled here or mapped from a file that an earlier process wrote (packed_file.c). Activations belong to
- * a worker and are kept. Threads: read-only after opening, one worker number per thread. */
+ * a worker and are kept. Threads: read-only after opening, one worker number per thread; or a crew for one batch, which
+ * shares out the columns of products and the heads of attention. Every number is made by the same operations in the
+ * same order either way. */
 #include "encoder/bert.h"
 
 #include "common/file.h"
@@ -47,6 +49,7 @@ typedef struct workspace {
     float *scales, *lows;       /* (B), of the rows that go in next */
     double *sums;               /* (H), of pooling */
     void *attention;            /* its scratch */
+    mn_crew *crew;              /* NULL, or those who share the work on the present batch */
 } workspace;
 
 struct mn_bert {
@@ -376,22 +379,75 @@ static mneme_status embed_tokens(const mn_bert *bert, const mn_token_batch *batc
     return MNEME_OK;
 }
 
-static void attend(const mn_bert *bert, const bert_layer *layer, const mn_token_batch *batch, workspace *space)
+/* A product in pieces of some panels: three for each thread, so that none waits long at the end. */
+typedef struct product_job {
+    const mn_linear *linear;
+    const mn_arithmetic *arithmetic;
+    const mn_linear_rows *x;
+    const mn_linear_out *out;
+    uint32_t n_panels, each;
+} product_job;
+
+static void multiply_piece(void *context, unsigned item, unsigned worker)
+{
+    (void)worker;
+    const product_job *job = context;
+    uint32_t first = item * job->each, left = job->n_panels - first;
+    mn_linear_run_panels(job->linear, job->arithmetic, job->x, job->out, first, left < job->each ? left : job->each);
+}
+
+/* By the crew, if there is one for this batch. */
+static void multiply(const mn_bert *bert, const workspace *space, const mn_linear *linear, const mn_linear_rows *x,
+                     const mn_linear_out *out)
+{
+    const mn_arithmetic *a = &bert->arithmetic;
+    if (!space->crew) {
+        mn_linear_run(linear, a, x, out);
+        return;
+    }
+    product_job job = {.linear = linear, .arithmetic = a, .x = x, .out = out, .n_panels = mn_linear_panels(linear, a)};
+    unsigned pieces = 3 * mn_crew_count(space->crew);
+    job.each = (job.n_panels + pieces - 1) / pieces;
+    mn_crew_run(space->crew, (job.n_panels + job.each - 1) / job.each, multiply_piece, &job);
+}
+
+typedef struct attention_job {
+    mn_bert *bert;
+    const mn_token_batch *batch;
+    const workspace *space;
+} attention_job;
+
+/* One head of one sequence. */
+static void attend_item(void *context, unsigned item, unsigned worker)
+{
+    const attention_job *job = context;
+    mn_bert *bert = job->bert;
+    uint32_t hidden = bert->config.hidden, n_heads = bert->config.n_heads, s = item / n_heads;
+    size_t first = job->batch->offsets[s];
+    mn_attention_run_head(&bert->arithmetic, job->space->qkv + first * 3 * hidden,
+                          job->batch->offsets[s + 1] - job->batch->offsets[s], n_heads, hidden / n_heads,
+                          item % n_heads, bert->workspaces[worker].attention, job->space->context + first * hidden);
+}
+
+static void attend(mn_bert *bert, const bert_layer *layer, const mn_token_batch *batch, workspace *space)
 {
     const mn_arithmetic *a = &bert->arithmetic;
     uint32_t hidden = bert->config.hidden, tokens = batch->offsets[batch->n], block = a->product->block_rows;
     for (uint32_t t = 0; t < tokens; t += block) {
         uint32_t n = tokens - t < block ? tokens - t : block;
         mn_linear_rows x = operand(bert, space->x + (size_t)t * hidden, n, hidden, space, space->rows);
-        mn_linear_run(&layer->qkv, a, &x, MN_ACTIVATION_NONE, MN_ELEMENT_F32, space->qkv + (size_t)t * 3 * hidden,
-                      3 * (size_t)hidden);
+        const mn_linear_out out = {
+            .element = MN_ELEMENT_F32, .y = space->qkv + (size_t)t * 3 * hidden, .stride = 3 * (size_t)hidden};
+        multiply(bert, space, &layer->qkv, &x, &out);
     }
-    for (size_t s = 0; s < batch->n; s++) {
-        size_t first = batch->offsets[s];
-        mn_attention_run(a, space->qkv + first * 3 * hidden, batch->offsets[s + 1] - batch->offsets[s],
-                         bert->config.n_heads, hidden / bert->config.n_heads, space->attention,
-                         space->context + first * hidden);
+    attention_job job = {.bert = bert, .batch = batch, .space = space};
+    size_t n_items = batch->n * bert->config.n_heads;
+    if (space->crew && n_items < MN_CREW_ITEMS_MOST / 2) {
+        mn_crew_run(space->crew, (unsigned)n_items, attend_item, &job);
+        return;
     }
+    unsigned worker = (unsigned)(space - bert->workspaces);
+    for (size_t i = 0; i < n_items; i++) attend_item(&job, (unsigned)i, worker);
 }
 
 /* wide = activation(y W1^T + b1), as the operand of the product that follows. */
@@ -400,11 +456,17 @@ static mn_linear_rows widen(const mn_bert *bert, const bert_layer *layer, const 
     const mn_arithmetic *a = &bert->arithmetic;
     uint32_t wide = bert->config.intermediate, groups = mn_product_groups(a->product, wide);
     if (a->rows.element != MN_ELEMENT_BF16) {
-        mn_linear_run(&layer->up, a, y, bert->config.activation, MN_ELEMENT_F32, space->wide, wide);
+        const mn_linear_out out = {
+            .activation = bert->config.activation, .element = MN_ELEMENT_F32, .y = space->wide, .stride = wide};
+        multiply(bert, space, &layer->up, y, &out);
         return operand(bert, space->wide, y->n_rows, wide, space, space->wide_rows);
     }
     /* bfloat16 needs no scale, so the product writes it at once; what pads a row stays zero. */
-    mn_linear_run(&layer->up, a, y, bert->config.activation, MN_ELEMENT_BF16, space->wide_rows, 2 * (size_t)groups);
+    const mn_linear_out out = {.activation = bert->config.activation,
+                               .element = MN_ELEMENT_BF16,
+                               .y = space->wide_rows,
+                               .stride = 2 * (size_t)groups};
+    multiply(bert, space, &layer->up, y, &out);
     return (mn_linear_rows){.rows = space->wide_rows, .stride = groups, .n_rows = y->n_rows};
 }
 
@@ -415,17 +477,19 @@ static void run_block(const mn_bert *bert, const bert_layer *layer, uint32_t t, 
     uint32_t hidden = bert->config.hidden;
     float *x = space->x + (size_t)t * hidden, epsilon = bert->config.layer_norm_epsilon;
     mn_linear_rows rows = operand(bert, space->context + (size_t)t * hidden, n, hidden, space, space->rows);
-    mn_linear_run(&layer->attention_out, a, &rows, MN_ACTIVATION_NONE, MN_ELEMENT_F32, space->y, hidden);
+    const mn_linear_out y = {.element = MN_ELEMENT_F32, .y = space->y, .stride = hidden};
+    multiply(bert, space, &layer->attention_out, &rows, &y);
     a->kernels->add_layer_norm(space->y, NULL, x, layer->attention_norm.gain, layer->attention_norm.shift, epsilon, n,
                                hidden);
     rows = operand(bert, space->y, n, hidden, space, space->rows);
     rows = widen(bert, layer, &rows, space);
-    mn_linear_run(&layer->down, a, &rows, MN_ACTIVATION_NONE, MN_ELEMENT_F32, x, hidden);
+    const mn_linear_out out = {.element = MN_ELEMENT_F32, .y = x, .stride = hidden};
+    multiply(bert, space, &layer->down, &rows, &out);
     a->kernels->add_layer_norm(x, NULL, space->y, layer->output_norm.gain, layer->output_norm.shift, epsilon, n,
                                hidden);
 }
 
-static void run_layer(const mn_bert *bert, const bert_layer *layer, const mn_token_batch *batch, workspace *space)
+static void run_layer(mn_bert *bert, const bert_layer *layer, const mn_token_batch *batch, workspace *space)
 {
     uint32_t tokens = batch->offsets[batch->n], block = bert->arithmetic.product->block_rows;
     attend(bert, layer, batch, space);
@@ -457,15 +521,27 @@ static mneme_status pool(const mn_bert *bert, const float *rows, uint32_t length
     return MNEME_OK;
 }
 
-mneme_status mn_bert_encode(mn_bert *bert, const mn_token_batch *batch, unsigned worker, float *vectors,
+/* Each member of the crew has its own scratch for attention. */
+static mneme_status reserve_crew(mn_bert *bert, const mn_crew *crew, mneme_error *error)
+{
+    mneme_status status = MNEME_OK;
+    for (unsigned i = 1; crew && i < mn_crew_count(crew) && status == MNEME_OK; i++)
+        status = reserve(bert, &bert->workspaces[i], 1, error);
+    return status;
+}
+
+mneme_status mn_bert_encode(mn_bert *bert, const mn_token_batch *batch, unsigned worker, mn_crew *crew, float *vectors,
                             mneme_error *error)
 {
     workspace *space = &bert->workspaces[worker];
     size_t hidden = bert->config.hidden;
     mneme_status status = reserve(bert, space, batch->offsets[batch->n], error);
+    if (status == MNEME_OK) status = reserve_crew(bert, crew, error);
     if (status == MNEME_OK) status = embed_tokens(bert, batch, space, error);
     if (status != MNEME_OK) return status;
+    space->crew = crew;
     for (size_t i = 0; i < bert->config.n_layers; i++) run_layer(bert, &bert->layers[i], batch, space);
+    space->crew = NULL;
     for (size_t s = 0; s < batch->n && status == MNEME_OK; s++)
         status = pool(bert, space->x + batch->offsets[s] * hidden, batch->offsets[s + 1] - batch->offsets[s],
                       space->sums, vectors + s * hidden, error);

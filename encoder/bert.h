@@ -4,6 +4,7 @@
 #ifndef MN_ENCODER_BERT_H
 #define MN_ENCODER_BERT_H
 
+#include "common/crew.h"
 #include "encoder/encoder.h"
 #include "encoder/linear.h"
 #include "encoder/model_config.h"
@@ -18,8 +19,9 @@ mneme_status mn_bert_open(const char *folder, const mn_model_config *config, con
                           const void *packed, size_t packed_size, unsigned workers, mn_bert **out, mneme_error *error);
 void mn_bert_close(mn_bert *bert);
 
-/* See mn_encoder_operations.encode. */
-mneme_status mn_bert_encode(mn_bert *bert, const mn_token_batch *batch, unsigned worker, float *vectors,
+/* See mn_encoder_operations.encode. crew: NULL, or between its begin and end, at most as many as `workers`; then worker
+ * is 0, and no other thread encodes meanwhile. */
+mneme_status mn_bert_encode(mn_bert *bert, const mn_token_batch *batch, unsigned worker, mn_crew *crew, float *vectors,
                             mneme_error *error);
 
 uint64_t mn_bert_parameters(const mn_bert *bert);

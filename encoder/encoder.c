@@ -2,7 +2,8 @@
  * out over threads.
  *
  * A pack is filled up to a number of tokens or one sequence, whichever is more; sequences keep their order, so a result
- * never depends on what else is in the call. */
+ * never depends on what else is in the call. What fits one pack is worked on by all threads together (common/crew.h).
+ */
 #include "encoder/encoder.h"
 
 #include "common/file.h"
@@ -45,6 +46,7 @@ void mn_encoder_close(mn_encoder *encoder)
     if (!encoder) return;
     if (encoder->operations) encoder->operations->destroy(encoder);
     mn_threads_free(encoder->threads);
+    mn_crew_free(encoder->crew);
     mn_tokenizer_close(encoder->tokenizer);
     mn_packed_close(&encoder->packed);
     mn_model_config_free(&encoder->config);
@@ -162,6 +164,22 @@ static void encode_pack(void *context, size_t item, unsigned worker)
     report(job, status, &error, n);
 }
 
+/* A question, or a short record: all threads work on it together, where the model can do that. Not on the first one:
+ * its time goes into mapping the weights, which threads together do not do faster, and a fresh process that asks once
+ * needs no thread. Called with the lock. */
+static void encode_one_pack(encode_job *job)
+{
+    mn_encoder *encoder = job->encoder;
+    unsigned n = mn_threads_count(encoder->threads);
+    bool shares = encoder->operations->shares_packs && n > 1 && encoder->weights_touched;
+    encoder->weights_touched = true;
+    if (shares && !encoder->crew) (void)mn_crew_new(n, &encoder->crew, NULL);
+    encoder->crew_at_work = encoder->crew != NULL;
+    if (encoder->crew_at_work) mn_crew_begin(encoder->crew);
+    encode_pack(job, 0, 0);
+    if (encoder->crew_at_work) mn_crew_end(encoder->crew);
+}
+
 /* Encode what the job's tokens and offsets hold. */
 static mneme_status run_job(encode_job *job, mneme_error *error)
 {
@@ -170,7 +188,10 @@ static mneme_status run_job(encode_job *job, mneme_error *error)
     fill_packs(job, job->n_texts);
     pthread_mutex_init(&job->lock, NULL);
     pthread_mutex_lock(&job->encoder->lock);
-    mn_threads_run(job->encoder->threads, job->n_packs, encode_pack, job);
+    if (job->n_packs == 1)
+        encode_one_pack(job);
+    else
+        mn_threads_run(job->encoder->threads, job->n_packs, encode_pack, job);
     pthread_mutex_unlock(&job->encoder->lock);
     pthread_mutex_destroy(&job->lock);
     if (job->status != MNEME_OK && error) *error = job->error;

@@ -34,6 +34,7 @@ typedef struct mn_encoder_operations {
                            mneme_error *error);
     void (*destroy)(mn_encoder *encoder); /* copes with every stage of a half-built one */
     uint32_t n_special;                   /* 2: texts go in as [CLS] text [SEP]; 0: as they are */
+    bool shares_packs; /* several threads can work on one pack */
 } mn_encoder_operations;
 
 mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out, mneme_error *error);

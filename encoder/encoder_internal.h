@@ -2,6 +2,7 @@
 #ifndef MN_ENCODER_ENCODER_INTERNAL_H
 #define MN_ENCODER_ENCODER_INTERNAL_H
 
+#include "common/crew.h"
 #include "common/threads.h"
 #include "encoder/bert.h"
 #include "encoder/packed_file.h"
@@ -19,6 +20,9 @@ struct mn_encoder {
     mn_packed_file packed; /* {0} = not in use */
     char *packed_path;     /* of the file that is in use or was written; NULL = none */
     mn_threads *threads;
+    mn_crew *crew;        /* for calls of one pack; NULL before the first */
+    bool crew_at_work;    /* on the present call */
+    bool weights_touched; /* by a call before */
     pthread_mutex_t lock; /* one call encodes at a time: workers own their buffers */
     mn_bert *bert;
     mn_static_table *table;

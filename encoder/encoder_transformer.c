@@ -8,7 +8,7 @@
 static mneme_status transformer_encode(mn_encoder *encoder, const mn_token_batch *batch, unsigned worker,
                                        float *vectors, mneme_error *error)
 {
-    return mn_bert_encode(encoder->bert, batch, worker, vectors, error);
+    return mn_bert_encode(encoder->bert, batch, worker, encoder->crew_at_work ? encoder->crew : NULL, vectors, error);
 }
 
 static void transformer_destroy(mn_encoder *encoder)
@@ -16,7 +16,7 @@ static void transformer_destroy(mn_encoder *encoder)
     mn_bert_close(encoder->bert);
 }
 
-static const mn_encoder_operations transformer_operations = {transformer_encode, transformer_destroy, 2};
+static const mn_encoder_operations transformer_operations = {transformer_encode, transformer_destroy, 2, true};
 
 static const char *pooling_name(mn_pooling pooling)
 {

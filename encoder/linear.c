@@ -164,21 +164,27 @@ void mn_linear_fill(mn_linear *linear, const mn_arithmetic *arithmetic, uint32_t
 
 /* ---- running --------------------------------------------------------------------------------------------------- */
 
-void mn_linear_run(const mn_linear *linear, const mn_arithmetic *arithmetic, const mn_linear_rows *x,
-                   mn_activation activation, mn_element out_element, void *y, size_t y_stride)
+uint32_t mn_linear_panels(const mn_linear *linear, const mn_arithmetic *arithmetic)
+{
+    uint32_t panel = arithmetic->product->panel;
+    return linear->n_out / panel + (linear->n_out % panel != 0);
+}
+
+void mn_linear_run_panels(const mn_linear *linear, const mn_arithmetic *arithmetic, const mn_linear_rows *x,
+                          const mn_linear_out *out, uint32_t first, uint32_t n)
 {
     const mn_product_kernel *kernel = arithmetic->product;
     uint32_t panel = kernel->panel, step = kernel->tile_rows;
-    size_t element_size = out_element == MN_ELEMENT_F32 ? sizeof(float) : sizeof(uint16_t);
+    size_t element_size = out->element == MN_ELEMENT_F32 ? sizeof(float) : sizeof(uint16_t);
     uint32_t tile[MN_TILE_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));
     mn_finish finish = {.integers = mn_is_integer(kernel->element),
                         .tile_stride = panel,
-                        .activation = activation,
-                        .out_element = out_element};
+                        .activation = out->activation,
+                        .out_element = out->element};
     if (kernel->begin) kernel->begin();
-    for (uint32_t c = 0; c < linear->n_out; c += panel) {
+    for (uint32_t p = first; p < first + n; p++) {
+        uint32_t c = p * panel, columns = linear->n_out - c < panel ? linear->n_out - c : panel;
         const uint32_t *weights = linear->panels + (size_t)c * linear->n_groups;
-        uint32_t columns = linear->n_out - c < panel ? linear->n_out - c : panel;
         finish.bias = linear->bias + c;
         if (linear->scale) finish.column_scale = linear->scale + c;
         if (linear->sum) finish.column_sum = linear->sum + c;
@@ -187,9 +193,15 @@ void mn_linear_run(const mn_linear *linear, const mn_arithmetic *arithmetic, con
             kernel->multiply(x->rows + r * x->stride, x->stride, rows, weights, linear->n_groups, tile);
             if (finish.integers) finish.row_scale = x->scales + r;
             if (linear->sum) finish.row_low = x->lows + r;
-            arithmetic->kernels->finish(&finish, tile, rows, columns, (char *)y + (r * y_stride + c) * element_size,
-                                        y_stride);
+            arithmetic->kernels->finish(&finish, tile, rows, columns,
+                                        (char *)out->y + (r * out->stride + c) * element_size, out->stride);
         }
     }
     if (kernel->end) kernel->end();
+}
+
+void mn_linear_run(const mn_linear *linear, const mn_arithmetic *arithmetic, const mn_linear_rows *x,
+                   const mn_linear_out *out)
+{
+    mn_linear_run_panels(linear, arithmetic, x, out, 0, mn_linear_panels(linear, arithmetic));
 }

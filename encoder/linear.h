@@ -67,16 +67,30 @@ void mn_linear_place(mn_linear *linear, const mn_arithmetic *arithmetic, uint32_
 void mn_linear_fill(mn_linear *linear, const mn_arithmetic *arithmetic, uint32_t first, uint32_t n, const float *weight,
                     const float *bias);
 
-/* y (n_rows, n_out) from n_rows rows of n_groups groups in arithmetic->rows with their scales. Rows up to the next
- * multiple of MN_ROW_MULTIPLE must be readable. y: F32 or BF16 elements (out_element), y_stride in elements. A row's
- * result does not depend on the other rows. Any thread. */
+/* What a product reads: n_rows rows of n_groups groups in arithmetic->rows. Rows up to the next multiple of
+ * MN_ROW_MULTIPLE must be readable. */
 typedef struct mn_linear_rows {
     const uint32_t *rows;
     size_t stride;
     const float *scales, *lows; /* as convert_rows gives them */
     uint32_t n_rows;
 } mn_linear_rows;
+
+/* Where it writes y (n_rows, n_out). */
+typedef struct mn_linear_out {
+    mn_activation activation;
+    mn_element element; /* F32 or BF16 */
+    void *y;
+    size_t stride; /* in elements */
+} mn_linear_out;
+
+/* y from x. A row's result does not depend on the other rows. Any thread. */
 void mn_linear_run(const mn_linear *linear, const mn_arithmetic *arithmetic, const mn_linear_rows *x,
-                   mn_activation activation, mn_element out_element, void *y, size_t y_stride);
+                   const mn_linear_out *out);
+/* The same for the panels [first, first + n) of columns alone: pieces of one product for several threads, equal to the
+ * whole bit for bit. */
+void mn_linear_run_panels(const mn_linear *linear, const mn_arithmetic *arithmetic, const mn_linear_rows *x,
+                          const mn_linear_out *out, uint32_t first, uint32_t n);
+uint32_t mn_linear_panels(const mn_linear *linear, const mn_arithmetic *arithmetic);
 
 #endif

@@ -144,17 +144,22 @@ static void attend_head(const head_space *space, const mn_arithmetic *a, const h
     }
 }
 
-void mn_attention_run(const mn_arithmetic *arithmetic, const float *qkv, uint32_t length, uint32_t n_heads,
-                      uint32_t head, void *scratch, float *out)
+void mn_attention_run_head(const mn_arithmetic *arithmetic, const float *qkv, uint32_t length, uint32_t n_heads,
+                           uint32_t head, uint32_t h, void *scratch, float *out)
 {
     head_space space = {0};
     mn_image image = {.base = scratch};
     place(&space, arithmetic, length, head, &image);
     if (arithmetic->attention->begin) arithmetic->attention->begin();
-    for (uint32_t h = 0; h < n_heads; h++) {
-        head_operands operands =
-            prepare(&space, arithmetic, qkv + (size_t)h * head, 3 * (size_t)n_heads * head, length, n_heads, head);
-        attend_head(&space, arithmetic, &operands, length, head, out + (size_t)h * head, (size_t)n_heads * head);
-    }
+    head_operands operands =
+        prepare(&space, arithmetic, qkv + (size_t)h * head, 3 * (size_t)n_heads * head, length, n_heads, head);
+    attend_head(&space, arithmetic, &operands, length, head, out + (size_t)h * head, (size_t)n_heads * head);
     if (arithmetic->attention->end) arithmetic->attention->end();
+}
+
+void mn_attention_run(const mn_arithmetic *arithmetic, const float *qkv, uint32_t length, uint32_t n_heads,
+                      uint32_t head, void *scratch, float *out)
+{
+    for (uint32_t h = 0; h < n_heads; h++)
+        mn_attention_run_head(arithmetic, qkv, length, n_heads, head, h, scratch, out);
 }

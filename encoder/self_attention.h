@@ -15,5 +15,8 @@ size_t mn_attention_scratch(const mn_arithmetic *arithmetic, uint32_t max_length
  * MN_ROW_MULTIPLE. Any thread. */
 void mn_attention_run(const mn_arithmetic *arithmetic, const float *qkv, uint32_t length, uint32_t n_heads,
                       uint32_t head, void *scratch, float *out);
+/* The h-th head alone: its D columns of out. Heads may run on different threads, each with its own scratch. */
+void mn_attention_run_head(const mn_arithmetic *arithmetic, const float *qkv, uint32_t length, uint32_t n_heads,
+                           uint32_t head, uint32_t h, void *scratch, float *out);
 
 #endif

@@ -60,7 +60,7 @@ static void check_golden(const char *what, const mn_arithmetic *arithmetic, size
     assert_ok(mn_bert_open(test_model_dir(), &config, arithmetic, NULL, 0, 1, &bert, test_error()));
     float *vectors = calloc(n * 384, sizeof(float));
     const mn_token_batch batch = {.ids = g.ids, .offsets = g.offsets, .n = n};
-    assert_ok(mn_bert_encode(bert, &batch, 0, vectors, test_error()));
+    assert_ok(mn_bert_encode(bert, &batch, 0, NULL, vectors, test_error()));
     double worst = 1, sum = 0;
     for (size_t i = 0; i < n; i++) {
         double similarity = cosine(vectors + i * 384, g.vectors + i * 384, 384);
@@ -132,10 +132,49 @@ static void bert_int8_is_the_same_on_every_kernel(void **state)
         mn_bert *bert = NULL;
         assert_ok(mn_bert_open(test_model_dir(), &config, &kinds[k], NULL, 0, 1, &bert, test_error()));
         const mn_token_batch batch = {.ids = g.ids, .offsets = g.offsets, .n = N};
-        assert_ok(mn_bert_encode(bert, &batch, 0, vectors[k], test_error()));
+        assert_ok(mn_bert_encode(bert, &batch, 0, NULL, vectors[k], test_error()));
         mn_bert_close(bert);
     }
     for (size_t i = 0; i < N; i++) assert_true(cosine(vectors[0] + i * 384, vectors[1] + i * 384, 384) > 0.99999);
+    mn_model_config_free(&config);
+    free(g.ids);
+    free(g.vectors);
+}
+
+/* Alone on one thread and by a crew of three, whole and one by one. */
+static void bert_by_a_crew_gives_the_same_bits(void **state)
+{
+    (void)state;
+    enum { MEMBERS = 3 };
+    golden g = read_golden();
+    mn_model_config config;
+    mn_crew *crew = NULL;
+    assert_ok(mn_model_config_read(test_model_dir(), &config, test_error()));
+    assert_ok(mn_crew_new(MEMBERS, &crew, test_error()));
+    for (int precision = MN_PRECISION_F32; precision <= MN_PRECISION_INT8; precision++) {
+        const mn_arithmetic arithmetic = mn_arithmetic_for((mn_precision)precision, MN_CPU_AMX, false);
+        mn_bert *bert = NULL;
+        assert_ok(mn_bert_open(test_model_dir(), &config, &arithmetic, NULL, 0, MEMBERS, &bert, test_error()));
+        float *alone = calloc(64 * 384, sizeof(float)), *shared = calloc(64 * 384, sizeof(float)), one[384];
+        const mn_token_batch batch = {.ids = g.ids, .offsets = g.offsets, .n = 64};
+        assert_ok(mn_bert_encode(bert, &batch, 0, NULL, alone, test_error()));
+        mn_crew_begin(crew);
+        assert_ok(mn_bert_encode(bert, &batch, 0, crew, shared, test_error()));
+        mn_crew_end(crew);
+        assert_memory_equal(shared, alone, 64 * 384 * sizeof(float));
+        for (size_t i = 0; i < 64; i += 7) {
+            const uint32_t offsets[2] = {0, g.offsets[i + 1] - g.offsets[i]};
+            const mn_token_batch single = {.ids = g.ids + g.offsets[i], .offsets = offsets, .n = 1};
+            mn_crew_begin(crew);
+            assert_ok(mn_bert_encode(bert, &single, 0, crew, one, test_error()));
+            mn_crew_end(crew);
+            assert_memory_equal(one, alone + i * 384, sizeof one);
+        }
+        mn_bert_close(bert);
+        free(alone);
+        free(shared);
+    }
+    mn_crew_free(crew);
     mn_model_config_free(&config);
     free(g.ids);
     free(g.vectors);
@@ -153,11 +192,11 @@ static void bert_alone_or_in_a_batch_gives_the_same_bits(void **state)
         assert_ok(mn_bert_open(test_model_dir(), &config, &arithmetic, NULL, 0, 1, &bert, test_error()));
         float *together = calloc(64 * 384, sizeof(float)), alone[384];
         const mn_token_batch batch = {.ids = g.ids, .offsets = g.offsets, .n = 64};
-        assert_ok(mn_bert_encode(bert, &batch, 0, together, test_error()));
+        assert_ok(mn_bert_encode(bert, &batch, 0, NULL, together, test_error()));
         for (size_t i = 0; i < 64; i++) {
             const uint32_t offsets[2] = {0, g.offsets[i + 1] - g.offsets[i]};
             const mn_token_batch one = {.ids = g.ids + g.offsets[i], .offsets = offsets, .n = 1};
-            assert_ok(mn_bert_encode(bert, &one, 0, alone, test_error()));
+            assert_ok(mn_bert_encode(bert, &one, 0, NULL, alone, test_error()));
             assert_memory_equal(alone, together + i * 384, sizeof alone);
         }
         mn_bert_close(bert);
@@ -186,8 +225,8 @@ static void bert_from_packed_weights_gives_the_same_bits(void **state)
     assert_ok(mn_bert_open(test_model_dir(), &config, &arithmetic, image, size, 1, &second, test_error()));
     float a[384], b[384];
     const mn_token_batch batch = {.ids = g.ids, .offsets = g.offsets, .n = 1};
-    assert_ok(mn_bert_encode(first, &batch, 0, a, test_error()));
-    assert_ok(mn_bert_encode(second, &batch, 0, b, test_error()));
+    assert_ok(mn_bert_encode(first, &batch, 0, NULL, a, test_error()));
+    assert_ok(mn_bert_encode(second, &batch, 0, NULL, b, test_error()));
     assert_memory_equal(a, b, sizeof a);
     mn_bert_close(second);
     mn_bert_close(first);
@@ -202,6 +241,7 @@ int main(void)
         cmocka_unit_test(bert_on_golden_file_equals_official_in_every_precision),
         cmocka_unit_test(bert_on_emulated_instructions_equals_official),
         cmocka_unit_test(bert_int8_is_the_same_on_every_kernel),
+        cmocka_unit_test(bert_by_a_crew_gives_the_same_bits),
         cmocka_unit_test(bert_alone_or_in_a_batch_gives_the_same_bits),
         cmocka_unit_test(bert_from_packed_weights_gives_the_same_bits),
     };

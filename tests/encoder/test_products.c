@@ -108,7 +108,8 @@ static void run_layer(const mn_arithmetic *a, const layer_case *c, mn_activation
     float *scales = aligned(room * sizeof(float)), *lows = aligned(room * sizeof(float));
     a->kernels->convert_rows(&a->rows, c->x, c->n_in, c->rows, c->n_in, (uint32_t)groups, rows, groups, scales, lows);
     const mn_linear_rows x = {.rows = rows, .stride = groups, .scales = scales, .lows = lows, .n_rows = c->rows};
-    mn_linear_run(&linear, a, &x, activation, MN_ELEMENT_F32, y, c->n_out);
+    const mn_linear_out out = {.activation = activation, .element = MN_ELEMENT_F32, .y = y, .stride = c->n_out};
+    mn_linear_run(&linear, a, &x, &out);
     free(lows), free(scales), free(rows), free(block);
 }
 
