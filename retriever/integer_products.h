@@ -19,8 +19,16 @@
 typedef void (*mn_integer_products)(const int8_t *rows, size_t n_rows, size_t dimension, const int16_t *query,
                                     int32_t *sums);
 
+/* The product with the low parts of one int12 row (memstore/vector_codes.h), 8 more each than they stand for:
+ *
+ *     sum over i of (low[i] & 15) * even[i] + (low[i] >> 4) * odd[i]
+ *
+ * even, odd: the question's numbers at even and odd places, `bytes` of each. */
+typedef int32_t (*mn_low_products)(const unsigned char *low, size_t bytes, const int16_t *even, const int16_t *odd);
+
 /* The fastest that a processor of this level runs; MN_CPU_GENERIC gives plain C. */
 mn_integer_products mn_integer_products_for(mn_cpu_level level);
+mn_low_products mn_low_products_for(mn_cpu_level level);
 
 void mn_integer_products_generic(const int8_t *rows, size_t n_rows, size_t dimension, const int16_t *query,
                                  int32_t *sums);
@@ -29,5 +37,10 @@ void mn_integer_products_avx512(const int8_t *rows, size_t n_rows, size_t dimens
                                 int32_t *sums);
 void mn_integer_products_avx512vnni(const int8_t *rows, size_t n_rows, size_t dimension, const int16_t *query,
                                     int32_t *sums);
+
+int32_t mn_low_products_generic(const unsigned char *low, size_t bytes, const int16_t *even, const int16_t *odd);
+int32_t mn_low_products_avx2(const unsigned char *low, size_t bytes, const int16_t *even, const int16_t *odd);
+int32_t mn_low_products_avx512(const unsigned char *low, size_t bytes, const int16_t *even, const int16_t *odd);
+int32_t mn_low_products_avx512vnni(const unsigned char *low, size_t bytes, const int16_t *even, const int16_t *odd);
 
 #endif

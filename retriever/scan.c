@@ -52,13 +52,30 @@ static bool quantize(mn_scan *scan, mn_arena *arena)
     return true;
 }
 
+/* The codes once more, in the order in which the low parts of a row lie. */
+static bool split_codes(mn_scan *scan, mn_arena *arena)
+{
+    uint32_t d = scan->blocks->dimension, half = (d + 1) / 2;
+    int16_t *split = mn_arena_array(arena, 2 * (size_t)half, sizeof *split);
+    if (!split) return false;
+    split[2 * half - 1] = 0; /* of an odd dimension */
+    for (uint32_t i = 0; i < d; i++) {
+        split[i % 2 * half + i / 2] = scan->codes[i];
+        scan->excess += 8 * scan->codes[i];
+    }
+    scan->even = split;
+    scan->odd = split + half;
+    return true;
+}
+
 bool mn_scan_init(mn_scan *scan, const mn_vector_blocks *blocks, const float *query, mn_cpu_level level,
                   unsigned n_threads, mn_arena *arena)
 {
     *scan = (mn_scan){.blocks = blocks, .query = query, .n_threads = n_threads};
     if (!is_integer(blocks)) return true;
     scan->products = mn_integer_products_for(level);
-    return quantize(scan, arena);
+    scan->low_products = mn_low_products_for(level);
+    return quantize(scan, arena) && (blocks->type != MN_VECTORS_INT12 || split_codes(scan, arena));
 }
 
 /* ---- products of one block ---- */
@@ -112,13 +129,10 @@ static void multiply_block(const mn_scan *scan, const mn_vector_block *block, fl
 
 static float multiply_int12(const mn_scan *scan, const mn_vector_block *block, uint32_t place)
 {
-    size_t d = scan->blocks->dimension;
-    const unsigned char *low = block->low + place * ((d + 1) / 2);
-    int32_t high_sum, low_sum = 0;
+    size_t d = scan->blocks->dimension, half = (d + 1) / 2;
+    int32_t high_sum,
+        low_sum = scan->low_products(block->low + place * half, half, scan->even, scan->odd) - scan->excess;
     scan->products(block->high + place * d, 1, d, scan->codes, &high_sum);
-    for (size_t i = 0; i + 1 < d; i += 2)
-        low_sum += ((low[i / 2] & 15) - 8) * scan->codes[i] + ((low[i / 2] >> 4) - 8) * scan->codes[i + 1];
-    if (d % 2) low_sum += mn_vector_low(low, d - 1) * scan->codes[d - 1];
     return product_of(scan, block->scales[place], (int64_t)16 * high_sum + low_sum);
 }
 

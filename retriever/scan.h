@@ -17,6 +17,9 @@ typedef struct mn_scan {
     double unit;                  /* what 1 in the codes stands for */
     double rest;                  /* int12: the most that the low parts of a row can add, as a multiple of its scale */
     mn_integer_products products; /* for int12 and int8 */
+    const int16_t *even, *odd;    /* int12: codes at even and odd places, (dimension + 1) / 2 of each */
+    int32_t excess;               /* int12: what the low parts' product is too much (integer_products.h) */
+    mn_low_products low_products;
     unsigned n_threads;
 } mn_scan;
 
