@@ -6,6 +6,7 @@
  *
  * LMDB rewrites a value whole, so a list is appended to only while its last block fits one page, then a new block
  * begins. A write gathers its postings in memory, with each term once, and flushes them sorted by term. */
+#include "memstore/posting_cursor.h"
 #include "memstore/store_internal.h"
 
 #include <stdlib.h>
@@ -90,6 +91,59 @@ mneme_status mn_read_postings(mn_read *read, uint32_t ns, const char *term, size
     return status;
 }
 
+/* ---- cursors ---- */
+
+/* The blocks of one term, where they lie, appended to `blocks`. */
+static mneme_status find_blocks(MDB_cursor *cursor, uint32_t ns, const mn_term *term, mn_buffer *blocks,
+                                mneme_error *error)
+{
+    key_bytes from = mn_key_posting(ns, term->text, term->size, 0);
+    size_t prefix = from.size - 4;
+    MDB_val key = key_value(&from), value;
+    int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    for (; code == 0; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        if (key.mv_size != from.size || memcmp(key.mv_data, from.bytes, prefix) != 0) break;
+        if (value.mv_size > UINT32_MAX) return mn_damaged(error, "postings block", ns, mn_key_number(&key, prefix));
+        mn_posting_block block = {value.mv_data, (uint32_t)value.mv_size, mn_key_number(&key, prefix)};
+        mn_buffer_append(blocks, &block, sizeof block);
+    }
+    return code == 0 || code == MDB_NOTFOUND ? MNEME_OK : mn_lmdb_fail(error, code, "cannot read the store");
+}
+
+/* What a question decodes at once: lists are gone through two or three times, so that most questions decode each only
+ * once, in 4 MB; beyond that, again each time, a batch after the other. */
+enum { POSTINGS_KEPT = 1 << 19 };
+
+static mneme_status open_cursor(const mn_buffer *blocks, uint32_t ns, size_t *allowance, mn_arena *arena,
+                                mn_posting_cursor *out, mneme_error *error)
+{
+    size_t n = blocks->size / sizeof(mn_posting_block);
+    const mn_posting_block *items = blocks->failed ? NULL : mn_arena_copy(arena, blocks->data, blocks->size);
+    if (!items || !mn_posting_cursor_open(out, items, n, allowance, arena)) return mn_fail_memory(error, "postings");
+    return out->damaged ? mn_damaged(error, "postings block", ns, items[0].first_row) : MNEME_OK;
+}
+
+mneme_status mn_read_posting_cursors(mn_read *read, uint32_t ns, const mn_term_list *terms, mn_arena *arena,
+                                     mn_posting_cursor *out, mneme_error *error)
+{
+    MDB_cursor *cursor = NULL;
+    mn_buffer blocks = {0};
+    size_t allowance = POSTINGS_KEPT;
+    mneme_status status = mn_cursor_open(read, DB_POSTINGS, &cursor, error);
+    for (size_t i = 0; i < terms->n && status == MNEME_OK; i++) {
+        const mn_term *term = &terms->items[i];
+        out[i] = (mn_posting_cursor){0};
+        if (term->size == 0 || term->size > MN_TERM_MAX) continue;
+        mn_buffer_clear(&blocks);
+        status = find_blocks(cursor, ns, term, &blocks, error);
+        if (status == MNEME_OK && blocks.size + blocks.failed > 0)
+            status = open_cursor(&blocks, ns, &allowance, arena, &out[i], error);
+    }
+    mn_buffer_free(&blocks);
+    if (cursor) mdb_cursor_close(cursor);
+    return status;
+}
+
 /* ---- how many rows, without reading them all ---- */
 
 typedef struct block_rows {
@@ -142,7 +196,8 @@ static mneme_status count_list(MDB_cursor *cursor, uint32_t ns, const key_bytes 
     return status;
 }
 
-mneme_status mn_read_term_rows(mn_read *read, uint32_t ns, const char *term, size_t size, uint64_t *n, mneme_error *error)
+mneme_status mn_read_term_rows(mn_read *read, uint32_t ns, const char *term, size_t size, uint64_t *n,
+                               mneme_error *error)
 {
     *n = 0;
     if (size == 0 || size > MN_TERM_MAX) return MNEME_OK;

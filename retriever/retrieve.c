@@ -86,8 +86,8 @@ static mneme_status open_lexical(retrieval *run, space_search *search)
     return mn_bm25_run(&search->bm25, run->read, search->space->ns, &search->rows, &run->terms, run->arena, run->error);
 }
 
-/* Both exact scores of a live row. */
-static mn_candidate measure(const retrieval *run, const space_search *search, uint32_t row)
+/* Both exact scores of a live row. lexical: the row's share where it is known, else NULL. */
+static mn_candidate measure(const retrieval *run, const space_search *search, uint32_t row, const float *lexical)
 {
     mn_candidate candidate = {
         .ns_index = (uint32_t)(search - run->spaces), .row = row, .rec = mn_row_at(&search->rows, row)->rec};
@@ -95,7 +95,7 @@ static mn_candidate measure(const retrieval *run, const space_search *search, ui
         float cosine = mn_scan_one(&search->scan, row, &candidate.has_vector);
         candidate.dense = cosine < 0 ? 0 : cosine > 1 ? 1 : cosine;
     }
-    if (search->has_lexical) candidate.lexical = mn_bm25_share(&search->bm25, row);
+    if (search->has_lexical) candidate.lexical = lexical ? *lexical : mn_bm25_share(&search->bm25, row);
     return candidate;
 }
 
@@ -116,9 +116,9 @@ static mneme_status unite(retrieval *run, const space_search *search, mn_top *de
         uint32_t left = i < dense->n ? dense->items[i].row : UINT32_MAX;
         uint32_t right = j < lexical->n ? lexical->items[j].row : UINT32_MAX;
         uint32_t row = left < right ? left : right;
+        run->candidates[run->n++] = measure(run, search, row, right == row ? &lexical->items[j].score : NULL);
         i += left == row;
         j += right == row;
-        run->candidates[run->n++] = measure(run, search, row);
     }
     return MNEME_OK;
 }
@@ -284,7 +284,7 @@ static mneme_status spread(retrieval *run)
         mn_candidate *lifted = bsearch(&key, run->candidates, n_before, sizeof key, by_place);
         if (!lifted) {
             lifted = &run->candidates[run->n++];
-            *lifted = measure(run, &run->spaces[key.ns_index], key.row);
+            *lifted = measure(run, &run->spaces[key.ns_index], key.row, NULL);
             status = score(run, lifted);
             if (status != MNEME_OK) return status;
         }

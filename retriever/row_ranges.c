@@ -104,7 +104,7 @@ void mn_bm25_ranges(const mn_bm25 *bm25, const mn_row_ranges *ranges, mn_row_fil
     for (size_t i = 0; i < ranges->n; i++) {
         for (uint32_t j = 0; j < ranges->items[i].n; j++) {
             uint32_t row = ranges->items[i].first + j;
-            float score = bm25->scores[row];
+            float score = mn_bm25_share(bm25, row);
             if (score > 0 && mn_top_wants(top, score, row) && mn_row_filter_passes(filter, row))
                 mn_top_put(top, score, row);
         }
