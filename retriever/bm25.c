@@ -101,12 +101,6 @@ mneme_status mn_bm25_run(mn_bm25 *bm25, mn_read *read, uint32_t ns, const mn_row
 
 /* ---- one row ---- */
 
-float mn_bm25_share_of(const mn_bm25 *bm25, int64_t units)
-{
-    double share = (double)units * bm25->unit;
-    return share < 1 ? (float)share : 1;
-}
-
 float mn_bm25_share(const mn_bm25 *bm25, uint32_t row)
 {
     uint32_t length = mn_row_at(bm25->rows, row)->n_terms;

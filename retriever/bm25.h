@@ -70,6 +70,10 @@ static inline int32_t mn_bm25_gain(const mn_bm25 *bm25, const mn_bm25_term *term
     return gain < 1 ? 1 : (int32_t)(gain + 0.5);
 }
 /* The share that a sum of units is. Never falls when the sum rises. */
-float mn_bm25_share_of(const mn_bm25 *bm25, int64_t units);
+static inline float mn_bm25_share_of(const mn_bm25 *bm25, int64_t units)
+{
+    double share = (double)units * bm25->unit;
+    return share < 1 ? (float)share : 1;
+}
 
 #endif

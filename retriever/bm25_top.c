@@ -32,7 +32,7 @@ typedef struct window_search {
     uint16_t candidates[WINDOW]; /* places in the window, ascending */
 } window_search;
 
-/* The highest sum that is surely not better than the worst row kept. */
+/* To the highest sum that is surely not better than the worst row kept, and no lower. */
 static void raise_threshold(window_search *search)
 {
     const mn_top *top = search->top;
@@ -150,14 +150,13 @@ static size_t add_optional(window_search *search, size_t n)
 static void keep_best(window_search *search, size_t n)
 {
     mn_top *top = search->top;
+    float worst = top->n < top->capacity ? 0 : top->items[0].score;
     for (size_t i = 0; i < n; i++) {
         uint32_t row = search->base + search->candidates[i];
-        int64_t sum = search->sums[search->candidates[i]];
-        if (sum <= search->threshold) continue;
-        float share = mn_bm25_share_of(search->bm25, sum);
-        if (!mn_top_wants(top, share, row) || !mn_row_filter_passes(search->filter, row)) continue;
+        float share = mn_bm25_share_of(search->bm25, search->sums[search->candidates[i]]);
+        if (!(share > worst) || !mn_row_filter_passes(search->filter, row)) continue;
         mn_top_put(top, share, row);
-        raise_threshold(search);
+        if (top->n == top->capacity) worst = top->items[0].score;
     }
 }
 
@@ -176,6 +175,7 @@ void mn_bm25_top(const mn_bm25 *bm25, mn_row_filter *filter, mn_top *top)
     window_search search = {.bm25 = bm25, .filter = filter, .top = top};
     for (size_t i = 0; i < bm25->n; i++) mn_posting_cursor_rewind(&bm25->terms[i].cursor);
     for (;;) {
+        raise_threshold(&search);
         choose_optional(&search);
         uint32_t row = next_row(&search), n_rows = bm25->rows->n_rows;
         if (row >= n_rows) break; /* a row beyond is damage that `check` names; here it must only not be followed */
