@@ -123,6 +123,7 @@ static bool take_value(const cli_option *option, const char *text, char *reason,
     case CLI_SIZE: return cli_read_size(text, option->target);
     case CLI_NUMBER: return read_number(text, option->target);
     case CLI_CHOICE:
+    case CLI_MAYBE:
         snprintf(reason, reason_size, "expected one of %s", option->value);
         return read_choice(text, option->value, option->target);
     case CLI_TIME: {
@@ -243,6 +244,10 @@ static int bad_value(const option_parser *parser, const cli_option *option, cons
 static int take_option(option_parser *parser, const cli_option *option, const char *attached)
 {
     const char *text = attached;
+    if (option->type == CLI_MAYBE && !text) {
+        *(int *)option->target = 0;
+        return CLI_GO_ON;
+    }
     if (option->type != CLI_FLAG && !text) {
         if (parser->at + 1 >= parser->argc) {
             if (option->name)
@@ -343,7 +348,7 @@ static void print_options(const cli_option *option)
         if (option->letter) cli_text_format(&left, "-%c", option->letter);
         else cli_text_string(&left, "  ");
         if (option->name) cli_text_format(&left, "%s --%s", option->letter ? "," : " ", option->name);
-        if (option->value) cli_text_format(&left, " %s", option->value);
+        if (option->value) cli_text_format(&left, option->type == CLI_MAYBE ? "[=%s]" : " %s", option->value);
         if (left.size <= 26) cli_print("  %-26s %s\n", left.data, option->help);
         else cli_print("  %s\n  %-26s %s\n", left.data, "", option->help);
         cli_text_free(&left);

@@ -19,6 +19,7 @@
  *     }
  *
  * Options may stand anywhere; "--" ends them; "-" is a word. "--name VALUE", "--name=VALUE", "-k VALUE", "-kVALUE".
+ * An option whose value may be left out takes it with "=" alone.
  * Names of the command begin with cli_, so that they never meet the library's mn_. One thread. */
 #ifndef MN_CLI_ARGUMENTS_H
 #define MN_CLI_ARGUMENTS_H
@@ -44,6 +45,7 @@ typedef enum cli_type {
     CLI_SIZE,   /* bytes, with k, M or G (powers of 1024); uint64_t */
     CLI_TIME,   /* ISO 8601, or "now"; cli_time */
     CLI_CHOICE, /* one of the words in `value`, "a|b|c"; int: 0, 1, 2 */
+    CLI_MAYBE,  /* the same, but only as "--name=b"; "--name" alone is the first word */
     CLI_LIST    /* a string, any number of times; cli_list */
 } cli_type;
 

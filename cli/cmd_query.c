@@ -1,6 +1,7 @@
 /* cmd_query.c -- mneme query: what does the memory hold about this? */
 #include "cli/commands.h"
 #include "cli/empty_answer.h"
+#include "cli/explain.h"
 #include "cli/output.h"
 #include "cli/question_options.h"
 #include "cli/record_view.h"
@@ -21,10 +22,11 @@ static bool weighs_strength(const mneme_settings *settings)
     return strtod(strength.value, NULL) > 0 || strtod(recency.value, NULL) > 0;
 }
 
-static void print_json(const char *question, const mneme_hits *hits, bool with_strength)
+static void print_json(const char *question, const mneme_hits *hits, bool with_strength, bool explain)
 {
     json_t *object = json_object(), *list = json_array();
-    for (size_t i = 0; i < hits->n; i++) json_array_append_new(list, cli_hit_json(&hits->items[i], with_strength));
+    for (size_t i = 0; i < hits->n; i++)
+        json_array_append_new(list, cli_hit_json(&hits->items[i], with_strength, explain));
     cli_json_put(object, "query", question);
     json_object_set_new(object, "took_ms", cli_json_float((float)hits->took_ms));
     cli_json_count(object, "generation", hits->generation);
@@ -60,14 +62,35 @@ static void print_hits(const char *question, const mneme_hits *hits)
     cli_say("%zu hit%s in %.1f ms", hits->n, hits->n == 1 ? "" : "s", hits->took_ms);
 }
 
+static void print_explained(const char *question, const mneme_hits *hits, cli_explain_form form)
+{
+    cli_explained *items = cli_alloc(hits->n, sizeof *items);
+    cli_text shown = {0};
+    for (size_t i = 0; i < hits->n; i++) items[i] = cli_explain_hit(&hits->items[i]);
+    if (form == CLI_EXPLAIN_HTML) {
+        char *summary = cli_format("%zu hit%s in %.1f ms", hits->n, hits->n == 1 ? "" : "s", hits->took_ms);
+        cli_explain_page(question, summary, items, hits->n, &shown);
+        free(summary);
+    } else {
+        cli_text_byte(&shown, '\n');
+        cli_explain_table(items, hits->n, &shown);
+    }
+    cli_print_bytes(shown.data, shown.size);
+    cli_text_free(&shown);
+    free(items);
+}
+
 static int answer(const cli_global *global, mneme *memory, const char *question, const mneme_query_options *options,
-                  bool with_strength)
+                  int explain, bool with_strength)
 {
     mneme_error error = {MNEME_OK, ""};
     mneme_hits *hits = NULL;
     if (mneme_query(memory, question, options, &hits, &error) != MNEME_OK) return cli_failed(&error);
-    if (global->json) print_json(question, hits, with_strength);
-    else if (hits->n) print_hits(question, hits);
+    if (global->json)
+        print_json(question, hits, with_strength, explain >= 0);
+    else if (hits->n && explain != CLI_EXPLAIN_HTML)
+        print_hits(question, hits);
+    if (!global->json && hits->n && explain >= 0) print_explained(question, hits, (cli_explain_form)explain);
     int code = hits->n ? CLI_EXIT_DONE : CLI_EXIT_NO;
     if (!hits->n) cli_explain_empty(memory, &options->select);
     mneme_hits_free(hits);
@@ -89,10 +112,12 @@ static int run(cli_global *global, int argc, char **argv)
     mneme_settings *settings = NULL;
     mneme_query_options query = MNEME_QUERY_OPTIONS_INIT;
     int code = cli_parse(global, &cli_command_query, options, argc, argv, &words);
+    if (code == CLI_GO_ON) code = cli_asking_check(global, &cli_command_query, &asking);
     if (code == CLI_GO_ON) code = cli_asking_read(&cli_command_query, &asking, &words, &question, &query);
     query.one_per_record = one_per_record;
     if (code == CLI_GO_ON) code = cli_asking_open(global, &asking, &memory, &settings);
-    if (code == CLI_GO_ON) code = answer(global, memory, question.data, &query, weighs_strength(settings));
+    if (code == CLI_GO_ON)
+        code = answer(global, memory, question.data, &query, asking.explain, weighs_strength(settings));
     mneme_close(memory);
     mneme_settings_free(settings);
     cli_text_free(&question);
@@ -105,10 +130,14 @@ const cli_command cli_command_query = {
     .usage = "TEXT... [OPTIONS]   (\"-\" reads the question from standard input)",
     .summary = "find the passages that answer a question",
     .details =
-        "Scores lie in 0..1, higher is better. With --json: {\"query\",\"took_ms\",\"hits\":[{\"id\",\"chunk\",\"score\",\"dense\",\n"
-        "\"lexical\",\"attention\",\"start\",\"end\",\"text\",...}]}; start and end are byte offsets in the record's text.\n"
-        "Exit code 1: nothing was found. --strengthen opens the store for writing and counts the answer as use.",
-    .example =
-        "mneme query \"where is the spare key?\" -k 3\nmneme query \"painting\" --since 2023-05-01 --where 'kind = \"note\"' --json",
+        "Scores lie in 0..1, higher is better. With --json: "
+        "{\"query\",\"took_ms\",\"hits\":[{\"id\",\"chunk\",\"score\",\"dense\",\n"
+        "\"lexical\",\"attention\",\"start\",\"end\",\"text\",...}]}; start and end are byte offsets in the record's "
+        "text.\n"
+        "Exit code 1: nothing was found. --explain adds what each score is made of (with --json: \"explain\" in each "
+        "hit),\n"
+        "--explain=html writes a page instead. --strengthen opens the store for writing and counts the answer as use.",
+    .example = "mneme query \"where is the spare key?\" -k 3\nmneme query \"painting\" --since 2023-05-01 --where "
+               "'kind = \"note\"' --json",
     .run = run,
 };

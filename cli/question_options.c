@@ -1,6 +1,7 @@
 /* question_options.c -- the options of the commands that ask. */
 #include "cli/question_options.h"
 
+#include "cli/explain.h"
 #include "cli/output.h"
 #include "cli/store_option.h"
 
@@ -28,6 +29,14 @@ int cli_asking_read(const cli_command *command, const cli_asking *asking, const 
     out->k = asking->k == CLI_K_UNSET ? 0 : (uint32_t)asking->k;
     out->mode = (mneme_mode)(asking->mode + 1);
     out->select = cli_selection_get(&asking->select);
+    out->explain = asking->explain >= 0;
+    return CLI_GO_ON;
+}
+
+int cli_asking_check(const cli_global *global, const cli_command *command, const cli_asking *asking)
+{
+    if (asking->explain == CLI_EXPLAIN_HTML && global->json)
+        return cli_usage_error(command, "--explain=html writes a page: it does not go with --json");
     return CLI_GO_ON;
 }
 

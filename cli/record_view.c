@@ -1,6 +1,7 @@
 /* record_view.c -- records, hits and passages as JSON and as lines for people. */
 #include "cli/record_view.h"
 
+#include "cli/explain.h"
 #include "cli/output.h"
 
 #include <string.h>
@@ -40,8 +41,7 @@ json_t *cli_record_json(const mneme_record *record, uint32_t n_chunks, const mne
     put_labels(object, record->title, record->session, record->speaker, record->has_time, record->time_ms,
                record->source);
     put_metadata(object, record->metadata);
-    if (record->has_importance)
-        json_object_set_new(object, "importance", cli_json_float(record->importance));
+    if (record->has_importance) json_object_set_new(object, "importance", cli_json_float(record->importance));
     if (record->pinned) json_object_set_new(object, "pinned", json_true());
     cli_json_time(object, "expires", record->has_expires, record->expires_ms);
     cli_json_count(object, "chunks", n_chunks);
@@ -51,7 +51,7 @@ json_t *cli_record_json(const mneme_record *record, uint32_t n_chunks, const mne
     return object;
 }
 
-json_t *cli_hit_json(const mneme_hit *hit, bool with_strength)
+json_t *cli_hit_json(const mneme_hit *hit, bool with_strength, bool explain)
 {
     json_t *object = json_object();
     cli_json_put(object, "id", hit->id);
@@ -66,6 +66,10 @@ json_t *cli_hit_json(const mneme_hit *hit, bool with_strength)
         json_object_set_new(object, "strength", cli_json_float(hit->strength));
         json_object_set_new(object, "recency", cli_json_float(hit->recency));
     }
+    if (explain) {
+        cli_explained item = cli_explain_hit(hit);
+        json_object_set_new(object, "explain", cli_explain_json(&item));
+    }
     cli_json_count(object, "start", hit->start);
     cli_json_count(object, "end", hit->end);
     put_labels(object, hit->title, hit->session, hit->speaker, hit->has_time, hit->time_ms, hit->source);
@@ -74,7 +78,7 @@ json_t *cli_hit_json(const mneme_hit *hit, bool with_strength)
     return object;
 }
 
-json_t *cli_passage_json(const mneme_passage *passage)
+json_t *cli_passage_json(const mneme_passage *passage, bool explain)
 {
     json_t *object = json_object();
     cli_json_put(object, "id", passage->id);
@@ -82,6 +86,12 @@ json_t *cli_passage_json(const mneme_passage *passage)
     cli_json_count(object, "start", passage->start);
     cli_json_count(object, "end", passage->end);
     json_object_set_new(object, "weight", cli_json_float(passage->weight));
+    if (explain) {
+        cli_explained item = cli_explain_passage(passage);
+        json_object_set_new(object, "score", cli_json_float(passage->score));
+        cli_json_count(object, "hits", passage->n_hits);
+        json_object_set_new(object, "explain", cli_explain_json(&item));
+    }
     put_labels(object, passage->title, passage->session, passage->speaker, passage->has_time, passage->time_ms,
                passage->source);
     json_object_set_new(object, "text", cli_json_text(passage->text ? passage->text : "", passage->text_size));

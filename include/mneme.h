@@ -328,11 +328,19 @@ typedef struct mneme_query_options {
     const float *vector;    /* NULL: encode the text; else `dimension` floats used as the question's embedding */
     uint32_t dimension;
     bool leave_strength; /* this question is no use of what it finds: see mneme_reinforce */
+    bool explain;        /* fill in the `terms` of the answer; its `parts` are there in any case */
 } mneme_query_options;
 #define MNEME_QUERY_OPTIONS_INIT                                                                                       \
     {                                                                                                                  \
-        sizeof(mneme_query_options), 0, MNEME_MODE_DEFAULT, {0}, false, NULL, 0, false                                 \
+        sizeof(mneme_query_options), 0, MNEME_MODE_DEFAULT, {0}, false, NULL, 0, false, false                          \
     }
+
+/* What a score is made of: the parts add up to it, rounding apart. Each is >= 0, weights included. */
+typedef struct mneme_parts {
+    float dense, lexical; /* of vectors and words: scaled over the candidates where both count */
+    float neighbour;      /* of hits nearby in the session or document */
+    float importance, strength, recency; /* of the record itself, where settings give them weight */
+} mneme_parts;
 
 typedef struct mneme_hit {
     const char *id, *name_space, *title, *session, *speaker, *metadata, *source; /* NULL where the record has none */
@@ -349,6 +357,9 @@ typedef struct mneme_hit {
     float attention; /* softmax over the hits' scores: sums to 1 */
     float strength;  /* [0,1]: of the record, now; in the score only with the setting retrieval.strength_weight */
     float recency;   /* [0,1]: in the score only with the setting retrieval.recency_weight */
+    mneme_parts parts;
+    size_t n_terms;           /* with explain: the question's terms (stems) that the chunk or its title or speaker has, */
+    const char *const *terms; /* sorted by bytes */
 } mneme_hit;
 
 typedef struct mneme_hits {
@@ -363,14 +374,38 @@ MNEME_API void mneme_hits_free(mneme_hits *hits);
 MNEME_API mneme_status mneme_query(mneme *memory, const char *question, const mneme_query_options *options,
                                    mneme_hits **out, mneme_error *error);
 
+/* What counts the tokens of a window. */
+typedef enum mneme_counting {
+    MNEME_COUNT_DEFAULT = 0, /* as the setting context.tokens says */
+    MNEME_COUNT_ENCODER = 1, /* the encoder's tokenizer */
+    MNEME_COUNT_BYTES_4 = 2, /* a token for every four bytes begun: needs no model */
+} mneme_counting;
+
+/* The form in which a window is written; docs/context.md shows each. In none of them can stored text pass for a mark of
+ * the template's own. */
+typedef enum mneme_template {
+    MNEME_TEMPLATE_DEFAULT = 0,  /* as the setting context.template says */
+    MNEME_TEMPLATE_PLAIN = 1,    /* "[source, date]" lines, "speaker: text" */
+    MNEME_TEMPLATE_MARKDOWN = 2, /* headings and block quotes */
+    MNEME_TEMPLATE_XML = 3,      /* <memory>, <session>, <document>, <passage>: well-formed XML 1.0 */
+    MNEME_TEMPLATE_CHAT = 4,     /* a JSON array of {"role","name","content"} */
+} mneme_template;
+
 typedef struct mneme_context_options {
     size_t size;
-    uint32_t budget;           /* tokens of the encoder's tokenizer; 0 = the setting context.budget (1024) */
+    uint32_t budget;           /* tokens of the whole text, marks included; 0 = the setting context.budget (1024) */
     mneme_query_options query; /* how to find; its k bounds the memories considered (0 = setting context.k) */
+    mneme_template form;
+    mneme_counting counting;
+    /* NULL: as `counting` says. Else a tokenizer of the caller's own: how many tokens has text[0, size)? Called from this
+     * thread only, a few hundred times a window, while the store is being read: do not use the memory in it. Anything but
+     * MNEME_OK ends the call with that status, and its error's message when it sets one. */
+    mneme_status (*count_tokens)(void *context, const char *text, size_t size, uint64_t *n_tokens, mneme_error *error);
+    void *count_context;
 } mneme_context_options;
 #define MNEME_CONTEXT_OPTIONS_INIT                                                                                     \
     {                                                                                                                  \
-        sizeof(mneme_context_options), 0, MNEME_QUERY_OPTIONS_INIT                                                     \
+        sizeof(mneme_context_options), 0, MNEME_QUERY_OPTIONS_INIT, MNEME_TEMPLATE_DEFAULT, MNEME_COUNT_DEFAULT, NULL, NULL \
     }
 
 typedef struct mneme_passage {
@@ -380,21 +415,29 @@ typedef struct mneme_passage {
     uint64_t start, end; /* byte range in the record's text */
     const char *text;
     size_t text_size;
-    float weight; /* attention that fell on it; 0 for one that is only a neighbour */
+    float weight;      /* attention that fell on it; 0 for one that is only a neighbour */
+    uint32_t n_hits;   /* how many hits it shows; 0: it came in beside others */
+    float score;       /* of the best of these; 0 without any */
+    mneme_parts parts; /* of that score */
+    size_t n_terms;    /* as in mneme_hit */
+    const char *const *terms;
 } mneme_passage;
 
 typedef struct mneme_window {
-    uint32_t tokens;  /* of `text`, by the encoder's tokenizer; never over the budget */
-    const char *text; /* what a language model reads: passages in their original order under their sources */
+    uint32_t tokens;  /* of `text`, as the options count them; never over the budget */
+    const char *text; /* what a language model reads: passages in their original order under their sources; empty when
+                         there are none, in every template */
     size_t text_size;
     size_t n;
     const mneme_passage *items; /* in the order of the text */
     double took_ms;
     uint64_t generation;
+    size_t n_found; /* memories it was made from: with n = 0 and n_found > 0 the budget has no room for any */
 } mneme_window;
 MNEME_API void mneme_window_free(mneme_window *window);
 
-/* Splice the memories that matter for `question` into one window of at most `budget` tokens. */
+/* Splice the memories that matter for `question` into one window of at most `budget` tokens. Needs the encoder's model
+ * where the mode or the counting does. ERR_USAGE: a template or way of counting that does not exist. */
 MNEME_API mneme_status mneme_context(mneme *memory, const char *question, const mneme_context_options *options,
                                      mneme_window **out, mneme_error *error);
 

@@ -81,12 +81,31 @@ typedef struct mn_found {
     mn_filter filter;
     struct mn_ranked *ranked;
     size_t n_ranked;
-    double started; /* monotonic seconds */
+    mn_term_list asked; /* the question's terms, when it is to be explained */
+    double started;     /* monotonic seconds */
 } mn_found;
 
 /* k: hits wanted. found is {0}; mn_found_end in any case. */
 mneme_status mn_find(mneme *memory, const char *question, const mneme_query_options *options, uint32_t k,
                      mn_found *found, mneme_error *error);
 void mn_found_end(mn_found *found);
+
+/* The bytes [start, end) of a record's text in the arena, with a NUL after them. */
+mneme_status mn_copy_text(mn_read *read, uint32_t ns, uint32_t rec, uint64_t start, uint64_t end, mn_arena *arena,
+                          const char **out, mneme_error *error);
+
+/* A piece of a record's text, and what its chunks are indexed with; title and speaker may be NULL. */
+typedef struct mn_terms_of {
+    const char *title, *speaker, *text;
+    size_t text_size;
+} mn_terms_of;
+/* Which of found->asked it has, in their order; *n += how many. */
+mneme_status mn_common_terms(const mneme *memory, const mn_found *found, const mn_terms_of *of, mn_arena *arena,
+                             const char *const **out, size_t *n, mneme_error *error);
+
+/* Does an answer to this count as use? */
+bool mn_strengthens(const mneme *memory, const mneme_query_options *options);
+/* What was answered has been used: one entry for each chunk, with its attention. items are changed. */
+void mn_note_uses(mneme *memory, mn_use *items, size_t n);
 
 #endif

@@ -3,7 +3,6 @@
 
 #include "common/clock.h"
 #include "retriever/retrieve.h"
-#include "retriever/splice.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -115,7 +114,7 @@ static mneme_status prior_of(const mneme *memory, mn_read *read, uint32_t ns, co
 }
 
 /* As mn_retrieve_options.prior. */
-static mneme_status weigh_prior(void *context, mn_read *read, uint32_t ns_index, uint32_t rec, float *prior,
+static mneme_status weigh_prior(void *context, mn_read *read, uint32_t ns_index, uint32_t rec, mneme_parts *prior,
                                 mneme_error *error)
 {
     const prior_context *from = context;
@@ -128,9 +127,9 @@ static mneme_status weigh_prior(void *context, mn_read *read, uint32_t ns_index,
     if (values->retrieval_strength_weight + values->retrieval_recency_weight > 0)
         status = prior_of(from->memory, read, ns, &record, &strength, &recency, error);
     double importance = record.has_importance ? (double)record.importance : from->memory->model.importance;
-    *prior = (float)(values->retrieval_importance_weight * importance +
-                     values->retrieval_strength_weight * (double)strength +
-                     values->retrieval_recency_weight * (double)recency);
+    prior->importance = (float)(values->retrieval_importance_weight * importance);
+    prior->strength = (float)(values->retrieval_strength_weight * (double)strength);
+    prior->recency = (float)(values->retrieval_recency_weight * (double)recency);
     return status;
 }
 
@@ -150,9 +149,8 @@ static int by_record(const void *left, const void *right)
     return (a->rec > b->rec) - (a->rec < b->rec);
 }
 
-/* What was answered has been used: one use of each record, with the attention that its chunks got together. items are
- * changed. */
-static void note_uses(mneme *memory, mn_use *items, size_t n)
+/* One use of each record, with the attention that its chunks got together. */
+void mn_note_uses(mneme *memory, mn_use *items, size_t n)
 {
     size_t kept = 0;
     if (n) qsort(items, n, sizeof *items, by_record);
@@ -165,8 +163,7 @@ static void note_uses(mneme *memory, mn_use *items, size_t n)
     mn_uses_note(memory->uses, items, kept);
 }
 
-/* Does an answer to this count as use? */
-static bool strengthens(const mneme *memory, const mneme_query_options *options)
+bool mn_strengthens(const mneme *memory, const mneme_query_options *options)
 {
     return memory->uses && !options->leave_strength;
 }
@@ -188,6 +185,9 @@ mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options 
         status = mn_filter_hide_ended(&found->filter, found->read, found->namespaces, found->n_namespaces,
                                       mn_memory_now(memory), &found->arena, error);
     if (status != MNEME_OK) return status;
+    if (options->explain)
+        status = mn_analyzer_question(memory->analyzer, text, question.text_size, &found->arena, &found->asked, error);
+    if (status != MNEME_OK) return status;
     mn_retrieve_options how = retrieve_options(memory, options, k, &found->filter);
     prior_context prior = {.memory = memory, .namespaces = found->namespaces};
     set_prior(&prior, &how);
@@ -200,6 +200,40 @@ void mn_found_end(mn_found *found)
     mn_read_end(found->read);
     mn_arena_free(&found->arena);
     *found = (mn_found){0};
+}
+
+/* ---- the question's terms in what is found ---------------------------------------------------------------------- */
+
+static int by_bytes(const mn_term *a, const mn_term *b)
+{
+    size_t shorter = a->size < b->size ? a->size : b->size;
+    int order = memcmp(a->text, b->text, shorter);
+    return order ? order : (a->size > b->size) - (a->size < b->size);
+}
+
+mneme_status mn_common_terms(const mneme *memory, const mn_found *found, const mn_terms_of *of, mn_arena *arena,
+                             const char *const **out, size_t *n, mneme_error *error)
+{
+    const mn_term_list *asked = &found->asked;
+    mn_term_list has = {0};
+    mn_buffer text = {0};
+    if (asked->n == 0) return MNEME_OK;
+    const char **terms = mn_arena_array(arena, asked->n, sizeof *terms);
+    mn_record_header(of->title, of->speaker, &text);
+    mn_buffer_append(&text, of->text, of->text_size);
+    mneme_status status = !terms || text.failed ? mn_fail_memory(error, "terms") : MNEME_OK;
+    if (status == MNEME_OK)
+        status = mn_analyzer_run(memory->analyzer, text.data ? text.data : "", text.size, arena, &has, error);
+    for (size_t i = 0, j = 0; status == MNEME_OK && i < asked->n && j < has.n;) {
+        int order = by_bytes(&asked->items[i], &has.items[j]);
+        if (order == 0 && !(terms[(*n)++] = mn_arena_copy(arena, asked->items[i].text, asked->items[i].size)))
+            status = mn_fail_memory(error, "terms");
+        i += order <= 0;
+        j += order >= 0;
+    }
+    *out = terms;
+    mn_buffer_free(&text);
+    return status;
 }
 
 /* ---- hits ------------------------------------------------------------------------------------------------------ */
@@ -217,8 +251,8 @@ void mneme_hits_free(mneme_hits *hits)
     mn_free(block);
 }
 
-static mneme_status copy_text(mn_read *read, uint32_t ns, uint32_t rec, uint64_t start, uint64_t end, mn_arena *arena,
-                              const char **out, mneme_error *error)
+mneme_status mn_copy_text(mn_read *read, uint32_t ns, uint32_t rec, uint64_t start, uint64_t end, mn_arena *arena,
+                          const char **out, mneme_error *error)
 {
     mn_buffer text = {0};
     mneme_status status = mn_read_text(read, ns, rec, start, end, &text, error);
@@ -253,11 +287,14 @@ static mneme_status fill_hit(const mneme *memory, const mn_found *found, const m
                        .dense = ranked->dense,
                        .lexical = ranked->lexical,
                        .neighbour = ranked->neighbour,
-                       .attention = ranked->attention};
+                       .attention = ranked->attention,
+                       .parts = ranked->parts};
     if (!hit->id || !hit->name_space) return mn_fail_memory(error, "hit");
     status = prior_of(memory, found->read, space->ns, &record, &hit->strength, &hit->recency, error);
     if (status != MNEME_OK) return status;
-    return copy_text(found->read, space->ns, ranked->rec, ranked->start, ranked->end, arena, &hit->text, error);
+    status = mn_copy_text(found->read, space->ns, ranked->rec, ranked->start, ranked->end, arena, &hit->text, error);
+    const mn_terms_of of = {record.title, record.speaker, hit->text, hit->text_size};
+    return status == MNEME_OK ? mn_common_terms(memory, found, &of, arena, &hit->terms, &hit->n_terms, error) : status;
 }
 
 static void note_hits(mneme *memory, mn_found *found)
@@ -268,7 +305,7 @@ static void note_hits(mneme *memory, mn_found *found)
         uses[i] =
             (mn_use){.ns = found->namespaces[hit->ns_index].ns, .rec = hit->rec, .attention = hit->attention};
     }
-    if (uses) note_uses(memory, uses, found->n_ranked);
+    if (uses) mn_note_uses(memory, uses, found->n_ranked);
 }
 
 mneme_status mneme_query(mneme *memory, const char *question, const mneme_query_options *options, mneme_hits **out,
@@ -291,122 +328,10 @@ mneme_status mneme_query(mneme *memory, const char *question, const mneme_query_
                                    .took_ms = (mn_clock_monotonic() - found.started) * 1000.0,
                                    .generation = mn_read_generation(found.read)};
         *out = &block->hits;
-        if (strengthens(memory, options)) note_hits(memory, &found);
+        if (mn_strengthens(memory, options)) note_hits(memory, &found);
     } else if (block) {
         mneme_hits_free(&block->hits);
     }
-    mn_found_end(&found);
-    return status;
-}
-
-/* ---- the window ------------------------------------------------------------------------------------------------- */
-
-typedef struct window_block {
-    mneme_window window; /* first: what the caller sees */
-    mn_arena arena;
-    mn_buffer text;
-} window_block;
-
-void mneme_window_free(mneme_window *window)
-{
-    if (!window) return;
-    window_block *block = (window_block *)window;
-    mn_arena_free(&block->arena);
-    mn_buffer_free(&block->text);
-    mn_free(block);
-}
-
-static mneme_status fill_passage(const mn_found *found, const mn_spliced *spliced, window_block *block,
-                                 mneme_passage *passage, mneme_error *error)
-{
-    const mn_namespace *space = &found->namespaces[spliced->ns_index];
-    mn_record record;
-    mneme_status status = mn_read_record(found->read, space->ns, spliced->rec, &record, error);
-    if (status != MNEME_OK) return status;
-    mn_arena *arena = &block->arena;
-    *passage = (mneme_passage){.id = mn_arena_strdup(arena, record.id),
-                               .name_space = mn_arena_strdup(arena, space->name),
-                               .title = mn_arena_strdup(arena, record.title),
-                               .session = mn_arena_strdup(arena, record.session),
-                               .speaker = mn_arena_strdup(arena, record.speaker),
-                               .source = mn_arena_strdup(arena, record.source),
-                               .has_time = record.has_time,
-                               .time_ms = record.time_ms,
-                               .start = spliced->start,
-                               .end = spliced->end,
-                               .text_size = (size_t)(spliced->end - spliced->start),
-                               .weight = spliced->weight};
-    if (!passage->id || !passage->name_space) return mn_fail_memory(error, "passage");
-    return copy_text(found->read, space->ns, spliced->rec, spliced->start, spliced->end, arena, &passage->text, error);
-}
-
-static mneme_status count_tokens(void *context, const char *text, size_t size, uint64_t *n_tokens, mneme_error *error)
-{
-    return mneme_count_tokens(context, text, size, n_tokens, error);
-}
-
-/* uses (with room for each passage): what the window shows, by its weight. */
-static void uses_of(const mn_found *found, const mn_spliced *passages, size_t n, mn_use *uses)
-{
-    for (size_t i = 0; i < n; i++)
-        uses[i] = (mn_use){.ns = found->namespaces[passages[i].ns_index].ns,
-                           .rec = passages[i].rec,
-                           .attention = passages[i].weight};
-}
-
-/* *uses: in found's arena; NULL where there is no memory for it. */
-static mneme_status splice_found(mn_found *found, mneme_encoder *encoder, uint32_t budget, window_block *block,
-                                 mn_use **uses, mneme_error *error)
-{
-    bool filtered = !mn_filter_is_open(&found->filter);
-    const mn_splice_options options = {.budget = budget,
-                                       .count_tokens = count_tokens,
-                                       .count_context = encoder,
-                                       .accept = filtered ? mn_filter_accepts : NULL,
-                                       .accept_context = filtered ? &found->filter : NULL};
-    mn_spliced *spliced = NULL;
-    size_t n = 0;
-    uint32_t tokens = 0;
-    mneme_status status = mn_splice(found->read, found->namespaces, found->ranked, found->n_ranked, &options,
-                                    &found->arena, &block->text, &tokens, &spliced, &n, error);
-    mneme_passage *passages = mn_arena_array(&block->arena, n, sizeof *passages);
-    if (status == MNEME_OK && !passages) status = mn_fail_memory(error, "passages");
-    for (size_t i = 0; i < n && status == MNEME_OK; i++)
-        status = fill_passage(found, &spliced[i], block, &passages[i], error);
-    *uses = mn_arena_array(&found->arena, n, sizeof **uses);
-    if (*uses) uses_of(found, spliced, n, *uses);
-    block->window = (mneme_window){.tokens = tokens,
-                                   .text = block->text.data ? block->text.data : "",
-                                   .text_size = block->text.size,
-                                   .n = n,
-                                   .items = passages,
-                                   .took_ms = (mn_clock_monotonic() - found->started) * 1000.0,
-                                   .generation = mn_read_generation(found->read)};
-    return status;
-}
-
-mneme_status mneme_context(mneme *memory, const char *question, const mneme_context_options *options,
-                           mneme_window **out, mneme_error *error)
-{
-    static const mneme_context_options defaults = MNEME_CONTEXT_OPTIONS_INIT;
-    *out = NULL;
-    if (!options) options = &defaults;
-    uint32_t k = options->query.k ? options->query.k : (uint32_t)memory->values.context_k;
-    uint32_t budget = options->budget ? options->budget : (uint32_t)memory->values.context_budget;
-    mneme_encoder *encoder = NULL; /* its tokenizer counts the budget, in every mode */
-    mneme_status status = mn_memory_encoder(memory, &encoder, error);
-    if (status != MNEME_OK) return status;
-    mn_found found;
-    status = mn_find(memory, question, &options->query, k, &found, error);
-    window_block *block = status == MNEME_OK ? mn_alloc_zeroed(1, sizeof *block) : NULL;
-    if (status == MNEME_OK && !block) status = mn_fail_memory(error, "window");
-    mn_use *uses = NULL;
-    if (status == MNEME_OK) status = splice_found(&found, encoder, budget, block, &uses, error);
-    if (status == MNEME_OK && uses && strengthens(memory, &options->query)) note_uses(memory, uses, block->window.n);
-    if (status == MNEME_OK)
-        *out = &block->window;
-    else if (block)
-        mneme_window_free(&block->window);
     mn_found_end(&found);
     return status;
 }

@@ -28,6 +28,7 @@ typedef struct mn_settings_values {
     double memory_duplicate_cosine, memory_duplicate_terms;
     const char *clock_now;
     int64_t context_budget, context_k;
+    const char *context_tokens, *context_template;
     const char *store_vectors;
     int64_t store_map_gib, store_pinned_mib;
     int64_t index_max_record_mib, index_batch_records;

@@ -33,14 +33,22 @@ static float scale(float value, float low, float span)
     return scaled < 0 ? 0 : scaled > 1 ? 1 : scaled;
 }
 
-float mn_fusion_score(const mn_fusion *fusion, const mn_candidate *candidate)
+/* What each side gives. */
+static mneme_parts split(const mn_fusion *fusion, const mn_candidate *candidate)
 {
-    if (fusion->mode == MNEME_MODE_DENSE) return candidate->dense;
-    if (fusion->mode == MNEME_MODE_LEXICAL) return candidate->lexical;
+    if (fusion->mode == MNEME_MODE_DENSE) return (mneme_parts){.dense = candidate->dense};
+    if (fusion->mode == MNEME_MODE_LEXICAL) return (mneme_parts){.lexical = candidate->lexical};
     float dense = scale(candidate->dense, fusion->dense_low, fusion->dense_span);
     float lexical = scale(candidate->lexical, fusion->lexical_low, fusion->lexical_span);
-    if (fusion->dense_empty || !candidate->has_vector) return lexical;
-    if (fusion->lexical_empty) return dense;
-    float score = fusion->dense_weight * dense + (1 - fusion->dense_weight) * lexical;
+    if (fusion->dense_empty || !candidate->has_vector) return (mneme_parts){.lexical = lexical};
+    if (fusion->lexical_empty) return (mneme_parts){.dense = dense};
+    return (mneme_parts){.dense = fusion->dense_weight * dense, .lexical = (1 - fusion->dense_weight) * lexical};
+}
+
+float mn_fusion_score(const mn_fusion *fusion, const mn_candidate *candidate, mneme_parts *parts)
+{
+    mneme_parts both = split(fusion, candidate);
+    float score = both.dense + both.lexical;
+    if (parts) *parts = both;
     return score > 1 ? 1 : score;
 }

@@ -5,8 +5,9 @@
  *
  *     score = w * (dense - min) / (max - min) + (1 - w) * (lexical - min) / (max - min)
  *
- * A side on which all candidates are equal says nothing about their order: it gives 1 where its value is above 0. A side
- * on which all are 0 is empty, and a candidate without a vector has no dense side: the other side decides alone. */
+ * A side on which all candidates are equal says nothing about their order: it gives 1 where its value is above 0. A
+ * side on which all are 0 is empty, and a candidate without a vector has no dense side: the other side decides alone.
+ */
 #ifndef MN_RETRIEVER_FUSION_H
 #define MN_RETRIEVER_FUSION_H
 
@@ -17,6 +18,7 @@ typedef struct mn_candidate {
     bool has_vector;
     float dense, lexical; /* exact, [0, 1] */
     float own;            /* fused, [0, 1] */
+    mneme_parts parts;    /* what own is made of; its neighbour is not filled in */
     float neighbour;      /* what neighbours add; own + neighbour in [0, 1] */
 } mn_candidate;
 
@@ -29,7 +31,8 @@ typedef struct mn_fusion {
 
 /* Learn the scales from n candidates. Modes DENSE and LEXICAL take that side's score as it is. */
 void mn_fusion_fit(mn_fusion *fusion, mneme_mode mode, float dense_weight, const mn_candidate *candidates, size_t n);
-/* The score of any chunk of the same question, [0, 1]; outside the learnt range it is held at its ends. */
-float mn_fusion_score(const mn_fusion *fusion, const mn_candidate *candidate);
+/* The score of any chunk of the same question, [0, 1]; outside the learnt range it is held at its ends. parts (NULL
+ * allowed): dense and lexical are set to what each side gives to it, the rest to 0. */
+float mn_fusion_score(const mn_fusion *fusion, const mn_candidate *candidate, mneme_parts *parts);
 
 #endif

@@ -204,12 +204,18 @@ static mneme_status search_all(retrieval *run, const mn_namespace *namespaces, s
 static mneme_status score(retrieval *run, mn_candidate *candidate)
 {
     const mn_retrieve_options *options = run->options;
-    candidate->own = mn_fusion_score(&run->fusion, candidate);
+    mneme_parts *parts = &candidate->parts;
+    candidate->own = mn_fusion_score(&run->fusion, candidate, parts);
     if (!(options->prior_weight > 0)) return MNEME_OK;
-    float prior = 0;
     mneme_status status =
-        options->prior(options->prior_context, run->read, candidate->ns_index, candidate->rec, &prior, run->error);
-    candidate->own = (candidate->own + prior) / (1 + options->prior_weight);
+        options->prior(options->prior_context, run->read, candidate->ns_index, candidate->rec, parts, run->error);
+    float all = 1 + options->prior_weight;
+    candidate->own = (candidate->own + (parts->importance + parts->strength + parts->recency)) / all;
+    parts->dense /= all;
+    parts->lexical /= all;
+    parts->importance /= all;
+    parts->strength /= all;
+    parts->recency /= all;
     if (candidate->own > 1) candidate->own = 1; /* by rounding */
     return status;
 }
@@ -334,7 +340,9 @@ static mneme_status make_hit(const retrieval *run, const mn_candidate *from, mn_
                        .score = score > 1 ? 1 : score,
                        .dense = from->dense,
                        .lexical = from->lexical,
-                       .neighbour = from->neighbour};
+                       .neighbour = from->neighbour,
+                       .parts = from->parts};
+    hit->parts.neighbour = from->neighbour;
     return MNEME_OK;
 }
 

@@ -46,9 +46,9 @@ typedef struct mn_retrieve_options {
     mneme_status (*candidates)(void *context, mn_read *read, const mn_namespace *space, bool *known, mn_recs *recs,
                                mneme_error *error);
     void *accept_context; /* for both */
-    /* What a record brings whatever the question is (strength, recency): 0 .. prior_weight, asked of candidates only, and
-     * not at all when prior_weight is 0. */
-    mneme_status (*prior)(void *context, mn_read *read, uint32_t ns_index, uint32_t rec, float *prior,
+    /* What a record brings whatever the question is: fills in importance, strength and recency, whose sum is
+     * 0 .. prior_weight; asked of candidates only, and not at all when prior_weight is 0. */
+    mneme_status (*prior)(void *context, mn_read *read, uint32_t ns_index, uint32_t rec, mneme_parts *prior,
                           mneme_error *error);
     void *prior_context;
     float prior_weight;
@@ -68,6 +68,7 @@ typedef struct mn_ranked {
     uint32_t row, rec, chunk;
     uint32_t start, end; /* the chunk's bytes in the record's text */
     float score, dense, lexical, neighbour, attention; /* as in mneme_hit */
+    mneme_parts parts;
 } mn_ranked;
 
 /* Rank the chunks of the given namespaces (borrowed for the call). *out: in the arena, best first, at most k. A

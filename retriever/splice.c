@@ -6,8 +6,8 @@
  *      its record within the session, until the budget or the text is used up
  *   4  the text is written and counted; what came last goes out while it is too much, 2 and 3 go on while there is room
  *
- * Estimated sums steer (splice_window.h); only step 4 decides. Each text is tokenized once as it comes in, and the whole
- * a few times at the end. */
+ * Estimated sums steer (splice_window.h); only step 4 decides. Each text is tokenized once as it comes in, and the
+ * whole a few times at the end. */
 #include "retriever/splice.h"
 
 #include "common/utf8.h"
@@ -82,17 +82,19 @@ static mneme_status place_whole(splice_run *run, hit *self)
     return MNEME_OK;
 }
 
-/* Bytes of the whole sentences at the start of `text` that cost at most `limit` tokens. */
-static mneme_status fit_sentences(const mn_splice_window *window, const char *text, size_t size, uint64_t limit,
-                                  size_t *fit)
+/* Bytes of the whole sentences at the start of the window's scratch, text of the part, that cost at most `limit`
+ * tokens. */
+static mneme_status fit_sentences(mn_splice_window *window, const mn_part *part, uint64_t limit, size_t *fit)
 {
+    const char *text = window->scratch.data;
+    size_t size = window->scratch.size;
     size_t at = 0, start, end;
     uint64_t used = 0;
     bool is_heading;
     *fit = 0;
     while (mn_next_sentence(text, size, &at, &start, &end, &is_heading)) {
         uint64_t tokens;
-        mneme_status status = mn_window_count(window, text + start, end - start, &tokens);
+        mneme_status status = mn_window_count_text(window, part, text + start, end - start, &tokens);
         if (status != MNEME_OK) return status;
         used += tokens;
         if (used > limit) break;
@@ -107,16 +109,20 @@ static bool is_space(char c)
 }
 
 /* Bytes of the whole words (characters, where the text has no spaces) at its start that cost at most `limit` tokens. */
-static mneme_status fit_words(const mn_splice_window *window, const char *text, size_t size, uint64_t limit, size_t *fit)
+static mneme_status fit_words(mn_splice_window *window, const mn_part *part, uint64_t limit, size_t *fit)
 {
+    const char *text = window->scratch.data;
+    size_t size = window->scratch.size;
     size_t low = 0, high = size;
     while (low < high) { /* the most bytes that fit; more bytes never cost less */
         size_t middle = low + (high - low + 1) / 2, cut = mn_utf8_floor(text, size, middle);
         uint64_t tokens;
-        mneme_status status = mn_window_count(window, text, cut, &tokens);
+        mneme_status status = mn_window_count_text(window, part, text, cut, &tokens);
         if (status != MNEME_OK) return status;
-        if (tokens <= limit) low = middle;
-        else high = middle - 1;
+        if (tokens <= limit)
+            low = middle;
+        else
+            high = middle - 1;
     }
     size_t cut = mn_utf8_floor(text, size, low), word = cut;
     if (cut < size && !is_space(text[cut]))
@@ -138,9 +144,8 @@ static mneme_status place_cut(splice_run *run, hit *self, uint64_t available, bo
     uint64_t limit = overhead > 0 ? available - (uint64_t)overhead : available;
     status = mn_window_text(window, self->part, hole.start, hole.end);
     size_t fit = 0;
-    if (status == MNEME_OK) status = fit_sentences(window, window->scratch.data, window->scratch.size, limit, &fit);
-    if (status == MNEME_OK && fit == 0 && with_words)
-        status = fit_words(window, window->scratch.data, window->scratch.size, limit, &fit);
+    if (status == MNEME_OK) status = fit_sentences(window, self->part, limit, &fit);
+    if (status == MNEME_OK && fit == 0 && with_words) status = fit_words(window, self->part, limit, &fit);
     if (status != MNEME_OK || fit == 0) return status;
     mn_unit unit = {hole.start, hole.start + fit};
     uint64_t tokens;
@@ -206,8 +211,10 @@ static mneme_status sentence_after(mn_splice_window *window, const mn_part *part
     size_t cursor = 0, from, to, n = window->scratch.size;
     bool is_heading;
     if (end < size) n = mn_utf8_floor(window->scratch.data, n, n - 3); /* the last character may be torn */
-    if (mn_next_sentence(window->scratch.data, n, &cursor, &from, &to, &is_heading)) out->end = at + to;
-    else if (end < size) out->end = at + n; /* a page of white space */
+    if (mn_next_sentence(window->scratch.data, n, &cursor, &from, &to, &is_heading))
+        out->end = at + to;
+    else if (end < size)
+        out->end = at + n; /* a page of white space */
     return MNEME_OK;
 }
 
@@ -224,8 +231,10 @@ static mneme_status sentence_before(mn_splice_window *window, const mn_part *par
     bool is_heading;
     size_t first = cursor;
     while (mn_next_sentence(text, n, &cursor, &from, &to, &is_heading)) last = from;
-    if (last < n) out->start = begin + last;
-    else if (begin > 0) out->start = begin + first; /* a page of white space */
+    if (last < n)
+        out->start = begin + last;
+    else if (begin > 0)
+        out->start = begin + first; /* a page of white space */
     return MNEME_OK;
 }
 
@@ -360,6 +369,10 @@ static void weigh(const splice_run *run, mn_spliced *passages, size_t n)
                 passage->end <= self->chunk.start || passage->start >= self->chunk.end)
                 continue;
             passage->weight += run->ranked[i].attention;
+            if (passage->n_hits++ == 0) { /* hits come best first */
+                passage->score = run->ranked[i].score;
+                passage->parts = run->ranked[i].parts;
+            }
             break;
         }
     }
@@ -376,7 +389,8 @@ static mneme_status collect_hits(splice_run *run, const mn_ranked *ranked, size_
         const mn_ranked *from = &ranked[i];
         mneme_status status = MNEME_OK;
         if (i == 0 || from->ns_index != ranked[i - 1].ns_index)
-            status = mn_read_rows(window->read, window->namespaces[from->ns_index].ns, window->arena, &rows, window->error);
+            status =
+                mn_read_rows(window->read, window->namespaces[from->ns_index].ns, window->arena, &rows, window->error);
         mn_part *part;
         if (status == MNEME_OK) status = mn_window_part(window, from->ns_index, from->rec, true, &part);
         if (status != MNEME_OK) return status;
@@ -384,7 +398,7 @@ static mneme_status collect_hits(splice_run *run, const mn_ranked *ranked, size_
         run->hits[run->n_hits++] = (hit){.part = part, .chunk = {row->start, row->end}};
     }
     /* A source line that takes over half of the budget is not worth it. */
-    if (n) window->is_plain = run->hits[0].part->group->header_tokens > window->options->budget / 2;
+    if (n) window->is_bare = run->hits[0].part->group->header_tokens > window->options->budget / 2;
     return MNEME_OK;
 }
 

@@ -1,13 +1,4 @@
-/* splice_render.c -- a filled window as text.
- *
- *     [conv-26/1, 2023-05-08]          one line for each group
- *     Caroline: I went to a group.     a passage, after the speaker's name where there is one
- *     Melanie: How was it?             the next turn
- *     [...]                            something was left out here
- *     Caroline: Powerful.
- *                                      an empty line between groups
- *     [Alice in Wonderland, alice.txt]
- *     ...
+/* splice_render.c -- a filled window as text, in the form of its template.
  *
  * Groups without a time come first, best hit first, then those with one, oldest first; inside a group everything stands
  * in its original order. */
@@ -23,6 +14,7 @@ typedef struct passage {
 
 typedef struct rendering {
     mn_splice_window *window;
+    const mn_template *form;
     mn_buffer *text;
     mn_spliced *out;
     size_t n;
@@ -72,7 +64,8 @@ static ordered_group dated(const mn_splice_window *window, const mn_group *group
     for (size_t i = 0; i < window->n_parts; i++) {
         const mn_part *part = window->parts[i];
         if (part->group != group || part->n_units == 0 || !part->record.has_time) continue;
-        if (!dated_group.has_time || part->record.time_ms < dated_group.time_ms) dated_group.time_ms = part->record.time_ms;
+        if (!dated_group.has_time || part->record.time_ms < dated_group.time_ms)
+            dated_group.time_ms = part->record.time_ms;
         dated_group.has_time = true;
     }
     return dated_group;
@@ -81,15 +74,16 @@ static ordered_group dated(const mn_splice_window *window, const mn_group *group
 /* ---- text ------------------------------------------------------------------------------------------------------- */
 
 /* Write one passage, with what parts it from the one before it in its group (NULL: none). */
-static mneme_status write_passage(rendering *run, const passage *last, const passage *next)
+static mneme_status write_passage(rendering *run, const mn_template_group *group, const passage *last,
+                                  const passage *next)
 {
+    const mn_template_passage frame = {group, &next->part->record, !last};
     bool follow = true;
     mneme_status status = MNEME_OK;
     if (last) status = mn_window_follows(run->window, last->part, last->end, next->part, next->start, &follow);
     if (status != MNEME_OK) return status;
-    if (last) mn_buffer_byte(run->text, '\n');
-    if (!follow) mn_buffer_text(run->text, MN_SPLICE_GAP "\n");
-    if (next->part->record.speaker) mn_record_header(NULL, next->part->record.speaker, run->text);
+    if (!follow) mn_buffer_text(run->text, run->form->gap);
+    run->form->open_passage(&frame, run->text);
     status = mn_window_text(run->window, next->part, next->start, next->end);
     if (status != MNEME_OK) return status;
     run->out[run->n] = (mn_spliced){.ns_index = next->part->ns_index,
@@ -97,8 +91,9 @@ static mneme_status write_passage(rendering *run, const passage *last, const pas
                                     .start = next->start,
                                     .end = next->end,
                                     .text_start = run->text->size};
-    mn_buffer_append(run->text, run->window->scratch.data, run->window->scratch.size);
+    run->form->text(&frame, run->window->scratch.data, run->window->scratch.size, run->text);
     run->out[run->n++].text_end = run->text->size;
+    mn_buffer_text(run->text, run->form->close_passage);
     return MNEME_OK;
 }
 
@@ -129,24 +124,33 @@ static mneme_status next_passage(mn_splice_window *window, const mn_part *part, 
     return MNEME_OK;
 }
 
-static mneme_status write_group(rendering *run, const mn_group *group, mn_part *const *parts, size_t n)
+static void begin_group(rendering *run, const mn_template_group *group)
+{
+    if (group->is_first) mn_buffer_text(run->text, run->form->open);
+    run->form->open_group(group, run->text);
+}
+
+static mneme_status write_group(rendering *run, mn_part *const *parts, size_t n)
 {
     passage last = {0}, next = {0};
-    bool any = false;
+    mn_template_group group = {0};
     for (size_t p = 0; p < n; p++) {
         for (size_t i = 0;;) {
             bool found;
             mneme_status status = next_passage(run->window, parts[p], &i, &next, &found);
             if (status != MNEME_OK) return status;
             if (!found) break;
-            if (!any && run->n) mn_buffer_text(run->text, "\n\n");
-            if (!any && !run->window->is_plain) mn_window_header(&parts[p]->record, group->is_session, run->text);
-            status = write_passage(run, any ? &last : NULL, &next);
+            if (!last.part) {
+                group = mn_window_group(run->window, parts[p]);
+                group.is_first = run->n == 0;
+                begin_group(run, &group);
+            }
+            status = write_passage(run, &group, last.part ? &last : NULL, &next);
             if (status != MNEME_OK) return status;
             last = next;
-            any = true;
         }
     }
+    if (last.part) run->form->close_group(&group, run->text);
     return MNEME_OK;
 }
 
@@ -168,13 +172,14 @@ mneme_status mn_window_render(mn_splice_window *window, mn_buffer *text, mn_spli
     if (!groups || !parts || !out) return mn_fail_memory(window->error, "window");
     for (size_t i = 0; i < window->n_groups; i++) groups[i] = dated(window, window->groups[i]);
     if (window->n_groups) qsort(groups, window->n_groups, sizeof *groups, groups_in_order);
-    rendering run = {.window = window, .text = text, .out = out};
+    rendering run = {.window = window, .form = window->form, .text = text, .out = out};
     for (size_t i = 0; i < window->n_groups; i++) {
         size_t n_parts = groups[i].group->n_units ? parts_of(window, groups[i].group, parts) : 0;
         if (n_parts == 0) continue;
-        mneme_status status = write_group(&run, groups[i].group, parts, n_parts);
+        mneme_status status = write_group(&run, parts, n_parts);
         if (status != MNEME_OK) return status;
     }
+    if (run.n) mn_buffer_text(text, window->form->close);
     if (text->failed) return mn_fail_memory(window->error, "window");
     *passages = out;
     *n = run.n;

@@ -1,15 +1,9 @@
 /* splice_window.c -- parts, groups and units of a window, and their price. */
 #include "retriever/splice_window.h"
 
-#include "common/file.h"
-#include "common/utf8.h"
-
 #include <string.h>
 
-enum {
-    LABEL_MAX = 120, /* bytes of one name in a source line */
-    BLANK_MAX = 1024 /* white space looked through between two units */
-};
+enum { BLANK_MAX = 1024 /* white space looked through between two units */ };
 
 /* Make room for one more item in an array of the arena. */
 static void *grown(mn_arena *arena, void *items, size_t n, size_t *capacity, size_t item_size)
@@ -33,60 +27,61 @@ mneme_status mn_window_count(const mn_splice_window *window, const char *text, s
 mneme_status mn_window_init(mn_splice_window *window, mn_read *read, const mn_namespace *namespaces,
                             const mn_splice_options *options, mn_arena *arena, mneme_error *error)
 {
-    *window = (mn_splice_window){
-        .read = read, .namespaces = namespaces, .options = options, .arena = arena, .error = error};
-    return mn_window_count(window, MN_SPLICE_GAP "\n", sizeof MN_SPLICE_GAP, &window->gap_tokens);
+    *window = (mn_splice_window){.read = read,
+                                 .namespaces = namespaces,
+                                 .options = options,
+                                 .form = mn_template_find(options->form),
+                                 .arena = arena,
+                                 .error = error};
+    const mn_template *form = window->form;
+    uint64_t close_tokens;
+    mneme_status status = mn_window_count(window, form->gap, strlen(form->gap), &window->gap_tokens);
+    if (status == MNEME_OK) status = mn_window_count(window, form->open, strlen(form->open), &window->frame_tokens);
+    if (status == MNEME_OK) status = mn_window_count(window, form->close, strlen(form->close), &close_tokens);
+    if (status != MNEME_OK) return status;
+    window->frame_tokens += close_tokens;
+    window->used = window->frame_tokens;
+    return MNEME_OK;
 }
 
 void mn_window_free(mn_splice_window *window)
 {
     mn_buffer_free(&window->scratch);
+    mn_buffer_free(&window->written);
+}
+
+static mneme_status count_written(mn_splice_window *window, uint64_t *n_tokens)
+{
+    if (window->written.failed) return mn_fail_memory(window->error, "window");
+    return mn_window_count(window, window->written.data, window->written.size, n_tokens);
+}
+
+mn_template_group mn_window_group(const mn_splice_window *window, const mn_part *part)
+{
+    return (mn_template_group){.record = &part->record,
+                               .name_space = window->namespaces[part->ns_index].name,
+                               .is_session = part->group->is_session,
+                               .has_speakers = part->group->n_spoken > 0 || part->record.speaker,
+                               .is_first = true,
+                               .is_bare = window->is_bare};
+}
+
+mneme_status mn_window_count_text(mn_splice_window *window, const mn_part *part, const char *text, size_t size,
+                                  uint64_t *n_tokens)
+{
+    mn_template_group group = mn_window_group(window, part);
+    mn_buffer_clear(&window->written);
+    window->form->text(&(mn_template_passage){&group, &part->record, true}, text, size, &window->written);
+    return count_written(window, n_tokens);
 }
 
 mneme_status mn_window_text(mn_splice_window *window, const mn_part *part, uint64_t start, uint64_t end)
 {
     mn_buffer_clear(&window->scratch);
-    mneme_status status = mn_read_text(window->read, window->namespaces[part->ns_index].ns, part->record.rec, start, end,
-                                       &window->scratch, window->error);
+    mneme_status status = mn_read_text(window->read, window->namespaces[part->ns_index].ns, part->record.rec, start,
+                                       end, &window->scratch, window->error);
     if (status == MNEME_OK && window->scratch.failed) return mn_fail_memory(window->error, "text of a passage");
     return status;
-}
-
-/* ---- source lines ----------------------------------------------------------------------------------------------- */
-
-/* A name as part of one line: control characters become spaces, and it ends where it gets long. */
-static void append_label(const char *label, mn_buffer *out)
-{
-    size_t size = strlen(label), shown = size > LABEL_MAX ? mn_utf8_floor(label, size, LABEL_MAX) : size;
-    for (size_t i = 0; i < shown; i++) mn_buffer_byte(out, (unsigned char)label[i] < 0x20 ? ' ' : label[i]);
-    if (shown < size) mn_buffer_text(out, "...");
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t size = strlen(text), n = strlen(end);
-    return size >= n && strcmp(text + size - n, end) == 0;
-}
-
-void mn_window_header(const mn_record *record, bool is_session, mn_buffer *out)
-{
-    const char *name = is_session ? record->session : record->title && *record->title ? record->title : record->id;
-    mn_buffer_byte(out, '[');
-    append_label(name, out);
-    const char *file = record->source && !is_session ? mn_path_base(record->source) : NULL;
-    if (file && *file && !ends_with(name, file)) {
-        mn_buffer_text(out, ", ");
-        append_label(file, out);
-    }
-    if (record->has_time) {
-        char time[40];
-        mneme_time_format(record->time_ms, time, sizeof time);
-        char *clock = strchr(time, 'T');
-        if (clock) *clock = '\0';
-        mn_buffer_text(out, ", ");
-        mn_buffer_text(out, time);
-    }
-    mn_buffer_text(out, "]\n");
 }
 
 /* ---- parts and groups ------------------------------------------------------------------------------------------- */
@@ -94,20 +89,36 @@ void mn_window_header(const mn_record *record, bool is_session, mn_buffer *out)
 static mneme_status new_group(mn_splice_window *window, const mn_part *part, bool is_session, uint32_t number,
                               mn_group **out)
 {
-    mn_group **groups = grown(window->arena, window->groups, window->n_groups, &window->groups_capacity, sizeof *groups);
+    mn_group **groups =
+        grown(window->arena, window->groups, window->n_groups, &window->groups_capacity, sizeof *groups);
     mn_group *group = mn_arena_alloc(window->arena, sizeof *group);
     if (!groups || !group) return mn_fail_memory(window->error, "window");
     window->groups = groups;
-    *group = (mn_group){.ns_index = part->ns_index, .is_session = is_session, .number = number,
-                        .rank = (uint32_t)window->n_groups};
-    mn_buffer_clear(&window->scratch);
-    mn_window_header(&part->record, is_session, &window->scratch);
-    if (window->scratch.failed) return mn_fail_memory(window->error, "window");
-    mneme_status status = mn_window_count(window, window->scratch.data, window->scratch.size, &group->header_tokens);
-    if (status != MNEME_OK) return status;
+    *group = (mn_group){
+        .ns_index = part->ns_index, .is_session = is_session, .number = number, .rank = (uint32_t)window->n_groups};
     groups[window->n_groups++] = group;
     *out = group;
     return MNEME_OK;
+}
+
+/* What the marks of the part's group cost, should it begin with this part. */
+static mneme_status count_header(mn_splice_window *window, mn_part *part)
+{
+    mn_template_group group = mn_window_group(window, part);
+    mn_buffer_clear(&window->written);
+    window->form->open_group(&group, &window->written);
+    window->form->close_group(&group, &window->written);
+    return count_written(window, &part->group->header_tokens);
+}
+
+/* What the marks of a passage of the part cost. */
+static mneme_status count_prefix(mn_splice_window *window, mn_part *part)
+{
+    mn_template_group group = mn_window_group(window, part);
+    mn_buffer_clear(&window->written);
+    window->form->open_passage(&(mn_template_passage){&group, &part->record, true}, &window->written);
+    mn_buffer_text(&window->written, window->form->close_passage);
+    return count_written(window, &part->prefix_tokens);
 }
 
 static mneme_status find_group(mn_splice_window *window, const mn_part *part, mn_group **out)
@@ -132,8 +143,10 @@ static size_t part_position(const mn_splice_window *window, uint32_t ns_index, u
         size_t middle = low + (high - low) / 2;
         const mn_part *part = window->parts[middle];
         bool before = part->ns_index != ns_index ? part->ns_index < ns_index : part->record.rec < rec;
-        if (before) low = middle + 1;
-        else high = middle;
+        if (before)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -144,15 +157,12 @@ static mneme_status fill_part(mn_splice_window *window, mn_part *part, uint32_t 
     mneme_status status = mn_read_record(window->read, space->ns, rec, &part->record, window->error);
     if (status != MNEME_OK) return status;
     const mn_splice_options *options = window->options;
-    part->is_accepted = is_hit || !options->accept ||
-                        options->accept(options->accept_context, space->name, &part->record);
-    if (part->record.speaker) {
-        mn_buffer_clear(&window->scratch);
-        mn_record_header(NULL, part->record.speaker, &window->scratch);
-        if (window->scratch.failed) return mn_fail_memory(window->error, "window");
-        status = mn_window_count(window, window->scratch.data, window->scratch.size, &part->prefix_tokens);
-    }
-    return status == MNEME_OK ? find_group(window, part, &part->group) : status;
+    part->is_accepted =
+        is_hit || !options->accept || options->accept(options->accept_context, space->name, &part->record);
+    size_t n_groups = window->n_groups;
+    status = find_group(window, part, &part->group);
+    if (status == MNEME_OK && window->n_groups > n_groups) status = count_header(window, part);
+    return status == MNEME_OK ? count_prefix(window, part) : status;
 }
 
 mneme_status mn_window_part(mn_splice_window *window, uint32_t ns_index, uint32_t rec, bool is_hit, mn_part **out)
@@ -185,8 +195,10 @@ static size_t unit_position(const mn_part *part, uint64_t at)
     size_t low = 0, high = part->n_units;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (part->units[middle].end <= at) low = middle + 1;
-        else high = middle;
+        if (part->units[middle].end <= at)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -224,15 +236,15 @@ static mneme_status is_blank(mn_splice_window *window, const mn_part *part, uint
     return status;
 }
 
-mneme_status mn_window_follows(mn_splice_window *window, const mn_part *a, uint64_t end, const mn_part *b, uint64_t start,
-                               bool *follows)
+mneme_status mn_window_follows(mn_splice_window *window, const mn_part *a, uint64_t end, const mn_part *b,
+                               uint64_t start, bool *follows)
 {
     *follows = false;
     if (a == b) return is_blank(window, a, end, start, follows);
     mn_record after;
     mneme_error reason;
-    mneme_status status = mn_read_session_step(window->read, window->namespaces[a->ns_index].ns, &a->record, 1, &after,
-                                               &reason);
+    mneme_status status =
+        mn_read_session_step(window->read, window->namespaces[a->ns_index].ns, &a->record, 1, &after, &reason);
     if (status == MNEME_ERR_NOT_FOUND) return MNEME_OK;
     if (status != MNEME_OK) {
         if (window->error) *window->error = reason;
@@ -291,7 +303,7 @@ mneme_status mn_window_overhead(mn_splice_window *window, const mn_part *part, m
     int before, with_left, with_right;
     *tokens = (int64_t)part->prefix_tokens;
     if (part->group->n_units == 0) {
-        *tokens += window->is_plain ? 0 : (int64_t)part->group->header_tokens;
+        *tokens += window->is_bare ? 0 : (int64_t)part->group->header_tokens;
         return MNEME_OK;
     }
     find_neighbours(window, part, unit, &left, &right);
@@ -311,7 +323,8 @@ mneme_status mn_window_cost(mn_splice_window *window, const mn_part *part, mn_un
     *tokens = 0;
     mneme_status status = mn_window_overhead(window, part, unit, &overhead);
     if (status == MNEME_OK) status = mn_window_text(window, part, unit.start, unit.end);
-    if (status == MNEME_OK) status = mn_window_count(window, window->scratch.data, window->scratch.size, tokens);
+    if (status == MNEME_OK)
+        status = mn_window_count_text(window, part, window->scratch.data, window->scratch.size, tokens);
     int64_t all = (int64_t)*tokens + overhead;
     *tokens = all > 0 ? (uint64_t)all : 0;
     return status;
@@ -319,7 +332,8 @@ mneme_status mn_window_cost(mn_splice_window *window, const mn_part *part, mn_un
 
 mneme_status mn_window_place(mn_splice_window *window, mn_part *part, mn_unit unit, uint64_t tokens)
 {
-    mn_placed *placed = grown(window->arena, window->placed, window->n_placed, &window->placed_capacity, sizeof *placed);
+    mn_placed *placed =
+        grown(window->arena, window->placed, window->n_placed, &window->placed_capacity, sizeof *placed);
     mn_unit *units = grown(window->arena, part->units, part->n_units, &part->capacity, sizeof *units);
     if (!placed || !units) return mn_fail_memory(window->error, "window");
     window->placed = placed;
@@ -329,6 +343,7 @@ mneme_status mn_window_place(mn_splice_window *window, mn_part *part, mn_unit un
     units[at] = unit;
     part->n_units++;
     part->group->n_units++;
+    part->group->n_spoken += part->record.speaker != NULL;
     placed[window->n_placed++] = (mn_placed){part, unit, tokens};
     window->used += tokens;
     return MNEME_OK;
@@ -342,5 +357,6 @@ void mn_window_undo(mn_splice_window *window)
     memmove(part->units + at, part->units + at + 1, (part->n_units - at - 1) * sizeof *part->units);
     part->n_units--;
     part->group->n_units--;
+    part->group->n_spoken -= part->record.speaker != NULL;
     window->used -= last->tokens < window->used ? last->tokens : window->used;
 }

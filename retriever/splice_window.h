@@ -5,14 +5,13 @@
  *         part     a record of the group
  *           unit   a byte range of its text; the units of a part are sorted and do not overlap
  *
- * Tokens are counted once for each unit as it comes in, and summed. The sum is an estimate: a tokenizer may join what the
- * sum keeps apart. mn_splice counts the finished text. */
+ * Tokens are counted once for each unit as it comes in, and summed. The sum is an estimate: a tokenizer may join what
+ * the sum keeps apart. mn_splice counts the finished text. */
 #ifndef MN_RETRIEVER_SPLICE_WINDOW_H
 #define MN_RETRIEVER_SPLICE_WINDOW_H
 
 #include "retriever/splice.h"
-
-#define MN_SPLICE_GAP "[...]" /* stands where something between two passages of a group was left out */
+#include "retriever/splice_template.h"
 
 typedef struct mn_unit {
     uint64_t start, end;
@@ -21,9 +20,10 @@ typedef struct mn_unit {
 typedef struct mn_group {
     uint32_t ns_index;
     bool is_session;
-    uint32_t number;  /* session_number, or rec */
-    uint32_t rank;    /* order in which the groups came in: of the best hit */
-    uint64_t n_units; /* in all of its parts */
+    uint32_t number;   /* session_number, or rec */
+    uint32_t rank;     /* order in which the groups came in: of the best hit */
+    uint64_t n_units;  /* in all of its parts */
+    uint64_t n_spoken; /* of these, of records with a speaker */
     uint64_t header_tokens;
 } mn_group;
 
@@ -34,7 +34,7 @@ typedef struct mn_part {
     bool is_accepted; /* may it be shown? */
     mn_unit *units;
     size_t n_units, capacity;
-    uint64_t prefix_tokens; /* of "speaker: " */
+    uint64_t prefix_tokens; /* of the marks around a passage: "speaker: " */
 } mn_part;
 
 typedef struct mn_placed {
@@ -47,6 +47,7 @@ typedef struct mn_splice_window {
     mn_read *read;
     const mn_namespace *namespaces;
     const mn_splice_options *options;
+    const mn_template *form;
     mn_arena *arena;
     mneme_error *error;
     mn_part **parts; /* by namespace and record */
@@ -55,10 +56,12 @@ typedef struct mn_splice_window {
     size_t n_groups, groups_capacity;
     mn_placed *placed; /* in the order in which they came */
     size_t n_placed, placed_capacity;
-    uint64_t used;       /* tokens, estimated */
-    uint64_t gap_tokens; /* of MN_SPLICE_GAP */
-    bool is_plain;       /* without source lines: the budget is too small for them */
-    mn_buffer scratch;   /* text being looked at; mn_window_free */
+    uint64_t used;         /* tokens, estimated */
+    uint64_t frame_tokens; /* of what opens and closes the window */
+    uint64_t gap_tokens;
+    bool is_bare;      /* without source lines, in templates that can: the budget is too small for them */
+    mn_buffer scratch; /* text being looked at; mn_window_free */
+    mn_buffer written; /* marks and text as the template writes them, to be counted; mn_window_free */
 } mn_splice_window;
 
 mneme_status mn_window_init(mn_splice_window *window, mn_read *read, const mn_namespace *namespaces,
@@ -66,6 +69,11 @@ mneme_status mn_window_init(mn_splice_window *window, mn_read *read, const mn_na
 void mn_window_free(mn_splice_window *window);
 
 mneme_status mn_window_count(const mn_splice_window *window, const char *text, size_t size, uint64_t *n_tokens);
+/* The same for text of the part, as the template writes it. */
+mneme_status mn_window_count_text(mn_splice_window *window, const mn_part *part, const char *text, size_t size,
+                                  uint64_t *n_tokens);
+/* How the template sees the part's group when `part` is the first of it. */
+mn_template_group mn_window_group(const mn_splice_window *window, const mn_part *part);
 /* text[start, end) of the part's record in window->scratch, until the next call. */
 mneme_status mn_window_text(mn_splice_window *window, const mn_part *part, uint64_t start, uint64_t end);
 
@@ -77,9 +85,10 @@ const mn_unit *mn_part_covering(const mn_part *part, uint64_t at);
 /* The first range of [start, end) that no unit covers; false when there is none. */
 bool mn_part_hole(const mn_part *part, uint64_t start, uint64_t end, mn_unit *hole);
 
-/* Does `start` in part b come straight after `end` in part a, of the same group: with nothing but white space between? */
-mneme_status mn_window_follows(mn_splice_window *window, const mn_part *a, uint64_t end, const mn_part *b, uint64_t start,
-                               bool *follows);
+/* Does `start` in part b come straight after `end` in part a, of the same group: with nothing but white space between?
+ */
+mneme_status mn_window_follows(mn_splice_window *window, const mn_part *a, uint64_t end, const mn_part *b,
+                               uint64_t start, bool *follows);
 
 /* Tokens that placing a range that nothing covers adds to the window: its text, a source line if it is the first of its
  * group, the speaker's name if it begins a passage, and the gap marks that it makes necessary less those it closes. */
@@ -90,9 +99,6 @@ mneme_status mn_window_overhead(mn_splice_window *window, const mn_part *part, m
 mneme_status mn_window_place(mn_splice_window *window, mn_part *part, mn_unit unit, uint64_t tokens);
 /* Take out what came last. */
 void mn_window_undo(mn_splice_window *window);
-
-/* "[title, file, date]": the source line of a group, for the record that it begins with. */
-void mn_window_header(const mn_record *record, bool is_session, mn_buffer *out);
 
 /* Write the window: text from {0}, passages (weights 0) in the arena in the order of the text. splice_render.c */
 mneme_status mn_window_render(mn_splice_window *window, mn_buffer *text, mn_spliced **passages, size_t *n);

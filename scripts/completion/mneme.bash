@@ -10,7 +10,7 @@ _mneme_options() {
 
 # The choices of option $1 (a|b|c) in a help text on stdin.
 _mneme_choices() {
-    sed -n "s/^  .*$1 \([a-z0-9]*|[a-z0-9|]*\).*/\1/p" | tr '|' ' '
+    sed -n "s/^  .*$1 \([a-z0-9/]*|[a-z0-9/|]*\).*/\1/p" | tr '|' ' '
 }
 
 _mneme() {

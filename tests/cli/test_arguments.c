@@ -13,7 +13,7 @@ typedef struct values {
     bool flag;
     uint64_t count, size;
     double number;
-    int choice;
+    int choice, maybe;
     const char *text;
     cli_list list;
     cli_time time;
@@ -28,6 +28,7 @@ static int parse(values *v, int n, const char *const *arguments)
         {0, "size", CLI_SIZE, &v->size, "SIZE", "help"},
         {0, "number", CLI_NUMBER, &v->number, "X", "help"},
         {0, "mode", CLI_CHOICE, &v->choice, "hybrid|dense|lexical", "help"},
+        {0, "maybe", CLI_MAYBE, &v->maybe, "table|html", "help"},
         {'t', "text", CLI_TEXT, &v->text, "TEXT", "help"},
         {0, "list", CLI_LIST, &v->list, "ITEM", "help"},
         {0, "time", CLI_TIME, &v->time, "TIME", "help"},

@@ -17,7 +17,7 @@ static void expect_scores(mneme_mode mode, float weight, const mn_candidate *can
     mn_fusion fusion;
     mn_fusion_fit(&fusion, mode, weight, candidates, n);
     for (size_t i = 0; i < n; i++) {
-        double score = (double)mn_fusion_score(&fusion, &candidates[i]);
+        double score = (double)mn_fusion_score(&fusion, &candidates[i], NULL);
         if (!(fabs(score - expected[i]) < 1e-6)) fail_msg("candidate %zu: %f instead of %f", i, score, expected[i]);
     }
 }
@@ -72,7 +72,7 @@ static void fusion_of_equal_scores_is_defined(void **state)
     expect_scores(MNEME_MODE_HYBRID, 0.65f, half_equal, 2, (const double[]){0.65, 1});
     mn_fusion fusion;
     mn_fusion_fit(&fusion, MNEME_MODE_HYBRID, 0.65f, NULL, 0);
-    assert_true(isfinite(mn_fusion_score(&fusion, &one[0])));
+    assert_true(isfinite(mn_fusion_score(&fusion, &one[0], NULL)));
 }
 
 static void fusion_outside_the_learnt_range_stays_in_the_unit_interval(void **state)
@@ -82,8 +82,8 @@ static void fusion_outside_the_learnt_range_stays_in_the_unit_interval(void **st
     const mn_candidate low = candidate(0, 0), high = candidate(1, 1);
     mn_fusion fusion;
     mn_fusion_fit(&fusion, MNEME_MODE_HYBRID, 0.65f, candidates, 2);
-    assert_true(mn_fusion_score(&fusion, &low) == 0);
-    assert_true(fabs((double)mn_fusion_score(&fusion, &high) - 1) < 1e-6);
+    assert_true(mn_fusion_score(&fusion, &low, NULL) == 0);
+    assert_true(fabs((double)mn_fusion_score(&fusion, &high, NULL) - 1) < 1e-6);
 }
 
 static void lift_moves_towards_the_hit_and_never_down(void **state)
