@@ -346,10 +346,10 @@ mneme_status mn_window_place(mn_splice_window *window, mn_part *part, mn_unit un
     part->group->n_spoken += part->record.speaker != NULL;
     placed[window->n_placed++] = (mn_placed){part, unit, tokens};
     window->used += tokens;
-    return MNEME_OK;
+    return mn_window_note(window, part, unit, true);
 }
 
-void mn_window_undo(mn_splice_window *window)
+mneme_status mn_window_undo(mn_splice_window *window)
 {
     const mn_placed *last = &window->placed[--window->n_placed];
     mn_part *part = last->part;
@@ -359,4 +359,5 @@ void mn_window_undo(mn_splice_window *window)
     part->group->n_units--;
     part->group->n_spoken -= part->record.speaker != NULL;
     window->used -= last->tokens < window->used ? last->tokens : window->used;
+    return mn_window_note(window, part, last->unit, false);
 }

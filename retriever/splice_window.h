@@ -43,6 +43,8 @@ typedef struct mn_placed {
     uint64_t tokens; /* as estimated when it came in */
 } mn_placed;
 
+typedef struct mn_sentence mn_sentence; /* splice_repeats.c */
+
 typedef struct mn_splice_window {
     mn_read *read;
     const mn_namespace *namespaces;
@@ -56,6 +58,8 @@ typedef struct mn_splice_window {
     size_t n_groups, groups_capacity;
     mn_placed *placed; /* in the order in which they came */
     size_t n_placed, placed_capacity;
+    mn_sentence *sentences; /* that are shown: a table of n_slots, a power of two */
+    size_t n_sentences, n_slots;
     uint64_t used;         /* tokens, estimated */
     uint64_t frame_tokens; /* of what opens and closes the window */
     uint64_t gap_tokens;
@@ -98,7 +102,17 @@ mneme_status mn_window_overhead(mn_splice_window *window, const mn_part *part, m
 /* Put it in. */
 mneme_status mn_window_place(mn_splice_window *window, mn_part *part, mn_unit unit, uint64_t tokens);
 /* Take out what came last. */
-void mn_window_undo(mn_splice_window *window);
+mneme_status mn_window_undo(mn_splice_window *window);
+
+/* Count the sentences of a unit as shown, or no more shown. */
+mneme_status mn_window_note(mn_splice_window *window, const mn_part *part, mn_unit unit, bool shown);
+
+typedef struct mn_repeat {
+    const mn_part *by; /* a record that shows what the unit says; NULL: it says something new */
+    size_t n_bytes;    /* of the text that is said again */
+} mn_repeat;
+/* Do other records show every sentence of the unit, said by the same speaker? */
+mneme_status mn_window_repeats(mn_splice_window *window, const mn_part *part, mn_unit unit, mn_repeat *out);
 
 /* Write the window: text from {0}, passages (weights 0) in the arena in the order of the text. splice_render.c */
 mneme_status mn_window_render(mn_splice_window *window, mn_buffer *text, mn_spliced **passages, size_t *n);
