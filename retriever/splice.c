@@ -88,12 +88,25 @@ static mneme_status place_range(splice_run *run, mn_part *part, mn_unit range, b
     return status;
 }
 
+/* Would this unit, come in beside a hit, tell what another session or document tells in this window? */
+static mneme_status is_told(splice_run *run, const mn_part *part, mn_unit unit, bool *told)
+{
+    mn_repeat repeat;
+    mneme_status status = mn_window_repeats(&run->window, part, unit, &repeat);
+    *told = repeat.by && repeat.by->group != part->group && repeat.n_bytes >= SAID_AGAIN;
+    return status;
+}
+
 /* Place a hit: its record, when that is short beside the budget; else its chunk. */
 static mneme_status place_whole(splice_run *run, hit *self)
 {
     uint64_t size = self->part->record.text_size;
     if (size / BYTES_A_TOKEN <= run->window.options->budget / WHOLE_RECORD_PART) {
-        mneme_status status = place_range(run, self->part, (mn_unit){0, size}, &self->is_placed);
+        bool told_before, told_after;
+        mneme_status status = is_told(run, self->part, (mn_unit){0, self->chunk.start}, &told_before);
+        if (status == MNEME_OK) status = is_told(run, self->part, (mn_unit){self->chunk.end, size}, &told_after);
+        if (status == MNEME_OK && !told_before && !told_after)
+            status = place_range(run, self->part, (mn_unit){0, size}, &self->is_placed);
         if (status != MNEME_OK || self->is_placed) return status;
     }
     return place_range(run, self->part, self->chunk, &self->is_placed);
@@ -292,15 +305,6 @@ static mn_unit clip(const mn_part *part, mn_unit unit, int direction)
         at = hole.end;
     }
     return last;
-}
-
-/* Would growing by this unit tell what another session or document tells in this window? */
-static mneme_status is_told(splice_run *run, const mn_part *part, mn_unit unit, bool *told)
-{
-    mn_repeat repeat;
-    mneme_status status = mn_window_repeats(&run->window, part, unit, &repeat);
-    *told = repeat.by && repeat.by->group != part->group && repeat.n_bytes >= SAID_AGAIN;
-    return status;
 }
 
 /* Grow by one step. *grew: something came in. */
