@@ -17,6 +17,7 @@ static void print_json(const char *question, const mneme_window *window, bool ex
     cli_json_put(object, "query", question);
     json_object_set_new(object, "took_ms", cli_json_float((float)window->took_ms));
     cli_json_count(object, "generation", window->generation);
+    if (window->is_unknown) json_object_set_new(object, "unknown", json_true());
     cli_json_count(object, "tokens", window->tokens);
     json_object_set_new(object, "text", cli_json_text(window->text ? window->text : "", window->text_size));
     json_object_set_new(object, "passages", list);
@@ -86,6 +87,7 @@ static int answer(const cli_global *global, mneme *memory, const char *question,
         cli_print_text(window->text, window->text_size);
         if (window->text[window->text_size - 1] != '\n') cli_print("\n");
     }
+    if (window->is_unknown) cli_explain_unknown();
     if (show->sources) say_sources(window);
     if (!global->json && window->n && show->explain >= 0)
         show_explained(question, window, (cli_explain_form)show->explain);

@@ -30,6 +30,7 @@ static void print_json(const char *question, const mneme_hits *hits, bool with_s
     cli_json_put(object, "query", question);
     json_object_set_new(object, "took_ms", cli_json_float((float)hits->took_ms));
     cli_json_count(object, "generation", hits->generation);
+    if (hits->is_unknown) json_object_set_new(object, "unknown", json_true());
     json_object_set_new(object, "hits", list);
     cli_print_json(object);
 }
@@ -91,6 +92,7 @@ static int answer(const cli_global *global, mneme *memory, const char *question,
     else if (hits->n && explain != CLI_EXPLAIN_HTML)
         print_hits(question, hits);
     if (!global->json && hits->n && explain >= 0) print_explained(question, hits, (cli_explain_form)explain);
+    if (hits->is_unknown) cli_explain_unknown();
     int code = hits->n ? CLI_EXIT_DONE : CLI_EXIT_NO;
     if (!hits->n) cli_explain_empty(memory, &options->select);
     mneme_hits_free(hits);

@@ -40,3 +40,8 @@ void cli_explain_empty(mneme *memory, const mneme_selection *select)
     else cli_say("nothing found");
     mneme_stats_free(stats);
 }
+
+void cli_explain_unknown(void)
+{
+    cli_say("the encoder does not know the question's script: words were compared, meaning was not");
+}

@@ -8,4 +8,7 @@
  * meets the conditions and the question. */
 void cli_explain_empty(mneme *memory, const mneme_selection *select);
 
+/* One line on stderr about a question that the encoder cannot read (mneme_hits.is_unknown). */
+void cli_explain_unknown(void);
+
 #endif

@@ -367,10 +367,14 @@ typedef struct mneme_hits {
     const mneme_hit *items; /* best first; equal scores by namespace, then id, then chunk */
     double took_ms;
     uint64_t generation; /* of the store that answered */
+    bool is_unknown;     /* the encoder knows no token of the question: words alone were compared */
 } mneme_hits;
 MNEME_API void mneme_hits_free(mneme_hits *hits);
 
-/* Answer one question. No hit is not an error: n = 0. question: NUL-terminated, may be "" when a vector is given. */
+/* Answer one question. No hit is not an error: n = 0, as for a namespace that is not there and a question without a word.
+ * question: NUL-terminated, may be "" when a vector is given. ERR_USAGE: the vector has NaN, infinity or length 0;
+ * ERR_DIMENSION: no namespace that is asked has vectors of its dimension, and one has others; else errors of encoder and
+ * store. */
 MNEME_API mneme_status mneme_query(mneme *memory, const char *question, const mneme_query_options *options,
                                    mneme_hits **out, mneme_error *error);
 
@@ -432,6 +436,7 @@ typedef struct mneme_window {
     const mneme_passage *items; /* in the order of the text */
     double took_ms;
     uint64_t generation;
+    bool is_unknown; /* as in mneme_hits */
     size_t n_found; /* memories it was made from: with n = 0 and n_found > 0 the budget has no room for any */
 } mneme_window;
 MNEME_API void mneme_window_free(mneme_window *window);

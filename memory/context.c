@@ -158,6 +158,7 @@ static mneme_status splice_found(mneme *memory, mn_found *found, mn_splice_optio
                                    .items = passages,
                                    .took_ms = (mn_clock_monotonic() - found->started) * 1000.0,
                                    .generation = mn_read_generation(found->read),
+                                   .is_unknown = found->is_unknown,
                                    .n_found = found->n_ranked};
     return status;
 }

@@ -81,6 +81,7 @@ typedef struct mn_found {
     mn_filter filter;
     struct mn_ranked *ranked;
     size_t n_ranked;
+    bool is_unknown;    /* as in mneme_hits */
     mn_term_list asked; /* the question's terms, when it is to be explained */
     double started;     /* monotonic seconds */
 } mn_found;

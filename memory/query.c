@@ -45,6 +45,19 @@ static mneme_status own_vector(const mneme_query_options *options, float *unit, 
     return MNEME_OK;
 }
 
+/* Does the encoder know any token of the text? What is nothing but [UNK] to it has the same vector whatever it says. */
+static mneme_status knows_any(const mn_encoder *encoder, const char *text, bool *known, mneme_error *error)
+{
+    const mn_tokenizer *tokenizer = mn_encoder_tokenizer(encoder);
+    mn_tokens tokens = {0};
+    mneme_status status =
+        mn_tokenizer_encode(tokenizer, text, strlen(text), mn_encoder_info(encoder)->max_tokens, &tokens, error);
+    *known = false;
+    for (size_t i = 0; i < tokens.n && !*known; i++) *known = tokens.ids[i] != mn_tokenizer_unk(tokenizer);
+    mn_tokens_free(&tokens);
+    return status;
+}
+
 /* The question's embedding in the arena; NULL when words alone are asked, or there is nothing to compare with. */
 static mneme_status embed_question(mneme *memory, const char *text, const mneme_query_options *options, mn_found *found,
                                    mn_question *question, mneme_error *error)
@@ -53,7 +66,10 @@ static mneme_status embed_question(mneme *memory, const char *text, const mneme_
     if (lexical || (!options->vector && (is_blank(text) || !store_has_vectors(memory)))) return MNEME_OK;
     mneme_encoder *encoder = NULL;
     mneme_status status = options->vector ? MNEME_OK : mn_memory_encoder(memory, &encoder, error);
-    if (status != MNEME_OK) return status;
+    bool known = true;
+    if (status == MNEME_OK && encoder) status = knows_any(encoder->encoder, text, &known, error);
+    found->is_unknown = !known;
+    if (status != MNEME_OK || !known) return status;
     question->dimension = encoder ? mn_encoder_info(encoder->encoder)->dimension : options->dimension;
     float *vector = mn_arena_array(&found->arena, question->dimension, sizeof *vector);
     if (!vector) return mn_fail_memory(error, "question");
@@ -92,7 +108,8 @@ static mn_retrieve_options retrieve_options(const mneme *memory, const mneme_que
                                  .accept_context = filtered ? filter : NULL};
 }
 
-/* ---- importance, strength and recency in the ranking ------------------------------------------------------------------------- */
+/* ---- importance, strength and recency in the ranking
+ * ------------------------------------------------------------------------- */
 
 typedef struct prior_context {
     const mneme *memory;
@@ -100,8 +117,8 @@ typedef struct prior_context {
 } prior_context;
 
 /* The strength and recency that a record brings to a question, whatever the question is. */
-static mneme_status prior_of(const mneme *memory, mn_read *read, uint32_t ns, const mn_record *record,
-                             float *strength, float *recency, mneme_error *error)
+static mneme_status prior_of(const mneme *memory, mn_read *read, uint32_t ns, const mn_record *record, float *strength,
+                             float *recency, mneme_error *error)
 {
     mneme_strength view;
     mneme_status status = mn_strength_view(memory, read, ns, record, &view, error);
@@ -156,8 +173,10 @@ void mn_note_uses(mneme *memory, mn_use *items, size_t n)
     if (n) qsort(items, n, sizeof *items, by_record);
     for (size_t i = 0; i < n; i++) {
         if (!(items[i].attention > 0)) continue;
-        if (kept && by_record(&items[kept - 1], &items[i]) == 0) items[kept - 1].attention += items[i].attention;
-        else items[kept++] = items[i];
+        if (kept && by_record(&items[kept - 1], &items[i]) == 0)
+            items[kept - 1].attention += items[i].attention;
+        else
+            items[kept++] = items[i];
     }
     for (size_t i = 0; i < kept; i++) items[i].time_ms = mn_memory_now(memory);
     mn_uses_note(memory->uses, items, kept);
@@ -166,6 +185,20 @@ void mn_note_uses(mneme *memory, mn_use *items, size_t n)
 bool mn_strengthens(const mneme *memory, const mneme_query_options *options)
 {
     return memory->uses && !options->leave_strength;
+}
+
+/* A vector of the caller's that can be compared with nothing is a mistake, not a question without an answer. */
+static mneme_status check_dimension(const mn_found *found, const mneme_query_options *options, mneme_error *error)
+{
+    uint32_t other = 0;
+    for (size_t i = 0; options->vector && i < found->n_namespaces; i++) {
+        uint32_t dimension = found->namespaces[i].dimension;
+        if (dimension == options->dimension) return MNEME_OK;
+        if (dimension) other = dimension;
+    }
+    if (!options->vector || other == 0) return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_DIMENSION, "the question's vector has %u numbers, those that are asked have %u",
+                   options->dimension, other);
 }
 
 mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options *options, uint32_t k, mn_found *found,
@@ -181,6 +214,8 @@ mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options 
     if (status == MNEME_OK)
         status = mn_selected_namespaces(found->read, &options->select, &found->arena, &found->namespaces,
                                         &found->n_namespaces, error);
+    if (status == MNEME_OK && mode_of(memory, options) != MNEME_MODE_LEXICAL)
+        status = check_dimension(found, options, error);
     if (status == MNEME_OK)
         status = mn_filter_hide_ended(&found->filter, found->read, found->namespaces, found->n_namespaces,
                                       mn_memory_now(memory), &found->arena, error);
@@ -302,8 +337,7 @@ static void note_hits(mneme *memory, mn_found *found)
     mn_use *uses = mn_arena_array(&found->arena, found->n_ranked, sizeof *uses);
     for (size_t i = 0; uses && i < found->n_ranked; i++) {
         const mn_ranked *hit = &found->ranked[i];
-        uses[i] =
-            (mn_use){.ns = found->namespaces[hit->ns_index].ns, .rec = hit->rec, .attention = hit->attention};
+        uses[i] = (mn_use){.ns = found->namespaces[hit->ns_index].ns, .rec = hit->rec, .attention = hit->attention};
     }
     if (uses) mn_note_uses(memory, uses, found->n_ranked);
 }
@@ -326,7 +360,8 @@ mneme_status mneme_query(mneme *memory, const char *question, const mneme_query_
         block->hits = (mneme_hits){.n = found.n_ranked,
                                    .items = items,
                                    .took_ms = (mn_clock_monotonic() - found.started) * 1000.0,
-                                   .generation = mn_read_generation(found.read)};
+                                   .generation = mn_read_generation(found.read),
+                                   .is_unknown = found.is_unknown};
         *out = &block->hits;
         if (mn_strengthens(memory, options)) note_hits(memory, &found);
     } else if (block) {

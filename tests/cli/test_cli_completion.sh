@@ -29,8 +29,8 @@ complete_line mneme --json query x --mode d
 [ "$(cat "$work/out")" = dense ] || fail "--mode d is dense"
 complete_line mneme context x --tokens by
 [ "$(cat "$work/out")" = bytes/4 ] || fail "--tokens by is bytes/4"
-complete_line mneme context x --exp
-[ "$(cat "$work/out")" = --explain ] || fail "--exp is --explain"
+complete_line mneme context x --expl
+[ "$(cat "$work/out")" = --explain ] || fail "--expl is --explain"
 complete_line mneme embed x --type ub
 [ "$(cat "$work/out")" = ubinary ] || fail "--type ub is ubinary"
 complete_line mneme config retrieval.
