@@ -1,264 +1,197 @@
-/* cmd_eval.c -- mneme eval: how well does the store answer judged questions? */
-#include "cli/beir.h"
+/* cmd_eval.c -- mneme eval: how well does the store, or a run, answer judged questions? */
 #include "cli/commands.h"
+#include "cli/eval_ask.h"
+#include "cli/eval_compare.h"
 #include "cli/output.h"
-#include "cli/question_options.h"
+#include "cli/output_file.h"
+#include "cli/path.h"
 #include "cli/store_option.h"
 
-#include <ctype.h>
-#include <errno.h>
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-typedef struct evaluation {
-    mneme *memory;
-    mneme_query_options query;
-    uint64_t context_budget; /* 0 = no context_recall */
-    FILE *run, *per_query;   /* NULL = none */
-    cli_measures sums;
-    double context_sum;
-    double *latencies_ms;
-    size_t n;
-} evaluation;
+typedef struct eval_options {
+    int mode;
+    uint64_t depth;
+    const char *where, *measures, *context;
+    const char *split, *qrels, *topics;
+    const char *score, *run, *per_query;
+    cli_list compare;
+    cli_permutations permutations;
+    bool baseline, halves;
+    /* what follows from them */
+    const char *folder; /* NULL = none */
+    bool asks;          /* puts questions to the store */
+    cli_eval_plan plan;
+} eval_options;
 
-static double now_ms(void)
+static int wrong(const char *why)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1000.0 + (double)now.tv_nsec / 1e6;
+    return cli_usage_error(&cli_command_eval, "%s", why);
 }
 
-/* ---- context recall ---- */
+/* ---- what is asked for ---- */
 
-/* Is every byte of the record's text, white space apart, in one of the window's passages of it? */
-static bool is_inside(const mneme_window *window, const mneme_record *record)
+/* The folder is the word that is one; with --compare the others are runs. */
+static int take_words(eval_options *o, const cli_words *words)
 {
-    bool any = false;
-    for (size_t at = 0; at < record->text_size;) {
-        size_t covered = at;
-        for (size_t i = 0; i < window->n; i++) {
-            const mneme_passage *p = &window->items[i];
-            bool same = strcmp(p->id, record->id) == 0 && strcmp(p->name_space, record->name_space) == 0;
-            if (same && p->start <= at && p->end > covered) covered = (size_t)p->end;
-        }
-        any = any || covered > at;
-        if (covered == at && !isspace((unsigned char)record->text[at])) return false;
-        at = covered > at ? covered : at + 1;
+    for (size_t i = 0; i < words->n; i++) {
+        if (!o->folder && (o->compare.n == 0 || cli_is_folder(words->items[i])))
+            o->folder = words->items[i];
+        else if (o->compare.n > 0)
+            cli_list_add(&o->compare, words->items[i]);
+        else
+            return wrong("name one folder");
     }
-    return any;
+    if (o->compare.n > 2) return wrong("compare two runs, or a run with the store");
+    o->asks = !o->score && o->compare.n < 2;
+    if (o->folder || (o->qrels && (o->topics || !o->asks))) return CLI_GO_ON;
+    return wrong(o->asks ? "name one folder, or --qrels and --topics" : "name a folder, or --qrels");
 }
 
-static int measure_context(evaluation *e, const cli_beir_query *query, double *recall)
+static int check(const eval_options *o)
 {
-    mneme_context_options options = MNEME_CONTEXT_OPTIONS_INIT;
-    mneme_error error = {MNEME_OK, ""};
-    mneme_window *window = NULL;
-    options.budget = (uint32_t)e->context_budget;
-    options.query = e->query;
-    options.query.k = 0;
-    options.query.one_per_record = false;
-    if (mneme_context(e->memory, query->text, &options, &window, &error) != MNEME_OK) return cli_failed(&error);
-    size_t inside = 0;
-    for (size_t i = 0; i < query->n_judgements; i++) {
-        mneme_record_list *record = NULL;
-        if (query->judgements[i].grade <= 0) continue;
-        /* A judged record that is not in the store counts as missed. */
-        if (mneme_get(e->memory, e->query.select.name_space, query->judgements[i].id, &record, NULL) == MNEME_OK)
-            inside += is_inside(window, &record->items[0]);
-        mneme_record_list_free(record);
-    }
-    *recall = (double)inside / (double)cli_relevant(query->judgements, query->n_judgements);
-    mneme_window_free(window);
+    if (o->compare.n == 2 && o->score) return wrong("--score is one more run than --compare takes");
+    if (o->depth != CLI_NO_COUNT && (o->depth < 1 || o->depth > 10000)) return wrong("-k must be 1 to 10000");
+    if (o->permutations.n < 1 || o->permutations.n > 100000000) return wrong("--permutations must be 1 to 100000000");
+    if (!o->asks && (o->context || o->run || o->where))
+        return wrong("--context, --run and --where need the store to be asked");
+    if (o->baseline && !o->context) return wrong("--baseline goes with --context");
+    if (o->halves && o->compare.n) return wrong("--halves and --compare do not go together");
     return CLI_GO_ON;
 }
 
-/* ---- one question ---- */
-
-/* TREC's six columns. trec_eval sorts by score and breaks ties its own way, so equal scores are set apart. */
-static void write_run(FILE *run, const char *query_id, const mneme_hits *hits)
+static int make_plan(eval_options *o, const cli_beir *beir)
 {
-    float last = INFINITY;
-    for (size_t i = 0; run && i < hits->n; i++) {
-        float score = hits->items[i].score < last ? hits->items[i].score : nextafterf(last, -INFINITY);
-        fprintf(run, "%s Q0 %s %zu %.9g mneme\n", query_id, hits->items[i].id, i + 1, (double)score);
-        last = score;
+    char *problem = NULL;
+    cli_eval_plan *plan = &o->plan;
+    if (!cli_measures_parse(o->measures, &plan->measures, &problem)) {
+        int code = cli_usage_error(&cli_command_eval, "--measures: %s", problem);
+        free(problem);
+        return code;
     }
+    if (o->context && !cli_budgets_parse(o->context, &plan->budgets))
+        return wrong("--context: expected tokens, up to 16 numbers with commas between them");
+    uint32_t deepest = cli_measures_depth(&plan->measures);
+    plan->beir = beir;
+    plan->baseline = o->baseline;
+    plan->query = (mneme_query_options)MNEME_QUERY_OPTIONS_INIT;
+    plan->query.k = o->depth != CLI_NO_COUNT ? (uint32_t)o->depth : deepest > 100 ? deepest : 100;
+    plan->query.mode = (mneme_mode)(o->mode + 1);
+    plan->query.select.where = o->where;
+    plan->query.one_per_record = true;
+    return CLI_GO_ON;
 }
 
-static void write_per_query(FILE *out, const cli_beir_query *query, const cli_measures *m, double took_ms)
-{
-    if (!out) return;
-    json_t *object = json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "query", query->id, "ndcg@10", m->ndcg_10, "map",
-                               m->map, "mrr@10", m->mrr_10, "recall@10", m->recall_10, "recall@20", m->recall_20,
-                               "recall@100", m->recall_100, "took_ms", took_ms);
-    char *line = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(7));
-    fprintf(out, "%s\n", line ? line : "");
-    free(line);
-    json_decref(object);
-}
+/* ---- one evaluation ---- */
 
-static void add_measures(cli_measures *sums, const cli_measures *m)
+/* Ask the store that is in use. */
+static int ask_store(const cli_global *global, eval_options *o, cli_eval_table *table)
 {
-    sums->ndcg_10 += m->ndcg_10;
-    sums->map += m->map;
-    sums->mrr_10 += m->mrr_10;
-    sums->recall_10 += m->recall_10;
-    sums->recall_20 += m->recall_20;
-    sums->recall_100 += m->recall_100;
-}
-
-static int evaluate_query(evaluation *e, const cli_beir_query *query)
-{
-    mneme_error error = {MNEME_OK, ""};
-    mneme_hits *hits = NULL;
-    e->query.select.name_space = query->name_space;
-    double started = now_ms();
-    if (mneme_query(e->memory, query->text, &e->query, &hits, &error) != MNEME_OK) return cli_failed(&error);
-    double took = now_ms() - started;
-    e->latencies_ms[e->n++] = took;
-    const char **ids = cli_alloc(hits->n + 1, sizeof *ids);
-    for (size_t i = 0; i < hits->n; i++) ids[i] = hits->items[i].id;
-    cli_measures measures;
-    cli_measure(ids, hits->n, query->judgements, query->n_judgements, &measures);
-    add_measures(&e->sums, &measures);
-    write_run(e->run, query->id, hits);
-    write_per_query(e->per_query, query, &measures, took);
-    free(ids);
-    mneme_hits_free(hits);
-    double recall = 0;
-    int code = e->context_budget ? measure_context(e, query, &recall) : CLI_GO_ON;
-    e->context_sum += recall;
+    mneme *memory = NULL;
+    int code = cli_open_store(global, MNEME_OPEN_READ_ONLY, &memory, NULL);
+    if (code == CLI_GO_ON) code = cli_output_open(o->run, &o->plan.run);
+    if (code == CLI_GO_ON) code = cli_eval_ask(memory, &o->plan, table);
+    code = cli_output_close(o->run, o->plan.run, code);
+    mneme_close(memory);
     return code;
 }
 
-/* ---- the result ---- */
-
-static int by_value(const void *left, const void *right)
+static void show(const cli_global *global, const eval_options *o, const cli_eval_table *table)
 {
-    double a = *(const double *)left, b = *(const double *)right;
-    return a < b ? -1 : a > b;
+    if (global->json)
+        cli_print_json(cli_eval_json(table, o->halves));
+    else
+        cli_eval_print(table, o->halves, o->per_query && strcmp(o->per_query, "-") == 0);
 }
 
-static double percentile(const double *sorted, size_t n, double share)
+static int evaluate(const cli_global *global, eval_options *o)
 {
-    size_t place = (size_t)ceil(share * (double)n);
-    return sorted[place > 0 ? place - 1 : 0];
+    cli_eval_table table = {0};
+    int code = o->score ? cli_eval_score(o->score, &o->plan, &table) : ask_store(global, o, &table);
+    if (code == CLI_GO_ON && o->per_query) code = cli_eval_write_per_query(o->per_query, &table, NULL);
+    if (code == CLI_GO_ON) show(global, o, &table);
+    cli_eval_table_free(&table);
+    return code;
 }
 
-static void print_result(const cli_global *global, evaluation *e)
+static int compare(const cli_global *global, eval_options *o)
 {
-    double n = (double)e->n;
-    qsort(e->latencies_ms, e->n, sizeof *e->latencies_ms, by_value);
-    char context_name[48];
-    snprintf(context_name, sizeof context_name, "context_recall@%llu", (unsigned long long)e->context_budget);
-    const struct {
-        const char *name;
-        double value;
-        int digits;
-    } rows[] = {{"ndcg@10", e->sums.ndcg_10 / n, 4},       {"map", e->sums.map / n, 4},
-                {"mrr@10", e->sums.mrr_10 / n, 4},         {"recall@10", e->sums.recall_10 / n, 4},
-                {"recall@20", e->sums.recall_20 / n, 4},   {"recall@100", e->sums.recall_100 / n, 4},
-                {context_name, e->context_sum / n, 4},     {"p50_ms", percentile(e->latencies_ms, e->n, 0.50), 2},
-                {"p99_ms", percentile(e->latencies_ms, e->n, 0.99), 2}};
-    json_t *object = json_object();
-    cli_json_count(object, "queries", e->n);
-    if (!global->json) cli_print("%-22s %zu\n", "queries", e->n);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (rows[i].name == context_name && !e->context_budget) continue;
-        if (global->json) json_object_set_new(object, rows[i].name, cli_json_float((float)rows[i].value));
-        else cli_print("%-22s %.*f\n", rows[i].name, rows[i].digits, rows[i].value);
+    cli_eval_table a = {0}, b = {0};
+    const char *second = o->compare.n == 2 ? o->compare.items[1] : o->score;
+    int code = cli_eval_score(o->compare.items[0], &o->plan, &a);
+    if (code == CLI_GO_ON) code = second ? cli_eval_score(second, &o->plan, &b) : ask_store(global, o, &b);
+    if (code == CLI_GO_ON && o->per_query) code = cli_eval_write_per_query(o->per_query, &a, &b);
+    if (code == CLI_GO_ON) {
+        cli_comparison comparison = {&a, &b, o->compare.items[0], second ? second : "the store", o->permutations};
+        cli_compare_print(&comparison, global->json);
     }
-    if (global->json) cli_print_json(object);
-    else json_decref(object);
+    cli_eval_table_free(&a);
+    cli_eval_table_free(&b);
+    return code;
 }
 
-static int evaluate(const cli_global *global, evaluation *e, const cli_beir *beir)
+static int run_options(const cli_global *global, eval_options *o)
 {
-    cli_progress progress;
-    int code = CLI_GO_ON;
-    e->latencies_ms = cli_alloc(beir->n, sizeof *e->latencies_ms);
-    /* Load the encoder first: its time is the process's, not the first question's. */
-    const mneme_encoder *encoder = NULL;
-    mneme_error error = {MNEME_OK, ""};
-    if (e->query.mode != MNEME_MODE_LEXICAL && mneme_get_encoder(e->memory, &encoder, &error) != MNEME_OK) code = cli_failed(&error);
-    cli_progress_begin(&progress, "evaluating", "questions", beir->n);
-    for (size_t i = 0; i < beir->n && code == CLI_GO_ON; i++) {
-        code = evaluate_query(e, &beir->queries[i]);
-        cli_progress_update(&progress, i + 1);
-    }
-    cli_progress_end(&progress);
-    if (code == CLI_GO_ON) print_result(global, e);
-    free(e->latencies_ms);
+    cli_beir beir = {0};
+    const cli_beir_source source = {o->folder, o->split, o->qrels, o->topics, !o->asks};
+    int code = check(o);
+    if (code == CLI_GO_ON) code = make_plan(o, &beir);
+    if (code == CLI_GO_ON) code = cli_beir_read(&source, &beir);
+    if (code == CLI_GO_ON) code = o->compare.n ? compare(global, o) : evaluate(global, o);
+    cli_beir_free(&beir);
     return code == CLI_GO_ON ? CLI_EXIT_DONE : code;
-}
-
-static FILE *open_output(const char *path, int *code)
-{
-    if (!path) return NULL;
-    FILE *file = fopen(path, "w");
-    if (!file) {
-        cli_complain("cannot write %s: %s", path, strerror(errno));
-        *code = CLI_EXIT_FAILURE;
-    }
-    return file;
-}
-
-static int close_output(FILE *file, const char *path, int code)
-{
-    if (!file) return code;
-    bool failed = ferror(file) != 0;
-    if (fclose(file) == 0 && !failed) return code;
-    cli_complain("cannot write %s: %s", path, strerror(errno));
-    return CLI_EXIT_FAILURE;
 }
 
 static int run(cli_global *global, int argc, char **argv)
 {
-    const char *split = "test", *run_path = NULL, *per_query_path = NULL;
-    int mode = -1;
-    uint64_t depth = 100;
-    evaluation e = {.query = MNEME_QUERY_OPTIONS_INIT};
+    eval_options o = {.mode = -1,
+                      .depth = CLI_NO_COUNT,
+                      .measures = CLI_MEASURES_DEFAULT,
+                      .split = "test",
+                      .permutations = CLI_PERMUTATIONS_DEFAULT};
     const cli_option options[] = {
-        {'m', "mode", CLI_CHOICE, &mode, "hybrid|dense|lexical", "by meaning and words, meaning only, words only"},
-        {'k', NULL, CLI_COUNT, &depth, "N", "hits taken for each question (default 100)"},
-        {0, "context", CLI_COUNT, &e.context_budget, "TOKENS", "also the share of judged records inside a spliced window"},
-        {0, "where", CLI_TEXT, &e.query.select.where, "EXPR", "search only records for which the expression holds"},
-        {0, "split", CLI_TEXT, &split, "NAME", "judgements to use: qrels/NAME.tsv (default test)"},
-        {0, "run", CLI_TEXT, &run_path, "FILE", "write the hits as a TREC run"},
-        {0, "per-query", CLI_TEXT, &per_query_path, "FILE", "write each question's measures, a JSON object a line"},
+        {'m', "mode", CLI_CHOICE, &o.mode, "hybrid|dense|lexical", "by meaning and words, meaning only, words only"},
+        {'k', NULL, CLI_COUNT, &o.depth, "N", "hits taken for each question (default 100)"},
+        {0, "where", CLI_TEXT, &o.where, "EXPR", "search only records for which the expression holds"},
+        {0, "measures", CLI_TEXT, &o.measures, "LIST", "ndcg@k, map, mrr@k, recall@k, precision@k, success@k"},
+        {0, "context", CLI_TEXT, &o.context, "TOKENS,...",
+         "also the share of relevant records inside a spliced window"},
+        {0, "baseline", CLI_FLAG, &o.baseline, NULL,
+         "also that of a plain window: the nearest chunks, one after another"},
+        {0, "split", CLI_TEXT, &o.split, "NAME", "judgements to use: qrels/NAME.tsv (default test)"},
+        {0, "qrels", CLI_TEXT, &o.qrels, "FILE", "judgements from this file, BEIR's or TREC's"},
+        {0, "topics", CLI_TEXT, &o.topics, "FILE", "questions from this file: JSON lines, id and tab, or TREC topics"},
+        {0, "run", CLI_TEXT, &o.run, "FILE", "write the hits as a TREC run"},
+        {0, "score", CLI_TEXT, &o.score, "RUN", "measure this TREC run instead of the store"},
+        {0, "compare", CLI_LIST, &o.compare, "RUN", "compare this run with another one, or with the store"},
+        {0, "permutations", CLI_COUNT, &o.permutations.n, "N", "of the test that compares (default 100000)"},
+        {0, "seed", CLI_COUNT, &o.permutations.seed, "N", "of its random numbers (default 1)"},
+        {0, "per-query", CLI_TEXT, &o.per_query, "FILE",
+         "write each question's measures: JSON lines, or FILE.tsv; - is stdout"},
+        {0, "halves", CLI_FLAG, &o.halves, NULL, "also for each half of the questions: one to tune on, one held out"},
         CLI_OPTIONS_END,
     };
     cli_words words = {0};
-    cli_beir beir = {0};
     int code = cli_parse(global, &cli_command_eval, options, argc, argv, &words);
-    if (code == CLI_GO_ON && words.n != 1) code = cli_usage_error(&cli_command_eval, "name one folder");
-    if (code == CLI_GO_ON && (depth < 1 || depth > 10000)) code = cli_usage_error(&cli_command_eval, "-k must be 1 to 10000");
-    if (code == CLI_GO_ON) code = cli_beir_read(words.items[0], split, &beir);
-    if (code == CLI_GO_ON) code = cli_open_store(global, MNEME_OPEN_READ_ONLY, &e.memory, NULL);
-    e.query.k = (uint32_t)depth;
-    e.query.mode = (mneme_mode)(mode + 1);
-    e.query.one_per_record = true;
-    if (code == CLI_GO_ON) e.run = open_output(run_path, &code);
-    if (code == CLI_GO_ON) e.per_query = open_output(per_query_path, &code);
-    if (code == CLI_GO_ON) code = evaluate(global, &e, &beir);
-    code = close_output(e.run, run_path, code);
-    code = close_output(e.per_query, per_query_path, code);
-    mneme_close(e.memory);
-    cli_beir_free(&beir);
+    if (code == CLI_GO_ON) code = take_words(&o, &words);
+    if (code == CLI_GO_ON) code = run_options(global, &o);
+    cli_list_free(&o.compare);
     cli_list_free(&words);
     return code;
 }
 
 const cli_command cli_command_eval = {
     .name = "eval",
-    .usage = "FOLDER [OPTIONS]",
+    .usage = "[FOLDER] [OPTIONS]",
     .summary = "measure retrieval on judged questions",
-    .details = "FOLDER is in BEIR's layout: queries.jsonl and qrels/test.tsv; the store holds its corpus already. A question's\n"
-               "\"namespace\" restricts it. A record scores as its best chunk. Measures are trec_eval's; questions without a\n"
-               "relevant record are left out. context_recall: a record is inside when its whole text is.",
-    .example = "mneme --store /tmp/c index cranfield/corpus.jsonl && mneme --store /tmp/c eval cranfield --json",
+    .details =
+        "FOLDER is in BEIR's layout: queries.jsonl and qrels/test.tsv; the store holds its corpus already. A "
+        "question's\n"
+        "\"namespace\" restricts it. A record scores as its best chunk. Measures are trec_eval's; questions without a\n"
+        "relevant record are left out. context_recall: a record is inside when its whole text is.\n"
+        "--compare tests by paired randomisation whether two runs differ. docs/eval.md has all of it.",
+    .example = "mneme --store /tmp/c index cranfield/corpus.jsonl && mneme --store /tmp/c eval cranfield --json\n"
+               "mneme eval --qrels cranfield/qrels/test.tsv --compare before.run after.run",
     .run = run,
 };
