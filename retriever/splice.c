@@ -1,11 +1,11 @@
 /* splice.c -- filling a window within its budget.
  *
- *   1  hits, best first, each whole, while they fit, with all of their record where that is short; not those that say
- *      only what others have said
- *   2  hits that did not fit, cut to the sentences that do; the very best even to words
- *   3  rounds: each hit, best first, grows by a sentence (or a short turn) forwards and one backwards, over the ends of
- *      its record within the session, until the budget or the text is used up
- *   4  the text is written and counted; what came last goes out while it is too much, 2 and 3 go on while there is room
+ *   1  hits, best first, but near-equals that touch what is in before those that do not, each whole, while they fit,
+ * with all of their record where that is short; not those that say only what others have said 2  hits that did not fit,
+ * cut to the sentences that do; the very best even to words 3  rounds: each hit, best first, grows by a sentence (or a
+ * short turn) forwards and one backwards, over the ends of its record within the session, until the budget or the text
+ * is used up 4  the text is written and counted; what came last goes out while it is too much, 2 and 3 go on while
+ * there is room
  *
  * Estimated sums steer (splice_window.h); only step 4 decides. Each text is tokenized once as it comes in, and the
  * whole a few times at the end. */
@@ -23,8 +23,15 @@ enum {
     /* A record of up to this part of the budget comes in whole as soon as one of its chunks does. Cranfield,
      * context_recall@1024: 0.315 -> 0.325 on one half of the questions, 0.309 -> 0.318 on the other. */
     WHOLE_RECORD_PART = 2,
-    REFILLS = 2 /* rounds of step 4 that add; on LoCoMo 1023 of 1024 tokens are used then, on average */
+    LOOK_HITS = 64,  /* that are looked through for one that touches */
+    TOUCH_BYTES = 8, /* between chunks that touch */
+    REFILLS = 2      /* rounds of step 4 that add; on LoCoMo 1023 of 1024 tokens are used then, on average */
 };
+
+/* What standing beside something in the window is worth to a hit: it needs no gap mark, and reads on. LoCoMo,
+ * context_recall@1024: 0.821 -> 0.830 on the half of the questions it was chosen on, 0.840 -> 0.848 on the other;
+ * Cranfield 0.325 -> 0.325, 0.318 -> 0.322. */
+#define TOUCH_BONUS 0.05f
 
 typedef struct edge {
     mn_part *part;
@@ -36,7 +43,7 @@ typedef struct edge {
 typedef struct hit {
     mn_part *part;
     mn_unit chunk;
-    bool is_placed;
+    bool is_tried, is_placed;
     const mn_part *shown_by; /* the record that says the same, in its place */
     edge forward, backward;
 } hit;
@@ -186,15 +193,51 @@ static mneme_status place_cut(splice_run *run, hit *self, uint64_t available, bo
     return mn_window_place(window, self->part, unit, tokens);
 }
 
+/* Does the hit stand beside something that is in already: in its record, or in the turn before or after? */
+static bool touches(const splice_run *run, const hit *self)
+{
+    const mn_part *part = self->part;
+    for (size_t i = 0; i < part->n_units; i++)
+        if (part->units[i].end + TOUCH_BYTES >= self->chunk.start &&
+            part->units[i].start <= self->chunk.end + TOUCH_BYTES)
+            return true;
+    for (size_t i = 0; i < run->window.n_parts && part->group->is_session; i++) {
+        const mn_part *other = run->window.parts[i];
+        if (other->group != part->group || other->n_units == 0) continue;
+        uint32_t place = other->record.session_place, own = part->record.session_place;
+        if (place + 1 == own || own + 1 == place) return true;
+    }
+    return false;
+}
+
+/* The hit to try next: of the best score, in which touching counts. `first`: the best that is not tried. */
+static size_t next_hit(const splice_run *run, size_t first)
+{
+    size_t best = first, end = run->n_hits - first > LOOK_HITS ? first + LOOK_HITS : run->n_hits;
+    float least = run->ranked[first].score + (touches(run, &run->hits[first]) ? TOUCH_BONUS : 0);
+    for (size_t i = first + 1; i < end && run->ranked[i].score + TOUCH_BONUS > least; i++) {
+        if (run->hits[i].is_tried || !touches(run, &run->hits[i])) continue;
+        best = i;
+        break; /* the ones behind it score less */
+    }
+    return best;
+}
+
 static mneme_status place_hits(splice_run *run)
 {
-    for (size_t i = 0; i < run->n_hits; i++) {
+    for (size_t first = 0; first < run->n_hits;) {
+        if (run->hits[first].is_tried) {
+            first++;
+            continue;
+        }
+        size_t i = next_hit(run, first);
+        hit *self = &run->hits[i];
         mn_repeat repeat;
-        mneme_status status = mn_window_repeats(&run->window, run->hits[i].part, run->hits[i].chunk, &repeat);
-        run->hits[i].shown_by = repeat.by;
-        if (status == MNEME_OK && !repeat.by) status = place_whole(run, &run->hits[i]);
-        if (status == MNEME_OK && i == 0 && !run->hits[0].is_placed)
-            status = place_cut(run, &run->hits[0], room(run), true);
+        mneme_status status = mn_window_repeats(&run->window, self->part, self->chunk, &repeat);
+        self->is_tried = true;
+        self->shown_by = repeat.by;
+        if (status == MNEME_OK && !repeat.by) status = place_whole(run, self);
+        if (status == MNEME_OK && i == 0 && !self->is_placed) status = place_cut(run, self, room(run), true);
         if (status != MNEME_OK) return status;
     }
     return MNEME_OK;

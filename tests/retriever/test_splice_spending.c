@@ -99,6 +99,17 @@ static void short_record_comes_in_whole_before_the_next_hit(void **state)
     test_memory_close(&memory);
 }
 
+static void hit_that_touches_comes_in_before_its_equal(void **state)
+{
+    (void)state;
+    test_memory memory = test_memory_open();
+    put(&memory, "1", "s", NULL, "The lamp is red."); /* three equal scores: in the order of adding */
+    put(&memory, "x", NULL, NULL, "The lamp is old.");
+    put(&memory, "2", "s", NULL, "The lamp is hot.");
+    expect_window(&memory, "lamp", 17, "[s]\nThe lamp is red.\nThe lamp is hot."); /* 3 + 5 + 5; x takes 8 more */
+    test_memory_close(&memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -106,6 +117,7 @@ int main(void)
         cmocka_unit_test(what_differs_in_speaker_or_in_a_sentence_is_shown),
         cmocka_unit_test(turns_said_again_in_one_session_stay_where_they_stand),
         cmocka_unit_test(growing_ends_where_another_document_has_told_the_same),
+        cmocka_unit_test(hit_that_touches_comes_in_before_its_equal),
         cmocka_unit_test(short_record_comes_in_whole_before_the_next_hit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
