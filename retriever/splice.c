@@ -1,11 +1,11 @@
 /* splice.c -- filling a window within its budget.
  *
- *   1  hits, best first, but near-equals that touch what is in before those that do not, each whole, while they fit,
- * with all of their record where that is short; not those that say only what others have said 2  hits that did not fit,
- * cut to the sentences that do; the very best even to words 3  rounds: each hit, best first, grows by a sentence (or a
- * short turn) forwards and one backwards, over the ends of its record within the session, until the budget or the text
- * is used up 4  the text is written and counted; what came last goes out while it is too much, 2 and 3 go on while
- * there is room
+ *   1  hits, best first, each whole, while they fit: with all of their record where that is short; of near-equals those
+ *      first that touch what is in; not those that only say what others have said
+ *   2  hits that did not fit, cut to the sentences that do; the very best even to words
+ *   3  rounds: each hit, best first, grows by a sentence (or a short turn) forwards and one backwards, over the ends of
+ *      its record within the session, until the budget or the text is used up
+ *   4  the text is written and counted; what came last goes out while it is too much, 2 and 3 go on while there is room
  *
  * Estimated sums steer (splice_window.h); only step 4 decides. Each text is tokenized once as it comes in, and the
  * whole a few times at the end. */
