@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void cli_beir_free(cli_beir *beir)
 {
@@ -40,7 +41,7 @@ static void join(cli_beir *beir)
         add_query(beir, judged, &beir->topics.items[i]);
     }
     if (found < beir->qrels.n)
-        cli_say("%zu judged question%s no text and %s not asked", beir->qrels.n - found,
+        cli_say("%zu judged question%s no text and %s left out", beir->qrels.n - found,
                 beir->qrels.n - found == 1 ? " has" : "s have", beir->qrels.n - found == 1 ? "is" : "are");
 }
 
@@ -71,15 +72,19 @@ static void say_repeated(const cli_beir *beir)
 
 int cli_beir_read(const cli_beir_source *source, cli_beir *out)
 {
-    char *topics = source->topics ? cli_strdup(source->topics) : cli_format("%s/queries.jsonl", source->folder);
+    char *topics = source->topics   ? cli_strdup(source->topics)
+                   : source->folder ? cli_format("%s/queries.jsonl", source->folder)
+                                    : NULL;
     out->qrels_path =
         source->qrels ? cli_strdup(source->qrels) : cli_format("%s/qrels/%s.tsv", source->folder, source->split);
-    int code = source->without_topics ? CLI_GO_ON : cli_topics_read(&out->topics, topics);
+    /* A run is scored on the questions that would be asked, where it is known which these are. */
+    bool all = source->without_topics && !source->topics && (!topics || access(topics, F_OK) != 0);
+    int code = all ? CLI_GO_ON : cli_topics_read(&out->topics, topics);
     if (code == CLI_GO_ON) code = cli_qrels_read(&out->qrels, out->qrels_path);
     free(topics);
     if (code != CLI_GO_ON) return code;
     say_repeated(out);
-    if (source->without_topics)
+    if (all)
         take_all(out);
     else
         join(out);

@@ -16,7 +16,7 @@ typedef struct cli_beir_source {
     const char *folder; /* NULL: the two below are set */
     const char *split;
     const char *qrels, *topics; /* NULL: those of the folder */
-    bool without_topics;        /* judgements are enough: the questions are not to be asked */
+    bool without_topics;        /* a folder need not have questions: they are not to be asked */
 } cli_beir_source;
 
 typedef struct cli_beir {

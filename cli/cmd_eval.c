@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 #include "cli/eval_ask.h"
 #include "cli/eval_compare.h"
+#include "cli/eval_plot.h"
 #include "cli/output.h"
 #include "cli/output_file.h"
 #include "cli/path.h"
@@ -16,7 +17,8 @@ typedef struct eval_options {
     const char *where, *measures, *context;
     const char *split, *qrels, *topics;
     const char *score, *run, *per_query;
-    cli_list compare;
+    const char *svg;
+    cli_list compare, sweep;
     cli_permutations permutations;
     bool baseline, halves;
     /* what follows from them */
@@ -57,6 +59,10 @@ static int check(const eval_options *o)
     if (!o->asks && (o->context || o->run || o->where))
         return wrong("--context, --run and --where need the store to be asked");
     if (o->baseline && !o->context) return wrong("--baseline goes with --context");
+    if (o->sweep.n && (!o->asks || o->compare.n || o->run || o->per_query))
+        return wrong("--sweep does not go with --score, --compare, --run or --per-query");
+    if (o->svg && !o->sweep.n && !o->context) return wrong("--svg draws several --context, or a --sweep");
+    if (o->svg && o->compare.n) return wrong("--svg and --compare do not go together");
     if (o->halves && o->compare.n) return wrong("--halves and --compare do not go together");
     return CLI_GO_ON;
 }
@@ -72,6 +78,8 @@ static int make_plan(eval_options *o, const cli_beir *beir)
     }
     if (o->context && !cli_budgets_parse(o->context, &plan->budgets))
         return wrong("--context: expected tokens, up to 16 numbers with commas between them");
+    if (o->svg && !o->sweep.n && plan->budgets.n < 2)
+        return wrong("--svg: a curve needs two sizes for --context at least");
     uint32_t deepest = cli_measures_depth(&plan->measures);
     plan->beir = beir;
     plan->baseline = o->baseline;
@@ -110,6 +118,7 @@ static int evaluate(const cli_global *global, eval_options *o)
     cli_eval_table table = {0};
     int code = o->score ? cli_eval_score(o->score, &o->plan, &table) : ask_store(global, o, &table);
     if (code == CLI_GO_ON && o->per_query) code = cli_eval_write_per_query(o->per_query, &table, NULL);
+    if (code == CLI_GO_ON && o->svg) code = cli_plot_budgets(o->svg, &o->plan, &table);
     if (code == CLI_GO_ON) show(global, o, &table);
     cli_eval_table_free(&table);
     return code;
@@ -131,6 +140,20 @@ static int compare(const cli_global *global, eval_options *o)
     return code;
 }
 
+static int sweep(const cli_global *global, eval_options *o)
+{
+    cli_sweep all = {0};
+    int code = CLI_GO_ON;
+    char *problem = cli_sweep_parse(&o->sweep, &all);
+    if (problem) code = cli_usage_error(&cli_command_eval, "--sweep: %s", problem);
+    free(problem);
+    if (code == CLI_GO_ON) code = cli_sweep_run(global, &o->plan, &all);
+    if (code == CLI_GO_ON && o->svg) code = cli_plot_sweep(o->svg, &all);
+    if (code == CLI_GO_ON) cli_sweep_print(&all, o->halves, global->json);
+    cli_sweep_free(&all);
+    return code;
+}
+
 static int run_options(const cli_global *global, eval_options *o)
 {
     cli_beir beir = {0};
@@ -138,7 +161,8 @@ static int run_options(const cli_global *global, eval_options *o)
     int code = check(o);
     if (code == CLI_GO_ON) code = make_plan(o, &beir);
     if (code == CLI_GO_ON) code = cli_beir_read(&source, &beir);
-    if (code == CLI_GO_ON) code = o->compare.n ? compare(global, o) : evaluate(global, o);
+    if (code == CLI_GO_ON)
+        code = o->sweep.n ? sweep(global, o) : o->compare.n ? compare(global, o) : evaluate(global, o);
     cli_beir_free(&beir);
     return code == CLI_GO_ON ? CLI_EXIT_DONE : code;
 }
@@ -170,6 +194,10 @@ static int run(cli_global *global, int argc, char **argv)
         {0, "per-query", CLI_TEXT, &o.per_query, "FILE",
          "write each question's measures: JSON lines, or FILE.tsv; - is stdout"},
         {0, "halves", CLI_FLAG, &o.halves, NULL, "also for each half of the questions: one to tune on, one held out"},
+        {0, "sweep", CLI_LIST, &o.sweep, "NAME=V1,V2",
+         "ask under each of these values of a setting; several make a grid"},
+        {0, "svg", CLI_TEXT, &o.svg, "FILE",
+         "draw recall against --context sizes, or a sweep's quality against latency"},
         CLI_OPTIONS_END,
     };
     cli_words words = {0};
@@ -177,6 +205,7 @@ static int run(cli_global *global, int argc, char **argv)
     if (code == CLI_GO_ON) code = take_words(&o, &words);
     if (code == CLI_GO_ON) code = run_options(global, &o);
     cli_list_free(&o.compare);
+    cli_list_free(&o.sweep);
     cli_list_free(&words);
     return code;
 }

@@ -85,29 +85,35 @@ void cli_eval_summarise(const cli_eval_table *table, cli_half half, cli_eval_sum
 
 /* ---- output ---- */
 
-static json_t *summary_json(const cli_eval_table *table, cli_half half)
+static json_t *summary_json(const cli_eval_table *columns, const cli_eval_summary *summary)
 {
-    cli_eval_summary summary;
     json_t *object = json_object();
-    cli_eval_summarise(table, half, &summary);
-    cli_json_count(object, "queries", summary.n);
-    for (size_t c = 0; c < table->n_columns; c++)
-        json_object_set_new(object, table->names[c], cli_json_float((float)summary.means[c]));
-    if (table->took_ms) {
-        json_object_set_new(object, "p50_ms", cli_json_float((float)summary.p50_ms));
-        json_object_set_new(object, "p99_ms", cli_json_float((float)summary.p99_ms));
+    cli_json_count(object, "queries", summary->n);
+    for (size_t c = 0; c < columns->n_columns; c++)
+        json_object_set_new(object, columns->names[c], cli_json_float((float)summary->means[c]));
+    if (columns->took_ms) {
+        json_object_set_new(object, "p50_ms", cli_json_float((float)summary->p50_ms));
+        json_object_set_new(object, "p99_ms", cli_json_float((float)summary->p99_ms));
+    }
+    return object;
+}
+
+json_t *cli_eval_summaries_json(const cli_eval_table *columns, const cli_eval_summary summaries[3], bool halves)
+{
+    json_t *object = summary_json(columns, &summaries[CLI_HALF_BOTH]);
+    if (halves) {
+        json_object_set_new(object, "tune", summary_json(columns, &summaries[CLI_HALF_TUNE]));
+        json_object_set_new(object, "held_out", summary_json(columns, &summaries[CLI_HALF_HELD_OUT]));
     }
     return object;
 }
 
 json_t *cli_eval_json(const cli_eval_table *table, bool halves)
 {
-    json_t *object = summary_json(table, CLI_HALF_BOTH);
-    if (halves) {
-        json_object_set_new(object, "tune", summary_json(table, CLI_HALF_TUNE));
-        json_object_set_new(object, "held_out", summary_json(table, CLI_HALF_HELD_OUT));
-    }
-    return object;
+    cli_eval_summary summaries[3];
+    for (int half = CLI_HALF_TUNE; half <= CLI_HALF_BOTH; half++)
+        cli_eval_summarise(table, (cli_half)half, &summaries[half]);
+    return cli_eval_summaries_json(table, summaries, halves);
 }
 
 static int name_width(const cli_eval_table *table)

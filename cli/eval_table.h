@@ -45,6 +45,8 @@ void cli_eval_summarise(const cli_eval_table *table, cli_half half, cli_eval_sum
 
 /* {"queries", each measure, "p50_ms", "p99_ms"}; halves: "tune" and "held_out" with the same in it. Owned. */
 json_t *cli_eval_json(const cli_eval_table *table, bool halves);
+/* The same from summaries, by cli_half; columns: where their names come from. */
+json_t *cli_eval_summaries_json(const cli_eval_table *columns, const cli_eval_summary summaries[3], bool halves);
 /* A line for each measure, a column for each half. to_stderr: beside data that has stdout. */
 void cli_eval_print(const cli_eval_table *table, bool halves, bool to_stderr);
 
