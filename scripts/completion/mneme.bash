@@ -30,7 +30,7 @@ _mneme() {
     case $before in
     --store) mapfile -t COMPREPLY < <(compgen -d -- "$word") && return ;;
     --config | --output | -o | --source) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
-    --set)
+    --set | --sweep)
         mapfile -t COMPREPLY < <(compgen -S = -W "$("$program" config --quiet 2>/dev/null | awk '{print $1}')" -- "$word")
         compopt -o nospace
         return

@@ -37,6 +37,12 @@ complete_line mneme config retrieval.
 offers retrieval.k
 complete_line mneme query x --set retrieval.
 offers retrieval.k=
+complete_line mneme eval x --sweep retrieval.
+offers retrieval.candidates=
+complete_line mneme eval --
+for option in --compare --score --qrels --topics --measures --sweep --halves --svg --baseline --per-query; do offers "$option"; done
+complete_line mneme eval x --mode l
+[ "$(cat "$work/out")" = lexical ] || fail "--mode l is lexical"
 complete_line mneme model ""
 offers info
 offers pull
