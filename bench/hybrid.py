@@ -75,7 +75,7 @@ def mneme_rows(title, vectors, dimension, pairs, run):
         path = os.path.join(folder, "store")
         nearest.spawn([options.program, "write", path, run["texts"], vectors, str(dimension), str(options.n), *pairs])
         if nearest.can_optimize(options.mneme):
-            subprocess.run([options.mneme, "--store", path, "--quiet", *flags, "optimize"], check=True, stdout=subprocess.DEVNULL)
+            nearest.optimize(options.mneme, path, pairs)
         for mode in ("hybrid", "dense"):
             asked = nearest.spawn([options.program, "warm", path, mode, "10", run["questions"], "0", *pairs])[0]
             command = [options.mneme, "--store", path, "--quiet", *flags, "query", first_line(run["questions"]), "--namespace", "",
