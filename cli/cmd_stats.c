@@ -1,9 +1,10 @@
 /* cmd_stats.c -- mneme stats: what the store holds. */
 #include "cli/commands.h"
+#include "cli/index_view.h"
 #include "cli/output.h"
 #include "cli/store_option.h"
 
-static json_t *json_namespace(const mneme_namespace_stats *space)
+static json_t *json_namespace(const mneme_namespace_stats *space, const mneme_index_info *index)
 {
     json_t *object = json_object();
     cli_json_put(object, "name", space->name);
@@ -13,6 +14,7 @@ static json_t *json_namespace(const mneme_namespace_stats *space)
     cli_json_count(object, "terms", space->terms);
     cli_json_count(object, "dimension", space->dimension);
     cli_json_put(object, "vectors", space->vectors);
+    json_object_set_new(object, "index", cli_index_json(index));
     return object;
 }
 
@@ -21,7 +23,8 @@ static void print_json(const mneme_stats *stats)
     json_t *object = json_object(), *list = json_array();
     char fingerprint[20];
     snprintf(fingerprint, sizeof fingerprint, "%016llx", (unsigned long long)stats->fingerprint);
-    for (size_t i = 0; i < stats->n_namespaces; i++) json_array_append_new(list, json_namespace(&stats->namespaces[i]));
+    for (size_t i = 0; i < stats->n_namespaces; i++)
+        json_array_append_new(list, json_namespace(&stats->namespaces[i], &stats->indexes[i]));
     cli_json_put(object, "path", stats->path);
     cli_json_count(object, "format", stats->format);
     cli_json_count(object, "generation", stats->generation);
@@ -47,6 +50,15 @@ static void print_namespaces(const mneme_stats *stats)
     }
 }
 
+/* Of the namespaces whose vectors are searched through one, or would be. */
+static void print_indexes(const mneme_stats *stats)
+{
+    cli_print("\n%sindexes%s\n", cli_style_on(CLI_BOLD), cli_style_off());
+    for (size_t i = 0; i < stats->n_namespaces; i++)
+        cli_print("%-24s %s\n", stats->namespaces[i].name[0] ? stats->namespaces[i].name : "(unnamed)",
+                  cli_index_line(&stats->indexes[i]));
+}
+
 static void print_table(const mneme_stats *stats)
 {
     cli_print("store       %s\nformat      %u\ngeneration  %llu\nrecords     %llu\nchunks      %llu\non disk     %s\n",
@@ -55,6 +67,7 @@ static void print_table(const mneme_stats *stats)
     cli_print("encoder     %s\nlanguage    %s\n", stats->encoder && *stats->encoder ? stats->encoder : "none yet",
               stats->language ? stats->language : "");
     if (stats->n_namespaces) print_namespaces(stats);
+    if (stats->n_namespaces) print_indexes(stats);
 }
 
 static int run(cli_global *global, int argc, char **argv)
@@ -82,10 +95,14 @@ const cli_command cli_command_stats = {
     .name = "stats",
     .usage = "[OPTIONS]",
     .summary = "what the store holds, and how large it is",
-    .details = "With --json: "
-               "{\"path\",\"format\",\"generation\",\"records\",\"chunks\",\"bytes_on_disk\",\"encoder\","
-               "\"fingerprint\",\"language\",\n"
-               "\"namespaces\":[{\"name\",\"records\",\"chunks\",\"sessions\",\"terms\",\"dimension\"}]}.",
+    .details =
+        "With --json: "
+        "{\"path\",\"format\",\"generation\",\"records\",\"chunks\",\"bytes_on_disk\",\"encoder\","
+        "\"fingerprint\",\"language\",\n"
+        "\"namespaces\":[{\"name\",\"records\",\"chunks\",\"sessions\",\"terms\",\"dimension\",\"vectors\",\"index\":{"
+        "\"kind\",\"covered\",\"newer\",\n"
+        "\"dead\",\"bytes\",\"recall\",\"recall_asked\",\"effort\",\"build_ms\",\"generation\"}}]}; without an index: "
+        "{\"kind\":\"none\",\"newer\",\"reason\"}.",
     .example = "mneme stats\nmneme stats --json --store ~/memories/work",
     .run = run,
 };

@@ -699,6 +699,21 @@ typedef struct mneme_namespace_stats {
     const char *vectors; /* how its vectors are kept: "f32", "bf16", "int12", "int8"; "" = none yet */
 } mneme_namespace_stats;
 
+/* The index that a namespace's vectors are searched through. docs/index-files.md. */
+typedef struct mneme_index_info {
+    const char *kind;   /* "hnsw", "hnsw-bf16", "hnsw-f32"; "none": vectors are scanned exactly */
+    const char *reason; /* of "none": why there is none, or why the file that is there is not used; else "" */
+    uint64_t covered;   /* chunks that it finds */
+    uint64_t newer;     /* chunks that are scanned beside it */
+    uint64_t dead;      /* chunks that it holds a place for, and that are gone */
+    uint64_t bytes;     /* of its file */
+    double recall;      /* share of the best ten that it finds, measured when it was built; 0 = not measured */
+    double recall_asked;
+    uint32_t effort; /* what it was tuned to: efSearch */
+    uint64_t build_ms;
+    uint64_t generation; /* of the store when it was begun */
+} mneme_index_info;
+
 typedef struct mneme_stats {
     uint64_t records, chunks, generation;
     uint64_t bytes_on_disk;
@@ -709,7 +724,8 @@ typedef struct mneme_stats {
     const char *language; /* of the stemmer */
     size_t n_namespaces;
     const mneme_namespace_stats *namespaces;
-    uint32_t dimension; /* of the encoder's vectors; 0 before the first */
+    uint32_t dimension;              /* of the encoder's vectors; 0 before the first */
+    const mneme_index_info *indexes; /* of the namespaces, in their order */
 } mneme_stats;
 MNEME_API void mneme_stats_free(mneme_stats *stats);
 MNEME_API mneme_status mneme_get_stats(mneme *memory, mneme_stats **out, mneme_error *error);
@@ -750,6 +766,31 @@ typedef struct mneme_compact_result {
  * they next use the store. */
 MNEME_API mneme_status mneme_compact(mneme *memory, const mneme_compact_options *options, mneme_compact_result *result,
                                      mneme_error *error);
+
+typedef struct mneme_optimize_options {
+    size_t size;
+    const char *name_space;  /* NULL = every namespace */
+    const char *kind;        /* "auto", "none" or a kind of mneme_index_info; NULL = the setting index.kind */
+    double recall;           /* of the best ten, in (0,1); 0 = the setting index.recall */
+    bool anew;               /* build again what is there, too */
+    mneme_progress progress; /* NULL = none; counts "vectors", may cancel: ERR_CANCELLED */
+    /* NULL = none. What was done to a namespace's index: "built", "extended", "kept", "removed", "none". Borrowed for
+     * the call. */
+    void (*done)(void *context, const char *name_space, const char *what, const mneme_index_info *index);
+    void *context; /* for both */
+} mneme_optimize_options;
+#define MNEME_OPTIMIZE_OPTIONS_INIT                                                                                    \
+    {                                                                                                                  \
+        sizeof(mneme_optimize_options), NULL, NULL, 0, false, NULL, NULL, NULL                                         \
+    }
+
+/* Build the indexes that large namespaces are searched through, or bring them up to date: a file beside the store for
+ * each, which is derived from it and never trusted. Without one, and for what is newer than it, vectors are scanned
+ * exactly. Questions and writers go on meanwhile, in all processes. A store that is open for writing does the same by
+ * itself (setting index.build). After a failure, and when the process is killed, the old index is as it was. options
+ * NULL = everywhere, by the settings. ERR_BUSY: another process is building one; ERR_NOT_FOUND: no such namespace;
+ * ERR_USAGE; ERR_CANCELLED; ERR_DISK_FULL. Needs memory for the index while it is built. */
+MNEME_API mneme_status mneme_optimize(mneme *memory, const mneme_optimize_options *options, mneme_error *error);
 
 /* ---- getting a memory out --------------------------------------------------------------------------------------- */
 

@@ -26,6 +26,7 @@ static mneme_status fill_stats(mneme *memory, mn_read *read, stats_block *block,
     if (status == MNEME_OK) status = mn_read_namespaces(read, arena, &spaces, &n, error);
     if (status != MNEME_OK) return status;
     mneme_namespace_stats *items = mn_arena_array(arena, n, sizeof *items);
+    mneme_index_info *indexes = mn_arena_array(arena, n, sizeof *indexes);
     block->stats = (mneme_stats){.generation = mn_read_generation(read),
                                  .bytes_on_disk = mn_store_bytes_on_disk(memory->store),
                                  .format = MN_STORE_FORMAT,
@@ -35,8 +36,9 @@ static mneme_status fill_stats(mneme *memory, mn_read *read, stats_block *block,
                                  .dimension = stamp.dimension,
                                  .language = mn_arena_strdup(arena, mn_store_language(memory->store)),
                                  .n_namespaces = n,
-                                 .namespaces = items};
-    if (!items || !block->stats.path || !block->stats.encoder || !block->stats.language)
+                                 .namespaces = items,
+                                 .indexes = indexes};
+    if (!items || !indexes || !block->stats.path || !block->stats.encoder || !block->stats.language)
         return mn_fail_memory(error, "statistics");
     for (size_t i = 0; i < n; i++) {
         items[i] =
@@ -48,6 +50,8 @@ static mneme_status fill_stats(mneme *memory, mn_read *read, stats_block *block,
                                     .sessions = spaces[i].n_sessions,
                                     .vectors = spaces[i].dimension ? mn_vector_type_name(spaces[i].vector_type) : ""};
         if (!items[i].name) return mn_fail_memory(error, "statistics");
+        status = mn_index_describe(memory, read, &spaces[i], arena, &indexes[i], error);
+        if (status != MNEME_OK) return status;
         block->stats.records += items[i].records;
         block->stats.chunks += items[i].chunks;
     }

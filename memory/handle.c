@@ -73,6 +73,16 @@ static mneme_status open_store(const char *path, const mn_store_options *options
     return status == MNEME_OK ? mn_store_open(path, options, out, error) : status;
 }
 
+/* What died while nobody could take it out of the index files is taken out now. */
+static mneme_status open_indexes(mneme *memory, mneme_error *error)
+{
+    mneme_status status = mn_index_table_open(memory->store, &memory->indexes, error);
+    if (status != MNEME_OK || memory->read_only) return status;
+    mn_index_table_scrub(memory->indexes);
+    mn_store_set_removed(memory->store, mn_index_table_scrub, memory->indexes);
+    return MNEME_OK;
+}
+
 static mneme_status open_parts(mneme *memory, const char *path, unsigned flags, mneme_error *error)
 {
     const mn_settings_values *values = &memory->values;
@@ -92,6 +102,8 @@ static mneme_status open_parts(mneme *memory, const char *path, unsigned flags, 
     if (status == MNEME_OK) mn_store_set_analyzer(memory->store, mn_analyzer_run, memory->analyzer);
     if (status == MNEME_OK) status = set_clock(memory, error);
     memory->model = mn_strength_model_of(values);
+    memory->read_only = options.read_only || options.damaged;
+    if (status == MNEME_OK && !options.damaged) status = open_indexes(memory, error);
     if (status == MNEME_OK && !options.read_only && strcmp(values->memory_strengthen, "off") != 0)
         status = mn_uses_open(memory->store, &memory->model, values->memory_flush_seconds, &memory->uses, error);
     return status;
@@ -124,6 +136,8 @@ void mneme_close(mneme *memory)
     if (!memory) return;
     mn_uses_close(memory->uses);
     mneme_encoder_close(memory->encoder);
+    if (memory->indexes && !memory->read_only) mn_index_table_note_stamps(memory->indexes);
+    mn_index_table_close(memory->indexes);
     mn_store_close(memory->store);
     mn_analyzer_close(memory->analyzer);
     mneme_settings_free(memory->settings);

@@ -3,6 +3,7 @@
 #define MN_MEMORY_HANDLE_H
 
 #include "encoder/encoder.h"
+#include "memory/index_table.h"
 #include "memory/settings.h"
 #include "memory/strength.h"
 #include "memory/uses.h"
@@ -24,6 +25,8 @@ struct mneme {
     pthread_mutex_t encoder_lock; /* guards the filling of encoder */
     mneme_encoder *encoder;       /* NULL until first needed */
     mn_strength_model model;
+    mn_index_table *indexes; /* NULL: of a damaged store */
+    bool read_only;
     mn_uses *uses;     /* NULL: use does not strengthen here */
     int64_t fixed_now; /* the setting clock.now, when it is given */
 };
@@ -72,6 +75,10 @@ bool mn_filter_accepts(void *filter, const char *name_space, const mn_record *re
 mneme_status mn_selected_namespaces(mn_read *read, const mneme_selection *select, mn_arena *arena, mn_namespace **out,
                                     size_t *n, mneme_error *error);
 
+/* A namespace's index as the caller sees it; texts in the arena. */
+mneme_status mn_index_describe(mneme *memory, mn_read *read, const mn_namespace *space, mn_arena *arena,
+                               mneme_index_info *out, mneme_error *error);
+
 /* What mneme_query and mneme_context have in common: the question's embedding, then the ranking inside one read. */
 typedef struct mn_found {
     mn_arena arena; /* everything below lives here */
@@ -79,6 +86,7 @@ typedef struct mn_found {
     mn_namespace *namespaces;
     size_t n_namespaces;
     mn_filter filter;
+    mn_index **indexes; /* of the namespaces; NULL = none. References */
     struct mn_ranked *ranked;
     size_t n_ranked;
     bool is_unknown;    /* as in mneme_hits */

@@ -201,6 +201,17 @@ static mneme_status check_dimension(const mn_found *found, const mneme_query_opt
                    options->dimension, other);
 }
 
+/* The indexes that this question can be asked of. */
+static mneme_status get_indexes(mneme *memory, const mn_question *question, mn_found *found, mneme_error *error)
+{
+    if (!question->vector || !memory->indexes) return MNEME_OK;
+    found->indexes = mn_arena_array(&found->arena, found->n_namespaces, sizeof *found->indexes);
+    if (!found->indexes) return mn_fail_memory(error, "namespaces of a question");
+    for (size_t i = 0; i < found->n_namespaces; i++)
+        found->indexes[i] = mn_index_table_get(memory->indexes, found->read, &found->namespaces[i], NULL);
+    return MNEME_OK;
+}
+
 mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options *options, uint32_t k, mn_found *found,
                      mneme_error *error)
 {
@@ -224,6 +235,9 @@ mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options 
         status = mn_analyzer_question(memory->analyzer, text, question.text_size, &found->arena, &found->asked, error);
     if (status != MNEME_OK) return status;
     mn_retrieve_options how = retrieve_options(memory, options, k, &found->filter);
+    status = get_indexes(memory, &question, found, error);
+    if (status != MNEME_OK) return status;
+    how.indexes = found->indexes;
     prior_context prior = {.memory = memory, .namespaces = found->namespaces};
     set_prior(&prior, &how);
     return mn_retrieve(found->read, found->namespaces, found->n_namespaces, &question, &how, &found->arena,
@@ -232,6 +246,7 @@ mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options 
 
 void mn_found_end(mn_found *found)
 {
+    for (size_t i = 0; found->indexes && i < found->n_namespaces; i++) mn_index_release(found->indexes[i]);
     mn_read_end(found->read);
     mn_arena_free(&found->arena);
     *found = (mn_found){0};

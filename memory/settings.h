@@ -32,6 +32,9 @@ typedef struct mn_settings_values {
     const char *store_vectors;
     int64_t store_map_gib, store_pinned_mib;
     int64_t index_max_record_mib, index_batch_records;
+    const char *index_kind, *index_build;
+    int64_t index_min_rows, index_memory_mib;
+    double index_recall;
     const char *output_color;
 } mn_settings_values;
 

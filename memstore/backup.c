@@ -78,9 +78,9 @@ mneme_status mn_store_refuse_inside(const mn_store *store, const char *target, m
 
 static bool may_be_there(const char *name)
 {
-    static const char *const known[] = {
-        ".",          "..",     "data.mdb",           "data.mdb.partial", "lock.mdb",
-        "mneme.yaml", "models", MN_COMPACT_DIRECTORY, MN_COMPACT_FILE,    MN_BACKUP_MARK};
+    static const char *const known[] = {".",           "..",     "data.mdb", "data.mdb.partial",   "lock.mdb",
+                                        "mneme.yaml",  "models", "index",    MN_COMPACT_DIRECTORY, MN_COMPACT_FILE,
+                                        MN_BACKUP_MARK};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i]) == 0) return true;
     /* of a backup that was killed */

@@ -78,7 +78,7 @@ bool mn_store_is_open(const char *path)
 static bool may_lie_beside(const char *name)
 {
     static const char *const known[] = {
-        ".", "..", "lock.mdb", "mneme.yaml", "models", MN_COMPACT_DIRECTORY, MN_COMPACT_FILE, "data.mdb.partial", MN_BACKUP_MARK};
+        ".", "..", "lock.mdb", "mneme.yaml", "models", "index", MN_COMPACT_DIRECTORY, MN_COMPACT_FILE, "data.mdb.partial", MN_BACKUP_MARK};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i]) == 0) return true;
     return false;

@@ -273,6 +273,27 @@ typedef struct mn_change {
 mneme_status mn_read_changes(mn_read *read, uint64_t since, mn_arena *arena, mn_change **out, size_t *n, bool *complete,
                              mneme_error *error);
 
+/* ---- index files: what ties a file beside data.mdb to this store (index_marks.c) ------------------------------- */
+
+/* Which store it is, and how often its rows were given new numbers: equal for equal rows. A store has none (is_known
+ * false) until the first index is built. A copy of a store has the same. */
+typedef struct mn_identity {
+    bool is_known;
+    unsigned char id[16]; /* random */
+    uint64_t epoch;       /* one more with each compaction */
+} mn_identity;
+mneme_status mn_read_identity(mn_read *read, mn_identity *out, mneme_error *error);
+
+/* What a file looked like to the one who last found it whole. All zero: nobody has. */
+typedef struct mn_file_stamp {
+    uint64_t device, inode, size;
+    int64_t modified_ns, changed_ns;
+} mn_file_stamp;
+mneme_status mn_read_index_stamp(mn_read *read, uint32_t ns, mn_file_stamp *out, mneme_error *error);
+
+/* The absolute path of the store's directory. */
+const char *mn_store_folder(const mn_store *store);
+
 /* ---- writing -------------------------------------------------------------------------------------------------- */
 
 /* Run `change` inside one write transaction and commit durably. When the map must grow, the transaction is undone, the
@@ -284,6 +305,10 @@ mneme_status mn_read_changes(mn_read *read, uint64_t since, mn_arena *arena, mn_
 mneme_status mn_store_update(mn_store *store,
                              mneme_status (*change)(void *context, mn_write *write, mneme_error *error), void *context,
                              uint64_t *generation, mneme_error *error);
+
+/* Called after each commit of this process by which rows died, before mn_store_update returns, by one thread at a time.
+ * It may read, but not write. Set it before the first write; NULL = none. */
+void mn_store_set_removed(mn_store *store, void (*removed)(void *context), void *context);
 
 /* The view inside the transaction; borrowed, do not end it. */
 mn_read *mn_write_read(mn_write *write);
@@ -332,6 +357,11 @@ mneme_status mn_write_importance(mn_write *write, uint32_t ns, uint32_t rec, flo
 
 /* Delete a record: ERR_NOT_FOUND when there is none. */
 mneme_status mn_write_forget(mn_write *write, uint32_t ns, uint32_t rec, mneme_error *error);
+
+/* Give the store an identity, if it has none. Makes no new generation. */
+mneme_status mn_write_identity(mn_write *write, mneme_error *error);
+/* Note that an index file was found whole. Makes no new generation. */
+mneme_status mn_write_index_stamp(mn_write *write, uint32_t ns, const mn_file_stamp *stamp, mneme_error *error);
 
 /* Make the index of fields anew from the records. */
 mneme_status mn_write_rebuild_fields(mn_write *write, mneme_error *error);

@@ -247,6 +247,7 @@ mneme_status mn_copy_meta(mn_read *from, mn_write *write, mneme_error *error)
     }
     mdb_cursor_close(cursor);
     if (status == MNEME_OK && code != MDB_NOTFOUND) status = mn_lmdb_fail(error, code, "cannot read the store");
+    if (status == MNEME_OK) status = mn_next_epoch(write, error);
     if (status != MNEME_OK) return status;
     code = mdb_drop(write->read.txn, write->read.store->dbs[DB_LOG], 0);
     if (code != 0) return mn_lmdb_fail(error, code, "cannot begin the change log anew");

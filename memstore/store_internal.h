@@ -99,6 +99,8 @@ struct mn_store {
     void *analyze_context;
     mneme_clock clock;
     void *clock_context;
+    void (*removed)(void *context); /* mn_store_set_removed; NULL = none */
+    void *removed_context;
     pthread_mutex_t dictionary_lock;
     mn_dictionary *dictionaries; /* all that were ever needed; freed at close */
 };
@@ -413,6 +415,9 @@ bool mn_decode_postings(uint32_t first_row, const MDB_val *value,
 /* meta values */
 mneme_status mn_meta_get(const mn_read *read, const char *name, MDB_val *value, mneme_error *error);
 mneme_status mn_meta_put(mn_write *write, const char *name, const void *data, size_t size, mneme_error *error);
+
+/* The next epoch (index_marks.c), where the store has an identity: its rows have new numbers. */
+mneme_status mn_next_epoch(mn_write *write, mneme_error *error);
 
 /* Put the store's path into the message, where LMDB or the system failed: their words do not tell which store it is.
  * Gives `status`. */

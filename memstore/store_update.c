@@ -32,7 +32,7 @@ typedef struct group {
     size_t n;
     mn_write *sum; /* of the log's changes; the transaction */
     uint64_t n_rows;
-    bool map_full, kept_books;
+    bool map_full, kept_books, removed;
 } group;
 
 /* Into the database, so that the next change finds it there. */
@@ -84,6 +84,7 @@ static mneme_status run_change(group *g, update_request *request, mneme_error *e
     mneme_status status = request->change(request->context, write, error);
     if (status == MNEME_OK) status = flush(write, error);
     for (size_t i = 0; i < write->n_changes && status == MNEME_OK; i++) {
+        g->removed |= write->changes[i].removed != 0;
         status = mn_log_change(sum, write->changes[i], error);
         g->n_rows += write->changes[i].n_rows + write->changes[i].n_recs;
     }
@@ -137,7 +138,7 @@ static mneme_status run_all(mn_store *store, group *g, bool grows, mneme_error *
 /* One attempt; g->map_full: grow the map and try again. */
 static mneme_status commit_once(mn_store *store, group *g, bool grows, mneme_error *error)
 {
-    g->map_full = g->kept_books = false;
+    g->map_full = g->kept_books = g->removed = false;
     g->n_rows = 0;
     g->sum = new_write(store, NULL, 0);
     if (!g->sum) return mn_fail_memory(error, "write");
@@ -180,11 +181,14 @@ static void lead(mn_store *store, update_request *own)
     mneme_error error = {MNEME_OK, ""};
     mneme_status status = commit_group(store, &g, true, &error);
     if (g.n == 1 && own->error && status != MNEME_OK) *own->error = error;
+    bool removed = status == MNEME_OK && g.removed;
     for (size_t i = 0; i < g.n; i++) {
         group alone = {.items = {g.items[i]}, .n = 1};
         g.items[i]->status =
             g.n == 1 || status == MNEME_OK ? status : commit_group(store, &alone, false, g.items[i]->error);
+        removed |= g.items[i]->status == MNEME_OK && alone.removed;
     }
+    if (removed && store->removed) store->removed(store->removed_context);
     pthread_mutex_lock(&store->queue_lock);
     for (size_t i = 0; i < g.n; i++) g.items[i]->done = true;
     store->has_leader = false;

@@ -1,8 +1,8 @@
 /* retrieve.h -- from a question to ranked chunks: candidates, fusion, neighbours, attention.
  *
- * Per namespace: the dense candidates (exact scan) and the lexical ones (BM25) are united and each gets both exact
- * scores. The union over the namespaces is scaled and fused, hits pass some of their score to their neighbours, and a
- * softmax over the scores gives each its attention.
+ * Per namespace: the dense candidates (exact scan, or an index with a scan of what is newer) and the lexical ones
+ * (BM25) are united and each gets both exact scores. The union over the namespaces is scaled and fused, hits pass some
+ * of their score to their neighbours, and a softmax over the scores gives each its attention.
  *
  *     dense      max(0, cosine of question and chunk)
  *     lexical    BM25 as a share of the most that the question's terms could give             bm25.h
@@ -26,6 +26,7 @@
 
 #include "common/cpu.h"
 #include "memstore/store.h"
+#include "retriever/index_file.h"
 
 typedef struct mn_retrieve_options {
     mneme_mode mode;
@@ -46,6 +47,8 @@ typedef struct mn_retrieve_options {
     mneme_status (*candidates)(void *context, mn_read *read, const mn_namespace *space, bool *known, mn_recs *recs,
                                mneme_error *error);
     void *accept_context; /* for both */
+    /* NULL = none, or per namespace (in the order given) the index that its vectors are searched through; NULL: exactly. */
+    mn_index *const *indexes;
     /* What a record brings whatever the question is: fills in importance, strength and recency, whose sum is
      * 0 .. prior_weight; asked of candidates only, and not at all when prior_weight is 0. */
     mneme_status (*prior)(void *context, mn_read *read, uint32_t ns_index, uint32_t rec, mneme_parts *prior,

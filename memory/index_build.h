@@ -1,0 +1,34 @@
+/* index_build.h -- making the index file of a namespace, or bringing one up to date. */
+#ifndef MN_MEMORY_INDEX_BUILD_H
+#define MN_MEMORY_INDEX_BUILD_H
+
+#include "memory/index_table.h"
+
+typedef struct mn_index_plan {
+    mn_index_kind kind;      /* not MN_INDEX_NONE */
+    double recall;           /* of the best ten, to be tuned for */
+    unsigned n_threads;      /* 0 = one per core */
+    bool anew;               /* do not go on from the file that is there */
+    mneme_progress progress; /* NULL = none; counts "vectors"; false: ERR_CANCELLED */
+    void *context;
+} mn_index_plan;
+
+/* What became of it. */
+typedef struct mn_index_built {
+    mn_index_facts facts;
+    uint64_t bytes;
+    bool extended; /* the file that was there, else made anew */
+} mn_index_built;
+
+/* Only one builds at a time, in all processes: ERR_BUSY. *lock: to be given to mn_index_build_unlock. */
+mneme_status mn_index_build_lock(const mn_store *store, int *lock, mneme_error *error);
+void mn_index_build_unlock(int lock);
+
+/* Build under the lock. present: the namespace's index, if a good one is there; NULL = none. Reads of the store are
+ * held for a batch of some thousand vectors at most; writers go on meanwhile, and what dies then is taken out before
+ * this returns. After a failure the old file is as before. ERR_CANCELLED, ERR_DISK_FULL, ERR_MEMORY, ERR_BUSY: the
+ * store was compacted meanwhile. */
+mneme_status mn_index_build(mn_store *store, const mn_namespace *space, const mn_index_plan *plan, mn_index *present,
+                            mn_index_built *out, mneme_error *error);
+
+#endif

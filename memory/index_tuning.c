@@ -1,0 +1,162 @@
+/* index_tuning.c -- the best ten of sample questions, by exact scan and through the index, at growing effort.
+ *
+ * A row counts as found when its exact score reaches that of the tenth best: of equal ones, any will do. */
+#include "memory/index_tuning.h"
+
+#include "retriever/nearest.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BEST = 10, CANDIDATES = 22, LEAST_QUESTIONS = 100, DEFAULT_EFFORT = 96, MOST_EFFORT = 4096 };
+
+typedef struct question {
+    float *vector;
+    float least;   /* score of the tenth best row that the index has */
+    size_t n_best; /* at most BEST */
+} question;
+
+typedef struct trial {
+    const mn_tuning *tuning;
+    const mn_index_facts *facts;
+    mn_arena arena;
+    mn_rows rows;
+    mn_vector_blocks vectors;
+    question *questions;
+    size_t n;
+    float *codes;
+    mneme_error *error;
+} trial;
+
+/* ---- what is right ---- */
+
+static bool is_question(const trial *t, uint32_t row)
+{
+    const uint32_t *asked = t->tuning->rows + t->tuning->n_added;
+    for (size_t i = 0; i < t->tuning->n_questions; i++)
+        if (asked[i] == row) return true;
+    return false;
+}
+
+static mneme_status scan_of(const trial *t, const float *vector, mn_arena *arena, mn_scan *scan)
+{
+    bool ready = mn_scan_init(scan, &t->vectors, vector, mn_cpu_detect(), t->tuning->plan->n_threads, arena);
+    return ready ? MNEME_OK : mn_fail_memory(t->error, "index");
+}
+
+/* The exact answer among the rows that the index has. */
+static mneme_status answer_exactly(trial *t, question *q)
+{
+    mn_arena arena = {0};
+    mn_scan scan;
+    mn_row_filter filter;
+    mn_top top;
+    size_t room = BEST + (t->n < t->rows.n_rows / 50 ? 40 : t->n);
+    mneme_status status = scan_of(t, q->vector, &arena, &scan);
+    bool ready = status == MNEME_OK && mn_top_init(&top, room, &arena) &&
+                 mn_row_filter_init(&filter, NULL, t->tuning->space, &t->rows, &arena, NULL) &&
+                 mn_scan_top(&scan, &filter, &arena, &top);
+    if (status == MNEME_OK && !ready) status = mn_fail_memory(t->error, "index");
+    if (status == MNEME_OK) {
+        mn_top_sort(&top);
+        for (size_t i = 0; i < top.n && q->n_best < BEST; i++) {
+            if (top.items[i].row >= t->facts->n_rows || is_question(t, top.items[i].row)) continue;
+            q->least = top.items[i].score;
+            q->n_best++;
+        }
+    }
+    mn_arena_free(&arena);
+    return status;
+}
+
+static mneme_status prepare(trial *t, mn_read *read)
+{
+    const mn_tuning *tuning = t->tuning;
+    uint32_t ns = tuning->space->ns, d = t->facts->dimension;
+    mneme_status status = mn_read_rows(read, ns, &t->arena, &t->rows, t->error);
+    if (status == MNEME_OK) status = mn_read_vectors(read, ns, &t->arena, &t->vectors, t->error);
+    if (status != MNEME_OK) return status;
+    t->questions = mn_arena_array(&t->arena, tuning->n_questions, sizeof *t->questions);
+    t->codes = mn_arena_array(&t->arena, t->facts->padded, sizeof *t->codes);
+    if (!t->questions || !t->codes) return mn_fail_memory(t->error, "index");
+    for (size_t i = 0; i < tuning->n_questions; i++) {
+        uint32_t row = tuning->rows[tuning->n_added + i];
+        float *vector = mn_arena_array(&t->arena, d, sizeof *vector);
+        if (!vector) return mn_fail_memory(t->error, "index");
+        if (row < t->rows.n_rows && mn_row_at(&t->rows, row)->rec && mn_vector_of(&t->vectors, row, vector))
+            t->questions[t->n++] = (question){.vector = vector};
+    }
+    for (size_t i = 0; i < t->n && status == MNEME_OK; i++) status = answer_exactly(t, &t->questions[i]);
+    return status;
+}
+
+/* ---- what the index finds ---- */
+
+static mneme_status count_found(trial *t, const question *q, size_t *found)
+{
+    mn_arena arena = {0};
+    mn_scan scan;
+    float distances[CANDIDATES];
+    int64_t positions[CANDIDATES];
+    size_t n = 0;
+    mn_index_prepare(t->facts->kind, t->facts->scale, q->vector, t->facts->dimension, t->codes);
+    mneme_status status = mn_faiss_search(t->tuning->faiss, t->codes, CANDIDATES, NULL, distances, positions, t->error);
+    if (status == MNEME_OK) status = scan_of(t, q->vector, &arena, &scan);
+    for (size_t i = 0; i < CANDIDATES && status == MNEME_OK; i++) {
+        bool has_vector = false;
+        if (positions[i] < 0 || (size_t)positions[i] >= t->tuning->n_added) continue;
+        uint32_t row = t->tuning->rows[positions[i]];
+        bool live = row < t->rows.n_rows && mn_row_at(&t->rows, row)->rec;
+        if (live && mn_scan_one(&scan, row, &has_vector) >= q->least && has_vector) n++;
+    }
+    *found += n < q->n_best ? n : q->n_best;
+    mn_arena_free(&arena);
+    return status;
+}
+
+static mneme_status recall_of(trial *t, uint32_t effort, size_t first, size_t end, double *recall)
+{
+    char parameters[40];
+    size_t found = 0, wanted = 0;
+    snprintf(parameters, sizeof parameters, "efSearch=%u", effort);
+    mneme_status status = mn_faiss_set(t->tuning->faiss, parameters, t->error);
+    for (size_t i = first; i < end && status == MNEME_OK; i++) {
+        status = count_found(t, &t->questions[i], &found);
+        wanted += t->questions[i].n_best;
+    }
+    *recall = wanted ? (double)found / (double)wanted : 1;
+    return status;
+}
+
+/* The efforts that mn_index_search rounds up to, up to the one that finds enough. */
+static mneme_status climb(trial *t, mn_index_facts *facts)
+{
+    double wanted = t->tuning->plan->recall, recall = 0;
+    mneme_status status = MNEME_OK;
+    for (uint32_t effort = mn_index_next_effort(0);; effort = mn_index_next_effort(effort)) {
+        status = recall_of(t, effort, 0, t->n / 2, &recall);
+        if (status == MNEME_OK && (recall >= wanted || effort >= MOST_EFFORT)) {
+            status = recall_of(t, effort, t->n / 2, t->n, &facts->recall);
+            facts->effort = effort;
+            if (facts->recall >= wanted || effort >= MOST_EFFORT) return status;
+        }
+        if (status != MNEME_OK) return status;
+    }
+}
+
+mneme_status mn_index_tune(const mn_tuning *tuning, mn_index_facts *facts, mneme_error *error)
+{
+    trial t = {.tuning = tuning, .facts = facts, .error = error};
+    mn_read *read = NULL;
+    uint32_t before = facts->effort;
+    if (before == 0) facts->effort = DEFAULT_EFFORT;
+    if (tuning->n_questions < LEAST_QUESTIONS) return MNEME_OK;
+    mneme_status status = mn_read_begin(tuning->store, &read, error);
+    if (status == MNEME_OK) status = prepare(&t, read);
+    if (status == MNEME_OK && t.n >= LEAST_QUESTIONS) status = climb(&t, facts);
+    if (facts->effort < before) facts->effort = before; /* the new vectors are not all that there is */
+    mn_read_end(read);
+    mn_arena_free(&t.arena);
+    return status;
+}

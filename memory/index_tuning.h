@@ -1,0 +1,22 @@
+/* index_tuning.h -- how far an index must search to find what an exact scan finds. */
+#ifndef MN_MEMORY_INDEX_TUNING_H
+#define MN_MEMORY_INDEX_TUNING_H
+
+#include "memory/index_build.h"
+#include "retriever/faiss_adapter.h"
+
+typedef struct mn_tuning {
+    mn_store *store;
+    const mn_namespace *space;
+    mn_faiss *faiss;      /* has positions 0 .. n_added - 1 */
+    const uint32_t *rows; /* of the positions; those of the questions follow */
+    size_t n_added, n_questions;
+    const mn_index_plan *plan;
+} mn_tuning;
+
+/* Set facts->effort to the least with which the first half of the questions reach plan->recall, and facts->recall to
+ * what the second half reaches with it; when that is less, the next effort is taken. With fewer than 100 questions they
+ * stay as they are; of an effort of 0, a middling one. Their rows may have died meanwhile: those are left out. */
+mneme_status mn_index_tune(const mn_tuning *tuning, mn_index_facts *facts, mneme_error *error);
+
+#endif

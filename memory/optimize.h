@@ -1,0 +1,13 @@
+/* optimize.h -- what the public call and the background share. */
+#ifndef MN_MEMORY_OPTIMIZE_H
+#define MN_MEMORY_OPTIMIZE_H
+
+#include "memory/handle.h"
+
+/* The kind of index that a namespace should have; `kind` as in mneme_optimize_options, not NULL. */
+mn_index_kind mn_index_kind_for(const mneme *memory, const mn_namespace *space, const char *kind);
+
+/* mneme_optimize without the lock (mn_index_build_lock), which the caller has. options: sound. */
+mneme_status mn_optimize_all(mneme *memory, const mneme_optimize_options *options, mneme_error *error);
+
+#endif

@@ -1,0 +1,49 @@
+/* index_kind.h -- the kinds of index, and what a vector becomes in each.
+ *
+ *     kind        FAISS's recipe         a row's codes                                        graph or lists
+ *     hnsw        HNSW32,SQ8_direct      1 byte a number: round(x * scale) + 128, clipped     about 270 bytes a row
+ *     hnsw-bf16   HNSW32,SQbf16          2 bytes                                              the same
+ *     hnsw-f32    HNSW32,Flat            4 bytes, exact                                       the same
+ *
+ * HNSW: Malkov and Yashunin 2018, "Efficient and robust approximate nearest neighbor search using Hierarchical
+ * Navigable Small World graphs". All by Euclidean distance, which orders vectors of one length as their inner product
+ * does; the 128 of the bytes cancels. Dimensions are filled up with zeros to a multiple of 32, which FAISS's kernels
+ * want. */
+#ifndef MN_RETRIEVER_INDEX_KIND_H
+#define MN_RETRIEVER_INDEX_KIND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Values are on disk: append only. */
+typedef enum mn_index_kind {
+    MN_INDEX_NONE = 0,
+    MN_INDEX_HNSW = 1,
+    MN_INDEX_HNSW_BF16 = 2,
+    MN_INDEX_HNSW_F32 = 3,
+} mn_index_kind;
+enum { MN_INDEX_KINDS = 4 };
+
+/* "none", "hnsw", ...; static. NULL for a number that is none. */
+const char *mn_index_kind_name(uint32_t kind);
+/* False: there is no such name. */
+bool mn_index_kind_parse(const char *name, mn_index_kind *out);
+
+/* For mn_faiss_new. */
+const char *mn_index_recipe(mn_index_kind kind);
+const char *mn_index_build_parameters(mn_index_kind kind);
+
+uint32_t mn_index_padded(uint32_t dimension);
+/* Bytes of a row's codes, and about what a row takes in all. */
+size_t mn_index_code_bytes(mn_index_kind kind, uint32_t padded);
+size_t mn_index_row_bytes(mn_index_kind kind, uint32_t padded);
+
+/* The scale for vectors whose numbers are at most `largest`. 1 where the kind needs none. */
+float mn_index_scale(mn_index_kind kind, float largest);
+/* A vector as FAISS is to get it: out has room for mn_index_padded(dimension) floats. */
+void mn_index_prepare(mn_index_kind kind, float scale, const float *vector, uint32_t dimension, float *out);
+/* A row's codes as FAISS is to get them again, `padded` floats. */
+void mn_index_decode(mn_index_kind kind, const unsigned char *codes, uint32_t padded, float *out);
+
+#endif

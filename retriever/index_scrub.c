@@ -1,0 +1,260 @@
+/* index_scrub.c -- rows that have died lose their codes in the index file, too.
+ *
+ *     trailer: is_being_scrubbed 1 --> codes --fdatasync--> sums --> trailer: is_being_scrubbed 0, the new mark
+ *
+ * A dead node stays in the graph, as a step on the way to others, with the vector of a living row near it: zeros would
+ * be nearer to most questions than any row, and draw every search to them. Killed at any point, the file says that its
+ * tail's checksums cannot be relied on, and the next writer begins again at the old mark. */
+#include "retriever/index_scrub.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+/* SEARCHED: for that many the nearest row is searched in the graph (0.2 ms each); for more, the next living one in the
+ * order of adding, which is likely of the same text, has to do. */
+enum { SEARCHED = 2000, NEIGHBOURS = 32, SEARCH_EFFORT = 64 };
+#define MOST_DEAD 0.2 /* share of the positions from which on the index is built anew */
+
+typedef struct scrub {
+    mn_index *index;
+    mn_index_facts facts; /* as they lie in the file now */
+    mn_rows rows;
+    mn_arena arena;
+    uint64_t *positions; /* to be scrubbed, ascending */
+    size_t n;
+    int fd;
+    mneme_error *error;
+} scrub;
+
+static bool is_live(const scrub *s, uint64_t position)
+{
+    uint32_t row = mn_index_rows(s->index)[position];
+    return row < s->rows.n_rows && mn_row_at(&s->rows, row)->rec != 0;
+}
+
+static mneme_status write_at(const scrub *s, const void *data, size_t size, uint64_t at)
+{
+    for (const char *from = data; size;) {
+        ssize_t n = pwrite(s->fd, from, size, (off_t)at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return mn_fail_errno(s->error, errno, "cannot write to the index");
+        from += n;
+        at += (uint64_t)n;
+        size -= (size_t)n;
+    }
+    return MNEME_OK;
+}
+
+static mneme_status write_facts(scrub *s)
+{
+    s->facts.sum = mn_index_facts_sum(&s->facts);
+    return write_at(s, &s->facts, sizeof s->facts, mn_index_bytes(s->index) - sizeof s->facts);
+}
+
+/* One process at a time; the trailer may have changed since the file was opened. */
+static mneme_status lock_and_read(scrub *s)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    s->fd = mn_index_open_writable(s->index);
+    if (s->fd < 0) return mn_fail_errno(s->error, errno, "cannot write to the index");
+    int code;
+    do code = fcntl(s->fd, F_OFD_SETLKW, &whole);
+    while (code != 0 && errno == EINTR);
+    if (code != 0) return mn_fail_errno(s->error, errno, "cannot lock the index");
+    uint64_t at = mn_index_bytes(s->index) - sizeof s->facts;
+    if (pread(s->fd, &s->facts, sizeof s->facts, (off_t)at) != (ssize_t)sizeof s->facts ||
+        s->facts.sum != mn_index_facts_sum(&s->facts))
+        return mn_fail(s->error, MNEME_ERR_DAMAGED, "its trailer is damaged");
+    return MNEME_OK;
+}
+
+/* ---- which positions ---- */
+
+static void mark_range(unsigned char *marks, uint32_t n_rows, uint32_t first, uint32_t n)
+{
+    for (uint32_t row = first; row < n_rows && row - first < n; row++) marks[row] = 1;
+}
+
+/* One byte a row that the log says has died since the mark; all rows, when it does not reach back so far. */
+static mneme_status mark_rows(scrub *s, mn_read *read, uint32_t ns, unsigned char **out)
+{
+    mn_change *changes = NULL;
+    size_t n = 0;
+    bool complete = false;
+    unsigned char *marks = *out = mn_arena_alloc(&s->arena, s->facts.n_rows);
+    if (!marks) return mn_fail_memory(s->error, "index");
+    memset(marks, 0, s->facts.n_rows);
+    mneme_status status = mn_read_changes(read, s->facts.scrubbed, &s->arena, &changes, &n, &complete, s->error);
+    if (status != MNEME_OK) return status;
+    if (!complete || s->facts.is_being_scrubbed) memset(marks, 1, s->facts.n_rows);
+    for (size_t i = 0; i < n; i++)
+        if (changes[i].ns == ns && changes[i].removed)
+            mark_range(marks, s->facts.n_rows, changes[i].first_row, changes[i].n_rows);
+    return MNEME_OK;
+}
+
+static mneme_status find_positions(scrub *s, mn_read *read, uint32_t ns)
+{
+    unsigned char *marks = NULL;
+    const uint32_t *rows = mn_index_rows(s->index);
+    mneme_status status = mn_read_rows(read, ns, &s->arena, &s->rows, s->error);
+    if (status == MNEME_OK) status = mark_rows(s, read, ns, &marks);
+    if (status != MNEME_OK) return status;
+    size_t n = 0;
+    for (uint64_t p = 0; p < s->facts.n_codes; p++) n += rows[p] < s->facts.n_rows && marks[rows[p]] && !is_live(s, p);
+    s->positions = mn_arena_array(&s->arena, n, sizeof *s->positions);
+    if (!s->positions) return mn_fail_memory(s->error, "index");
+    for (uint64_t p = 0; p < s->facts.n_codes; p++)
+        if (rows[p] < s->facts.n_rows && marks[rows[p]] && !is_live(s, p)) s->positions[s->n++] = p;
+    if ((double)s->n > MOST_DEAD * (double)s->facts.n_codes)
+        return mn_fail(s->error, MNEME_ERR_TOO_LARGE, "too many of its rows are dead");
+    return MNEME_OK;
+}
+
+/* ---- what they get ---- */
+
+/* The living position next to this one; UINT64_MAX: none lives. */
+static uint64_t next_living(const scrub *s, uint64_t position)
+{
+    for (uint64_t step = 1; step <= s->facts.n_codes; step++) {
+        if (step <= position && is_live(s, position - step)) return position - step;
+        if (position + step < s->facts.n_codes && is_live(s, position + step)) return position + step;
+    }
+    return UINT64_MAX;
+}
+
+static uint64_t nearest_living(scrub *s, uint64_t position, float *codes)
+{
+    int64_t *found = NULL;
+    mn_arena arena = {0};
+    uint64_t nearest = UINT64_MAX;
+    mn_index_decode(s->facts.kind, mn_index_codes(s->index, position), s->facts.padded, codes);
+    if (mn_index_search_codes(s->index, codes, NEIGHBOURS, SEARCH_EFFORT, NULL, &arena, &found, NULL) == MNEME_OK)
+        for (size_t i = 0; i < NEIGHBOURS && nearest == UINT64_MAX; i++)
+            if (found[i] >= 0 && (uint64_t)found[i] < s->facts.n_codes && is_live(s, (uint64_t)found[i]))
+                nearest = (uint64_t)found[i];
+    mn_arena_free(&arena);
+    return nearest != UINT64_MAX ? nearest : next_living(s, position);
+}
+
+static mneme_status overwrite(scrub *s)
+{
+    size_t size = mn_index_code_bytes(s->facts.kind, s->facts.padded);
+    unsigned char *bytes = mn_arena_alloc(&s->arena, size);
+    float *codes = mn_arena_array(&s->arena, s->facts.padded, sizeof *codes);
+    if (!bytes || !codes) return mn_fail_memory(s->error, "index");
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0; i < s->n && status == MNEME_OK; i++) {
+        uint64_t p = s->positions[i];
+        uint64_t from = s->n <= SEARCHED ? nearest_living(s, p, codes) : next_living(s, p);
+        if (from == UINT64_MAX)
+            memset(bytes, 0, size);
+        else
+            memcpy(bytes, mn_index_codes(s->index, from), size);
+        status = write_at(s, bytes, size, s->facts.tail_start + p * size);
+    }
+    if (status == MNEME_OK && fdatasync(s->fd) != 0)
+        status = mn_fail_errno(s->error, errno, "cannot write to the index");
+    return status;
+}
+
+/* The sums of the blocks that the positions lie in; of all, when an earlier scrub was interrupted. */
+static mneme_status update_sums(scrub *s, bool all)
+{
+    size_t size = mn_index_code_bytes(s->facts.kind, s->facts.padded), n;
+    const uint64_t *old = mn_index_sums(s->index, &n);
+    uint64_t *sums = mn_arena_copy(&s->arena, old, n * sizeof *old);
+    if (!sums) return mn_fail_memory(s->error, "index");
+    for (uint64_t b = 0; b < n && all; b++) sums[b] = mn_index_block_sum(s->index, b);
+    uint64_t done = UINT64_MAX;
+    for (size_t i = 0; i < s->n && !all; i++) {
+        uint64_t first = s->positions[i] * size / MN_INDEX_BLOCK_BYTES;
+        uint64_t last = ((s->positions[i] + 1) * size - 1) / MN_INDEX_BLOCK_BYTES;
+        for (uint64_t b = first; b <= last; b++) {
+            if (b != done) sums[b] = mn_index_block_sum(s->index, b);
+            done = b;
+        }
+    }
+    s->facts.sums_sum = XXH3_64bits(sums, n * sizeof *sums);
+    return write_at(s, sums, n * sizeof *sums, mn_index_bytes(s->index) - sizeof s->facts - n * sizeof *sums);
+}
+
+static mneme_status change_file(scrub *s, uint64_t generation)
+{
+    bool interrupted = s->facts.is_being_scrubbed;
+    if (s->n == 0 && !interrupted) return MNEME_OK; /* the mark in the file may stay: the log is read again */
+    s->facts.is_being_scrubbed = 1;
+    mneme_status status = write_facts(s);
+    if (status == MNEME_OK) status = overwrite(s);
+    if (status == MNEME_OK) status = update_sums(s, interrupted);
+    if (status != MNEME_OK) return status;
+    s->facts.is_being_scrubbed = 0;
+    s->facts.scrubbed = generation;
+    return write_facts(s);
+}
+
+mneme_status mn_index_scrub(mn_index *index, mn_read *read, uint32_t ns, mneme_error *error)
+{
+    scrub s = {.index = index, .fd = -1, .error = error};
+    uint64_t generation = mn_read_generation(read);
+    mneme_status status = lock_and_read(&s);
+    if (status == MNEME_OK && (s.facts.scrubbed < generation || s.facts.is_being_scrubbed)) {
+        status = find_positions(&s, read, ns);
+        if (status == MNEME_OK) status = change_file(&s, generation);
+    }
+    if (s.fd >= 0) close(s.fd);
+    mn_arena_free(&s.arena);
+    return status;
+}
+
+/* ---- counting ---- */
+
+static int by_number(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+static bool holds(const uint64_t *sorted, size_t n, uint64_t number)
+{
+    return n && bsearch(&number, sorted, n, sizeof number, by_number);
+}
+
+mneme_status mn_index_count(const mn_index *index, const mn_rows *rows, const mn_vector_blocks *vectors,
+                            mn_index_census *out, mneme_error *error)
+{
+    const mn_index_facts *facts = mn_index_get_facts(index);
+    size_t size = mn_index_code_bytes(facts->kind, facts->padded), n_sums = 0;
+    mn_arena arena = {0};
+    uint64_t *living = mn_arena_array(&arena, (size_t)facts->n_codes, sizeof *living);
+    float *scratch = mn_arena_array(&arena, 2 * (size_t)facts->padded, sizeof *scratch);
+    *out = (mn_index_census){0};
+    if (!living || !scratch) {
+        mn_arena_free(&arena);
+        return mn_fail_memory(error, "index");
+    }
+    for (uint64_t p = 0; p < facts->n_codes; p++) {
+        uint32_t row = mn_index_rows(index)[p];
+        if (row < rows->n_rows && mn_row_at(rows, row)->rec == 0) continue;
+        if (!mn_index_has_vector(index, p, vectors, scratch))
+            out->wrong++;
+        else
+            out->live++;
+        living[n_sums++] = XXH3_64bits(mn_index_codes(index, p), size);
+    }
+    qsort(living, n_sums, sizeof *living, by_number);
+    for (uint64_t p = 0; p < facts->n_codes; p++) {
+        uint32_t row = mn_index_rows(index)[p];
+        if (row >= rows->n_rows || mn_row_at(rows, row)->rec != 0) continue;
+        if (holds(living, n_sums, XXH3_64bits(mn_index_codes(index, p), size)))
+            out->dead++;
+        else
+            out->wrong++;
+    }
+    mn_arena_free(&arena);
+    return MNEME_OK;
+}

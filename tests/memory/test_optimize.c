@@ -1,0 +1,592 @@
+/* Indexes beside the store, through the public API: what they find against a plain loop over all vectors, and what
+ * becomes of them when rows die, come, and files are damaged. */
+#include "test_support.h"
+
+#include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DIMENSION = 40, ROWS = 6000, TOPICS = 150, QUESTIONS = 60 };
+
+typedef struct world {
+    char *dir;
+    mneme *memory;
+    float (*vectors)[DIMENSION]; /* of record "0", "1", ...; room for twice ROWS */
+    bool *gone;
+    size_t n;
+    uint64_t seed;
+} world;
+
+static double draw(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (double)(*seed >> 11) / 9007199254740992.0 - 0.5;
+}
+
+static void unit(float *vector)
+{
+    double squares = 0;
+    for (size_t i = 0; i < DIMENSION; i++) squares += (double)vector[i] * (double)vector[i];
+    for (size_t i = 0; i < DIMENSION; i++) vector[i] = (float)((double)vector[i] / sqrt(squares));
+}
+
+/* Vectors around some centres, as texts of some topics have them. */
+static void draw_vector(uint64_t *seed, float *out)
+{
+    uint64_t topic = (uint64_t)((draw(seed) + 0.5) * TOPICS) + 1, centre = topic * 7919;
+    for (size_t i = 0; i < DIMENSION; i++) out[i] = (float)(draw(&centre) + 0.9 * draw(seed));
+    unit(out);
+}
+
+static void open_world(world *w, unsigned flags)
+{
+    mneme_settings *settings = NULL;
+    assert_ok(mneme_settings_new(&settings, test_error()));
+    assert_ok(mneme_settings_set(settings, "index.min_rows", "1000", "test", test_error()));
+    assert_ok(mneme_settings_set(settings, "index.build", "manual", "test", test_error()));
+    assert_ok(mneme_open(w->dir, settings, flags, &w->memory, test_error()));
+    mneme_settings_free(settings);
+}
+
+static void reopen(world *w, unsigned flags)
+{
+    mneme_close(w->memory);
+    open_world(w, flags);
+}
+
+static void add_rows(world *w, const char *name_space, size_t n)
+{
+    mneme_record *records = calloc(n, sizeof *records);
+    char(*ids)[16] = calloc(n, sizeof *ids);
+    for (size_t i = 0; i < n; i++, w->n++) {
+        draw_vector(&w->seed, w->vectors[w->n]);
+        snprintf(ids[i], sizeof ids[i], "%zu", w->n);
+        records[i] = (mneme_record){.id = ids[i],
+                                    .name_space = name_space,
+                                    .text = "",
+                                    .vector = w->vectors[w->n],
+                                    .dimension = DIMENSION,
+                                    .has_time = true,
+                                    .time_ms = (int64_t)w->n * 1000};
+    }
+    assert_ok(mneme_add(w->memory, records, n, NULL, NULL, test_error()));
+    free(ids);
+    free(records);
+}
+
+static void make_world(world *w)
+{
+    *w = (world){.dir = test_make_dir(), .seed = 11};
+    w->vectors = calloc(2 * ROWS, sizeof *w->vectors);
+    w->gone = calloc(2 * ROWS, sizeof *w->gone);
+    open_world(w, 0);
+    add_rows(w, NULL, ROWS);
+}
+
+static void end_world(world *w)
+{
+    mneme_close(w->memory);
+    test_remove_dir(w->dir);
+    free(w->vectors);
+    free(w->gone);
+}
+
+static void optimize(world *w)
+{
+    assert_ok(mneme_optimize(w->memory, NULL, test_error()));
+}
+
+/* The only namespace's index; the texts live until the next call. */
+static mneme_index_info info_of(world *w)
+{
+    static mneme_stats *stats;
+    mneme_stats_free(stats);
+    stats = NULL;
+    if (!w) return (mneme_index_info){0};
+    assert_ok(mneme_get_stats(w->memory, &stats, test_error()));
+    return stats->indexes[0];
+}
+
+static double cosine(const float *a, const float *b)
+{
+    double sum = 0;
+    for (size_t i = 0; i < DIMENSION; i++) sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
+static int downwards(const void *left, const void *right)
+{
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a < b) - (a > b);
+}
+
+/* The k-th best cosine among the rows that are there. */
+static double least_of_best(const world *w, const float *question, size_t k)
+{
+    double *all = calloc(w->n, sizeof *all);
+    size_t n = 0;
+    for (size_t i = 0; i < w->n; i++)
+        if (!w->gone[i]) all[n++] = cosine(question, w->vectors[i]);
+    qsort(all, n, sizeof *all, downwards);
+    double least = all[k - 1];
+    free(all);
+    return least;
+}
+
+static mneme_hits *ask(world *w, const float *question, uint32_t k)
+{
+    mneme_hits *hits = NULL;
+    mneme_query_options options = MNEME_QUERY_OPTIONS_INIT;
+    options.mode = MNEME_MODE_DENSE;
+    options.k = k;
+    options.vector = question;
+    options.dimension = DIMENSION;
+    assert_ok(mneme_query(w->memory, "", &options, &hits, test_error()));
+    return hits;
+}
+
+/* Share of the best ten that is found; nothing that is gone may come, and scores must be the vectors' own cosines. */
+static double recall(world *w)
+{
+    uint64_t seed = 99;
+    size_t found = 0;
+    for (size_t q = 0; q < QUESTIONS; q++) {
+        float question[DIMENSION];
+        draw_vector(&seed, question);
+        double least = least_of_best(w, question, 10) - 1e-3; /* vectors are kept in 12 bits a number */
+        mneme_hits *hits = ask(w, question, 10);
+        assert_int_equal(hits->n, 10);
+        for (size_t i = 0; i < hits->n; i++) {
+            size_t row = (size_t)atol(hits->items[i].id);
+            assert_true(row < w->n && !w->gone[row]);
+            assert_true(fabs((double)hits->items[i].dense - cosine(question, w->vectors[row])) < 2e-3);
+            if (cosine(question, w->vectors[row]) >= least) found++;
+        }
+        mneme_hits_free(hits);
+    }
+    return (double)found / (10.0 * QUESTIONS);
+}
+
+static char *index_file(const world *w)
+{
+    static char path[1200];
+    snprintf(path, sizeof path, "%s/index/1.faiss", w->dir);
+    return path;
+}
+
+static void forget(world *w, size_t first, size_t n, size_t step)
+{
+    const char **ids = calloc(n, sizeof *ids);
+    char(*texts)[16] = calloc(n, sizeof *texts);
+    for (size_t i = 0; i < n; i++) {
+        snprintf(texts[i], sizeof texts[i], "%zu", first + i * step);
+        ids[i] = texts[i];
+        w->gone[first + i * step] = true;
+    }
+    mneme_forget_options options = MNEME_FORGET_OPTIONS_INIT;
+    options.ids = ids;
+    options.n_ids = n;
+    uint64_t n_forgotten = 0;
+    assert_ok(mneme_forget(w->memory, &options, &n_forgotten, test_error()));
+    assert_int_equal(n_forgotten, n);
+    free(texts);
+    free(ids);
+}
+
+/* ---- building ---- */
+
+static void optimize_of_a_large_namespace_builds_an_index_that_finds_the_best(void **state)
+{
+    (void)state;
+    world w;
+    make_world(&w);
+    assert_string_equal(info_of(&w).kind, "none");
+    assert_non_null(strstr(info_of(&w).reason, "none was built yet"));
+    optimize(&w);
+    mneme_index_info info = info_of(&w);
+    assert_string_equal(info.kind, "hnsw");
+    assert_int_equal(info.covered, ROWS);
+    assert_int_equal(info.newer, 0);
+    assert_true(info.recall >= 0.99 && info.effort > 0 && info.bytes > ROWS * DIMENSION);
+    assert_true(recall(&w) >= 0.99);
+    reopen(&w, MNEME_OPEN_READ_ONLY);
+    assert_string_equal(info_of(&w).kind, "hnsw");
+    assert_true(recall(&w) >= 0.99);
+    info_of(NULL);
+    end_world(&w);
+}
+
+static void every_kind_finds_the_best(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"hnsw", "hnsw-bf16", "hnsw-f32"};
+    world w;
+    make_world(&w);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        mneme_optimize_options options = MNEME_OPTIMIZE_OPTIONS_INIT;
+        options.kind = kinds[i];
+        assert_ok(mneme_optimize(w.memory, &options, test_error()));
+        assert_string_equal(info_of(&w).kind, kinds[i]);
+        assert_true(recall(&w) >= 0.99);
+    }
+    mneme_optimize_options none = MNEME_OPTIMIZE_OPTIONS_INIT;
+    none.kind = "none";
+    assert_ok(mneme_optimize(w.memory, &none, test_error()));
+    assert_int_equal(access(index_file(&w), F_OK), -1);
+    info_of(NULL);
+    end_world(&w);
+}
+
+static void small_namespaces_get_no_index(void **state)
+{
+    (void)state;
+    world w = {.dir = test_make_dir(), .seed = 3};
+    w.vectors = calloc(2 * ROWS, sizeof *w.vectors);
+    w.gone = calloc(2 * ROWS, sizeof *w.gone);
+    open_world(&w, 0);
+    optimize(&w); /* of an empty store */
+    add_rows(&w, NULL, 999);
+    optimize(&w);
+    assert_string_equal(info_of(&w).kind, "none");
+    assert_non_null(strstr(info_of(&w).reason, "index.min_rows"));
+    assert_true(recall(&w) >= 1);
+    info_of(NULL);
+    end_world(&w);
+}
+
+static void newer_rows_are_found_and_then_extend_the_index(void **state)
+{
+    (void)state;
+    world w;
+    make_world(&w);
+    optimize(&w);
+    add_rows(&w, NULL, 1500);
+    assert_int_equal(info_of(&w).newer, 1500);
+    assert_true(recall(&w) >= 0.99);
+    forget(&w, ROWS + 3, 100, 7); /* newer ones, too */
+    assert_true(recall(&w) >= 0.99);
+    optimize(&w);
+    mneme_index_info info = info_of(&w);
+    assert_int_equal(info.covered, ROWS + 1400);
+    assert_int_equal(info.newer, 0);
+    assert_true(recall(&w) >= 0.99);
+    reopen(&w, 0);
+    assert_true(recall(&w) >= 0.99);
+    info_of(NULL);
+    end_world(&w);
+}
+
+static bool stop_half_way(void *context, uint64_t done, uint64_t total, const char *unit)
+{
+    (void)context;
+    (void)unit;
+    return done < total / 2;
+}
+
+static void a_cancelled_build_leaves_the_old_index(void **state)
+{
+    (void)state;
+    world w;
+    make_world(&w);
+    optimize(&w);
+    uint64_t generation = info_of(&w).generation;
+    mneme_optimize_options options = MNEME_OPTIMIZE_OPTIONS_INIT;
+    options.anew = true;
+    options.progress = stop_half_way;
+    assert_int_equal(mneme_optimize(w.memory, &options, test_error()), MNEME_ERR_CANCELLED);
+    assert_int_equal(info_of(&w).generation, generation);
+    assert_string_equal(info_of(&w).kind, "hnsw");
+    info_of(NULL);
+    end_world(&w);
+}
+
+static void options_that_make_no_sense_are_refused(void **state)
+{
+    (void)state;
+    world w;
+    make_world(&w);
+    mneme_optimize_options options = MNEME_OPTIMIZE_OPTIONS_INIT;
+    options.kind = "flat";
+    assert_int_equal(mneme_optimize(w.memory, &options, test_error()), MNEME_ERR_USAGE);
+    options.kind = NULL;
+    options.recall = 1;
+    assert_int_equal(mneme_optimize(w.memory, &options, test_error()), MNEME_ERR_USAGE);
+    options.recall = 0;
+    options.name_space = "elsewhere";
+    assert_int_equal(mneme_optimize(w.memory, &options, test_error()), MNEME_ERR_NOT_FOUND);
+    reopen(&w, MNEME_OPEN_READ_ONLY);
+    assert_int_equal(mneme_optimize(w.memory, NULL, test_error()), MNEME_ERR_READ_ONLY);
+    end_world(&w);
+}
+
+/* ---- questions at the edge ---- */
+
+static void more_hits_than_rows_and_bad_vectors_have_clear_answers(void **state)
+{
+    (void)state;
+    world w;
+    make_world(&w);
+    optimize(&w);
+    float question[DIMENSION];
+    uint64_t seed = 5;
+    draw_vector(&seed, question);
+    mneme_hits *hits = ask(&w, question, 2 * ROWS);
+    assert_int_equal(hits->n, ROWS);
+    mneme_hits_free(hits);
+    hits = ask(&w, question, 0); /* as many as the setting says */
+    assert_int_equal(hits->n, 10);
+    mneme_hits_free(hits);
+    question[3] = NAN;
+    mneme_query_options options = MNEME_QUERY_OPTIONS_INIT;
+    options.mode = MNEME_MODE_DENSE;
+    options.vector = question;
+    options.dimension = DIMENSION;
+    assert_int_equal(mneme_query(w.memory, "", &options, &hits, test_error()), MNEME_ERR_USAGE);
+    end_world(&w);
+}
+
+static void the_same_question_has_the_same_answer(void **state)
+{
+    (void)state;
+    world w;
+    make_world(&w);
+    optimize(&w);
+    float question[DIMENSION];
+    uint64_t seed = 6;
+    draw_vector(&seed, question);
+    mneme_hits *first = ask(&w, question, 50);
+    reopen(&w, MNEME_OPEN_READ_ONLY);
+    mneme_hits *second = ask(&w, question, 50);
+    assert_int_equal(first->n, second->n);
+    for (size_t i = 0; i < first->n; i++) {
+        assert_string_equal(first->items[i].id, second->items[i].id);
+        assert_memory_equal(&first->items[i].score, &second->items[i].score, sizeof(float));
+    }
+    mneme_hits_free(first);
+    mneme_hits_free(second);
+    end_world(&w);
+}
+
+/* ---- rows that die ---- */
+
+static void forgotten_rows_never_come_back(void **state)
+{
+    (void)state;
+    world w;
+    make_world(&w);
+    optimize(&w);
+    forget(&w, 1, 500, 3);
+    assert_int_equal(info_of(&w).dead, 500);
+    assert_true(recall(&w) >= 0.99);
+    reopen(&w, 0);
+    assert_string_equal(info_of(&w).kind, "hnsw");
+    assert_true(recall(&w) >= 0.99);
+    info_of(NULL);
+    end_world(&w);
+}
+
+static bool file_holds(const char *path, const unsigned char *bytes, size_t size)
+{
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    fseek(file, 0, SEEK_END);
+    size_t n = (size_t)ftell(file);
+    rewind(file);
+    unsigned char *all = malloc(n);
+    assert_int_equal(fread(all, 1, n, file), n);
+    fclose(file);
+    bool found = memmem(all, n, bytes, size) != NULL;
+    free(all);
+    return found;
+}
+
+typedef struct kept_vectors {
+    float first[DIMENSION], second[DIMENSION]; /* of records 17 and 4321, as the store gives them back */
+} kept_vectors;
+
+static bool take_vectors(void *context, const mneme_record *record)
+{
+    kept_vectors *kept = context;
+    if (strcmp(record->id, "17") == 0) memcpy(kept->first, record->vector, sizeof kept->first);
+    if (strcmp(record->id, "4321") == 0) memcpy(kept->second, record->vector, sizeof kept->second);
+    return true;
+}
+
+/* hnsw-f32 keeps vectors as they are given back, filled up with zeros, so that one can be looked for in the file. */
+static void a_forgotten_vector_is_gone_from_the_file(void **state)
+{
+    (void)state;
+    world w;
+    kept_vectors kept;
+    make_world(&w);
+    mneme_optimize_options options = MNEME_OPTIMIZE_OPTIONS_INIT;
+    options.kind = "hnsw-f32";
+    assert_ok(mneme_optimize(w.memory, &options, test_error()));
+    assert_ok(mneme_export(w.memory, NULL, take_vectors, &kept, NULL, test_error()));
+    const unsigned char *first = (const unsigned char *)kept.first, *second = (const unsigned char *)kept.second;
+    assert_true(file_holds(index_file(&w), first, sizeof kept.first));
+    assert_true(file_holds(index_file(&w), second, sizeof kept.second));
+    forget(&w, 17, 1, 1);
+    assert_false(file_holds(index_file(&w), first, sizeof kept.first));
+    assert_true(file_holds(index_file(&w), second, sizeof kept.second));
+    forget(&w, 4321, 1, 1);
+    assert_false(file_holds(index_file(&w), second, sizeof kept.second));
+    assert_string_equal(info_of(&w).kind, "hnsw-f32");
+    info_of(NULL);
+    end_world(&w);
+}
+
+static void an_index_of_which_much_is_dead_is_removed_and_built_anew(void **state)
+{
+    (void)state;
+    world w;
+    make_world(&w);
+    optimize(&w);
+    forget(&w, 0, 2000, 2);
+    assert_string_equal(info_of(&w).kind, "none");
+    assert_int_equal(access(index_file(&w), F_OK), -1);
+    assert_true(recall(&w) >= 1);
+    optimize(&w);
+    assert_int_equal(info_of(&w).covered, ROWS - 2000);
+    assert_int_equal(info_of(&w).dead, 0);
+    assert_true(recall(&w) >= 0.99);
+    info_of(NULL);
+    end_world(&w);
+}
+
+static void after_compact_the_index_is_not_used_until_it_is_built_anew(void **state)
+{
+    (void)state;
+    world w;
+    make_world(&w);
+    optimize(&w);
+    forget(&w, 5, 300, 4);
+    assert_ok(mneme_compact(w.memory, NULL, NULL, test_error()));
+    assert_string_equal(info_of(&w).kind, "none");
+    assert_non_null(strstr(info_of(&w).reason, "compacted"));
+    assert_true(recall(&w) >= 1);
+    optimize(&w);
+    assert_int_equal(info_of(&w).covered, ROWS - 300);
+    assert_true(recall(&w) >= 0.99);
+    info_of(NULL);
+    end_world(&w);
+}
+
+/* ---- files that are not what they should be ---- */
+
+static void flip_a_bit(const char *path, long at)
+{
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    fseek(file, at, at < 0 ? SEEK_END : SEEK_SET);
+    int byte = fgetc(file);
+    fseek(file, -1, SEEK_CUR);
+    fputc(byte ^ 4, file);
+    fclose(file);
+}
+
+static void expect_refused(world *w, const char *why)
+{
+    open_world(w, MNEME_OPEN_READ_ONLY);
+    mneme_index_info info = info_of(w);
+    assert_string_equal(info.kind, "none");
+    if (!strstr(info.reason, why)) fail_msg("\"%s\" does not say \"%s\"", info.reason, why);
+    assert_true(recall(w) >= 1); /* the exact scan answers */
+    mneme_close(w->memory);
+    w->memory = NULL;
+}
+
+static void damaged_files_are_named_and_not_used(void **state)
+{
+    (void)state;
+    world w;
+    make_world(&w);
+    optimize(&w);
+    long size = (long)info_of(&w).bytes, codes = size - 256 - 8 - ROWS * 4 - ROWS * 64;
+    mneme_close(w.memory);
+    const struct {
+        long at;
+        const char *why;
+    } cases[] = {{500, "graph"}, {codes + 1000, "vectors"}, {-256 - 8 - 100, "rows"}, {-200, "trailer"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        flip_a_bit(index_file(&w), cases[i].at);
+        expect_refused(&w, cases[i].why);
+        flip_a_bit(index_file(&w), cases[i].at);
+    }
+    assert_int_equal(truncate(index_file(&w), size - 1), 0);
+    expect_refused(&w, "cut short");
+    assert_int_equal(truncate(index_file(&w), 100), 0);
+    expect_refused(&w, "cut short");
+    assert_int_equal(truncate(index_file(&w), 0), 0);
+    expect_refused(&w, "empty");
+    open_world(&w, 0);
+    optimize(&w); /* anew */
+    assert_string_equal(info_of(&w).kind, "hnsw");
+    assert_true(recall(&w) >= 0.99);
+    info_of(NULL);
+    end_world(&w);
+}
+
+static void a_file_of_another_store_is_not_used(void **state)
+{
+    (void)state;
+    world w, other;
+    make_world(&w);
+    make_world(&other);
+    optimize(&w);
+    optimize(&other);
+    mneme_close(other.memory);
+    char other_path[1200];
+    snprintf(other_path, sizeof other_path, "%s", index_file(&other));
+    assert_int_equal(rename(other_path, index_file(&w)), 0);
+    mneme_close(w.memory);
+    expect_refused(&w, "another store");
+    open_world(&w, 0);
+    open_world(&other, 0);
+    info_of(NULL);
+    end_world(&w);
+    end_world(&other);
+}
+
+/* A copy of a whole directory has other stamps: its file is compared, and then used. */
+static void a_copied_store_uses_its_index(void **state)
+{
+    (void)state;
+    world w;
+    make_world(&w);
+    optimize(&w);
+    mneme_close(w.memory);
+    char command[2500];
+    snprintf(command, sizeof command, "cp -r '%s' '%s-copy' && rm -r '%s' && mv '%s-copy' '%s'", w.dir, w.dir, w.dir,
+             w.dir, w.dir);
+    assert_int_equal(system(command), 0);
+    open_world(&w, MNEME_OPEN_READ_ONLY);
+    assert_string_equal(info_of(&w).kind, "hnsw");
+    assert_true(recall(&w) >= 0.99);
+    reopen(&w, 0);
+    assert_string_equal(info_of(&w).kind, "hnsw");
+    info_of(NULL);
+    end_world(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(optimize_of_a_large_namespace_builds_an_index_that_finds_the_best),
+        cmocka_unit_test(every_kind_finds_the_best),
+        cmocka_unit_test(small_namespaces_get_no_index),
+        cmocka_unit_test(newer_rows_are_found_and_then_extend_the_index),
+        cmocka_unit_test(a_cancelled_build_leaves_the_old_index),
+        cmocka_unit_test(options_that_make_no_sense_are_refused),
+        cmocka_unit_test(more_hits_than_rows_and_bad_vectors_have_clear_answers),
+        cmocka_unit_test(the_same_question_has_the_same_answer),
+        cmocka_unit_test(forgotten_rows_never_come_back),
+        cmocka_unit_test(a_forgotten_vector_is_gone_from_the_file),
+        cmocka_unit_test(an_index_of_which_much_is_dead_is_removed_and_built_anew),
+        cmocka_unit_test(after_compact_the_index_is_not_used_until_it_is_built_anew),
+        cmocka_unit_test(damaged_files_are_named_and_not_used),
+        cmocka_unit_test(a_file_of_another_store_is_not_used),
+        cmocka_unit_test(a_copied_store_uses_its_index),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
