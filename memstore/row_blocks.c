@@ -34,14 +34,13 @@ static mneme_status namespace_rows(mn_read *read, uint32_t ns, uint32_t *n_rows,
     return status;
 }
 
-mneme_status mn_read_rows(mn_read *read, uint32_t ns, mn_arena *arena, mn_rows *out, mneme_error *error)
+/* The blocks of the rows that out->n_rows says. */
+static mneme_status read_blocks(mn_read *read, uint32_t ns, mn_arena *arena, mn_rows *out, mneme_error *error)
 {
-    *out = (mn_rows){0};
-    mneme_status status = namespace_rows(read, ns, &out->n_rows, error);
+    mneme_status status = MNEME_OK;
     uint32_t n_blocks = (uint32_t)(((uint64_t)out->n_rows + MN_BLOCK_ROWS - 1) / MN_BLOCK_ROWS);
     MDB_cursor *cursor = NULL;
-    if (status == MNEME_OK && !(out->blocks = mn_arena_array(arena, n_blocks, sizeof *out->blocks)))
-        status = mn_fail_memory(error, "rows");
+    if (!(out->blocks = mn_arena_array(arena, n_blocks, sizeof *out->blocks))) status = mn_fail_memory(error, "rows");
     if (status == MNEME_OK) status = mn_cursor_open(read, DB_ROWS, &cursor, error);
     key_bytes first = key_numbers(2, ns, 0, 0);
     MDB_val key = key_value(&first), value;
@@ -55,6 +54,19 @@ mneme_status mn_read_rows(mn_read *read, uint32_t ns, mn_arena *arena, mn_rows *
     }
     if (cursor) mdb_cursor_close(cursor);
     return status;
+}
+
+mneme_status mn_read_rows(mn_read *read, uint32_t ns, mn_arena *arena, mn_rows *out, mneme_error *error)
+{
+    *out = (mn_rows){0};
+    mneme_status status = namespace_rows(read, ns, &out->n_rows, error);
+    return status == MNEME_OK ? read_blocks(read, ns, arena, out, error) : status;
+}
+
+mneme_status mn_read_rows_of(mn_read *read, const mn_namespace *space, mn_arena *arena, mn_rows *out, mneme_error *error)
+{
+    *out = (mn_rows){.n_rows = space->next_row};
+    return read_blocks(read, space->ns, arena, out, error);
 }
 
 /* ---- writing ---- */

@@ -169,6 +169,8 @@ typedef struct mn_rows {
     uint32_t n_rows;       /* next_row of the namespace, dead ones included */
 } mn_rows;
 mneme_status mn_read_rows(mn_read *read, uint32_t ns, mn_arena *arena, mn_rows *out, mneme_error *error);
+/* The same for a namespace that this read has given, without looking for it among all of them. */
+mneme_status mn_read_rows_of(mn_read *read, const mn_namespace *space, mn_arena *arena, mn_rows *out, mneme_error *error);
 static inline const mn_row *mn_row_at(const mn_rows *rows, uint32_t row)
 {
     return &rows->blocks[row / MN_BLOCK_ROWS][row % MN_BLOCK_ROWS];

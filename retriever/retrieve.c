@@ -209,7 +209,7 @@ static mneme_status search_space(retrieval *run, space_search *search)
     mneme_status status = restrict_records(run, search, &recs);
     bool empty = search->restricted && recs.n == 0;
     if (status == MNEME_OK && !empty)
-        status = mn_read_rows(run->read, search->space->ns, run->arena, &search->rows, run->error);
+        status = mn_read_rows_of(run->read, search->space, run->arena, &search->rows, run->error);
     if (status == MNEME_OK && !empty) status = restrict_rows(run, search, &recs);
     mn_free(recs.items);
     return status == MNEME_OK && !empty ? search_rows(run, search) : status;

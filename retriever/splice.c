@@ -471,7 +471,7 @@ static mneme_status collect_hits(splice_run *run, const mn_ranked *ranked, size_
         mneme_status status = MNEME_OK;
         if (i == 0 || from->ns_index != ranked[i - 1].ns_index)
             status =
-                mn_read_rows(window->read, window->namespaces[from->ns_index].ns, window->arena, &rows, window->error);
+                mn_read_rows_of(window->read, &window->namespaces[from->ns_index], window->arena, &rows, window->error);
         mn_part *part;
         if (status == MNEME_OK) status = mn_window_part(window, from->ns_index, from->rec, true, &part);
         if (status != MNEME_OK) return status;

@@ -313,6 +313,11 @@ static void check_model(mn_store *store, char texts[MODEL_IDS][200])
     mn_rows rows;
     assert_ok(mn_read_namespace(read, "", &space, test_error()));
     assert_ok(mn_read_rows(read, space.ns, &arena, &rows, test_error()));
+    mn_rows same;
+    assert_ok(mn_read_rows_of(read, &space, &arena, &same, test_error()));
+    assert_int_equal(same.n_rows, rows.n_rows);
+    for (uint32_t row = 0; row < rows.n_rows; row++)
+        assert_memory_equal(mn_row_at(&same, row), mn_row_at(&rows, row), sizeof(mn_row));
     uint64_t live = 0;
     for (size_t i = 0; i < MODEL_IDS; i++) live += texts[i][0] != '\0';
     assert_int_equal(space.n_records, live);
