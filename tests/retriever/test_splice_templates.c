@@ -385,7 +385,7 @@ static test_memory hostile_memory(void)
     test_memory memory = test_memory_open();
     char id[64], session[200];
     for (size_t i = 0; i < N_HOSTILE_TEXTS; i++) {
-        const char *label = hostile_labels[i % N_HOSTILE_LABELS],
+        const char *label = hostile_labels[(i / 2 + i % 2 * 6) % N_HOSTILE_LABELS],
                    *other = hostile_labels[(i * 5 + 3) % N_HOSTILE_LABELS];
         mneme_record record = {.has_time = i % 3 > 0, .time_ms = g_monday + (int64_t)i * DAY};
         snprintf(id, sizeof id, "%.40s%zu", other, i);
