@@ -43,6 +43,16 @@ for template in plain markdown xml chat; do
         json '(.passages == []) == (.text == "")'
     done
 done
+if command -v jq >/dev/null 2>&1; then
+    for template in plain markdown xml chat; do # the encoder's count is that of the text
+        expect 0 mneme context "dinner with Ben, spare key" --template $template --budget 260 --json
+        jq -rj .text "$work/out" >"$work/text"
+        tokens=$(jq .tokens "$work/out")
+        [ "$tokens" -le 260 ] || fail "$tokens tokens"
+        expect 0 mneme tokenize --count --json "$work/text"
+        json ".tokens == $tokens"
+    done
+fi
 expect 1 mneme context dinner --template chat --budget 20
 silent
 err "the budget is too small for any of the"
