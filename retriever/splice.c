@@ -43,7 +43,7 @@ typedef struct edge {
 typedef struct hit {
     mn_part *part;
     mn_unit chunk;
-    bool is_tried, is_placed;
+    bool is_tried, is_placed, touches;
     const mn_part *shown_by; /* the record that says the same, in its place */
     edge forward, backward;
 } hit;
@@ -193,34 +193,37 @@ static mneme_status place_cut(splice_run *run, hit *self, uint64_t available, bo
     return mn_window_place(window, self->part, unit, tokens);
 }
 
-/* Does the hit stand beside something that is in already: in its record, or in the turn before or after? */
-static bool touches(const splice_run *run, const hit *self)
+/* Does the other hit stand beside what came in for this one: in its record, or in the turn before or after? */
+static bool touches(const hit *self, const hit *other)
 {
     const mn_part *part = self->part;
-    for (size_t i = 0; i < part->n_units; i++)
-        if (part->units[i].end + TOUCH_BYTES >= self->chunk.start &&
-            part->units[i].start <= self->chunk.end + TOUCH_BYTES)
-            return true;
-    for (size_t i = 0; i < run->window.n_parts && part->group->is_session; i++) {
-        const mn_part *other = run->window.parts[i];
-        if (other->group != part->group || other->n_units == 0) continue;
-        uint32_t place = other->record.session_place, own = part->record.session_place;
-        if (place + 1 == own || own + 1 == place) return true;
+    if (part->group != other->part->group) return false;
+    if (part != other->part) {
+        uint32_t place = part->record.session_place, its = other->part->record.session_place;
+        return place + 1 == its || its + 1 == place;
     }
+    for (size_t i = 0; i < part->n_units; i++)
+        if (part->units[i].end + TOUCH_BYTES >= other->chunk.start &&
+            part->units[i].start <= other->chunk.end + TOUCH_BYTES)
+            return true;
     return false;
+}
+
+/* Remember which hits touch one that has come in. */
+static void mark_touching(splice_run *run, const hit *self)
+{
+    for (size_t i = 0; i < run->n_hits; i++)
+        if (!run->hits[i].is_tried && !run->hits[i].touches) run->hits[i].touches = touches(self, &run->hits[i]);
 }
 
 /* The hit to try next: of the best score, in which touching counts. `first`: the best that is not tried. */
 static size_t next_hit(const splice_run *run, size_t first)
 {
-    size_t best = first, end = run->n_hits - first > LOOK_HITS ? first + LOOK_HITS : run->n_hits;
-    float least = run->ranked[first].score + (touches(run, &run->hits[first]) ? TOUCH_BONUS : 0);
-    for (size_t i = first + 1; i < end && run->ranked[i].score + TOUCH_BONUS > least; i++) {
-        if (run->hits[i].is_tried || !touches(run, &run->hits[i])) continue;
-        best = i;
-        break; /* the ones behind it score less */
-    }
-    return best;
+    if (run->hits[first].touches) return first;
+    size_t end = run->n_hits - first > LOOK_HITS ? first + LOOK_HITS : run->n_hits;
+    for (size_t i = first + 1; i < end && run->ranked[i].score + TOUCH_BONUS > run->ranked[first].score; i++)
+        if (run->hits[i].touches && !run->hits[i].is_tried) return i; /* the ones behind it score less */
+    return first;
 }
 
 static mneme_status place_hits(splice_run *run)
@@ -239,6 +242,7 @@ static mneme_status place_hits(splice_run *run)
         if (status == MNEME_OK && !repeat.by) status = place_whole(run, self);
         if (status == MNEME_OK && i == 0 && !self->is_placed) status = place_cut(run, self, room(run), true);
         if (status != MNEME_OK) return status;
+        if (self->is_placed) mark_touching(run, self);
     }
     return MNEME_OK;
 }
