@@ -53,8 +53,9 @@ def single_runs():
         yield json.dumps({"run": ranked, "qrels": qrels, **measure(qrels, scores)})
 
 
-def whole_run():
-    random.seed(12)
+def whole_run(seed=12):
+    """Lines of a run, of its judgements, and of what each judged question's measures are."""
+    random.seed(seed)
     run, qrels, expected = [], [], []
     for q in range(40):
         query, docs = f"q{q}", ["%s%d" % (random.choice("aZ9-_"), i) for i in range(random.choice([4, 40, 150]))]
