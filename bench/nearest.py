@@ -25,7 +25,7 @@ import nearest_report
 import store
 
 DIMENSION, K = store.DIMENSION, 10
-RECALLS = (0.998, 0.999, 0.9999)  # to ask of the index when what was asked for is not found for these questions
+RECALLS = "0.95,0.98,0.99,0.995,0.998,0.999,0.9999"
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEERS = "hnswlib,usearch-bf16,usearch-i8,faiss-hnsw,faiss-flat,sqlite-vec,chroma"
 
@@ -139,9 +139,10 @@ def optimize(mneme, path, settings, recall=None):
 
 
 def index_row(path, data, options, settings):
-    """With the least recall asked for that finds options.recall of these questions' nearest; None: too small for an index."""
+    """Tuned as the peers are: with the least recall asked of optimize that finds options.recall of these questions' nearest. None:
+    too small for an index."""
     row, tried = None, []
-    for recall in [options.recall] + [r for r in RECALLS if r > options.recall]:
+    for recall in options.ask_recall:
         took, index = optimize(options.mneme, path, settings, recall)
         if index.get("kind", "none") == "none":
             return None
@@ -199,8 +200,12 @@ def read_options():
     parser.add_argument("--data", default=os.path.join(cold_start.ROOT, "..", "shared", "data"))
     parser.add_argument("--peers", default=PEERS, help=f"with commas (default: {PEERS}; \"\" for none)")
     parser.add_argument("--recall", type=float, default=0.995, help="what ef is chosen for")
+    parser.add_argument("--ask-recall", type=lambda text: [float(r) for r in text.split(",")], default=RECALLS,
+                        help=f"what to ask of `mneme optimize`, until it is enough; it tunes on the store's own vectors (default: {RECALLS})")
     parser.add_argument("--n", type=int, default=87408, help="only so many vectors")
     parser.add_argument("--questions", type=int, default=985, help="only so many questions")
+    parser.add_argument("--sets", default="cranfield,locomo", help="whose questions; the vectors are Cranfield's sentences, so that "
+                        "LoCoMo's are questions about something else")
     parser.add_argument("--runs", type=int, default=9, help="fresh processes, of which the median counts")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting for mneme; any number of times")
     parser.add_argument("--million", action="store_true")
@@ -215,10 +220,10 @@ def read_options():
 def main():
     options = read_options()
     texts, vectors = store.prepare(options.mneme, options.data, 87408)
-    questions = store.embed_questions(options.mneme, options.data)
+    questions = store.embed_questions(options.mneme, options.data, options.sets.split(","))
     questions = questions[np.linspace(0, len(questions) - 1, min(options.questions, len(questions))).astype(int)]
     result = {"machine": store.machine(), "date": datetime.date.today().isoformat(), "questions": len(questions),
-              "recall": options.recall, "settings": options.set}
+              "sets": options.sets, "recall": options.recall, "settings": options.set}
     if options.growth:
         vectors = many_vectors(vectors, max(options.sizes)) if max(options.sizes) > 87408 else vectors
         result["growth"] = measure_growth(vectors, texts, questions, options)

@@ -21,7 +21,7 @@ def name_of(row):
 
 def heading(result):
     what = f"{result['n']:,} vectors, " if "n" in result else ""
-    return f"{result['machine']}; {what}{result['questions']} questions one at a time; {result['date']}"
+    return f"{result['machine']}; {what}{result['questions']} questions ({result['sets']}) one at a time; {result['date']}"
 
 
 # ---- Markdown
@@ -48,12 +48,11 @@ def upper_half(points):
 
 def fit(points):
     """(a, b) of y = a n^b by least squares of the logarithms, over the upper half of the sizes: what is constant bends the curve
-    below."""
+    below. At least two points."""
     points = upper_half(points)
     x, y = [math.log(n) for n, _ in points], [math.log(max(value, 1e-9)) for _, value in points]
     middle, height = sum(x) / len(x), sum(y) / len(y)
-    spread = sum((a - middle) ** 2 for a in x)
-    b = sum((a - middle) * (c - height) for a, c in zip(x, y)) / spread if spread else 0
+    b = sum((a - middle) * (c - height) for a, c in zip(x, y)) / sum((a - middle) ** 2 for a in x)
     return math.exp(height - b * middle), b
 
 
@@ -77,8 +76,10 @@ def growth(result):
     lines += ["", "| engine | what | law | at 100,000,000 |", "|---|---|---|---|"]
     for engine in engines(result):
         for key, title in GROWTH:
-            a, b = fit(values(result, engine, key))
-            lines.append(f"| {engine} | {title} | {a:.2g} n^{b:.2f} | {a * 1e8 ** b:,.3g} |")
+            points = values(result, engine, key)
+            if len(points) > 1:
+                a, b = fit(points)
+                lines.append(f"| {engine} | {title} | {a:.2g} n^{b:.2f} | {a * 1e8 ** b:,.3g} |")
     return lines
 
 
@@ -147,11 +148,14 @@ def panel(result, key, title, left, top):
     for n in across:
         out.append(f'<text x="{place(n, up[0])[0]:.1f}" y="{top + height + 16}" text-anchor="middle" fill="{GREY}">{n:,}</text>')
     for row, (engine, points) in enumerate(series.items()):
-        (a, b), colour = fit(points), CURVES.get(engine, "#000000")
+        colour = CURVES.get(engine, "#000000")
+        out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>' for x, y in (place(*p) for p in points)]
+        if len(points) < 2:
+            continue
+        a, b = fit(points)
         ends = [place(n, min(max(a * n ** b, up[0]), up[-1])) for n, _ in (upper_half(points)[0], points[-1])]
         out.append(f'<line x1="{ends[0][0]:.1f}" y1="{ends[0][1]:.1f}" x2="{ends[1][0]:.1f}" y2="{ends[1][1]:.1f}" stroke="{colour}" '
                    'stroke-width="2" stroke-dasharray="5 4"/>')
-        out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>' for x, y in (place(*p) for p in points)]
         out.append(f'<text x="{left + 8}" y="{top + 14 + 15 * row}" fill="{colour}">n^{b:.2f}</text>')
     return out
 

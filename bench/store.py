@@ -98,9 +98,9 @@ def nearest(rows, questions):
     return np.concatenate(best)
 
 
-def embed_questions(mneme, data):
+def embed_questions(mneme, data, sets=("cranfield", "locomo")):
     texts = []
-    for name in ("cranfield", "locomo"):
+    for name in sets:
         with open(os.path.join(data, name, "queries.jsonl"), encoding="utf-8") as file:
             texts += [" ".join(json.loads(line)["text"].split()) for line in file]
     return cold_start.embed(mneme, texts).astype(np.float32)
