@@ -4,6 +4,7 @@
  * first stores nothing and looks for refusals. */
 #include "cli/commands.h"
 #include "cli/index_input.h"
+#include "cli/index_view.h"
 #include "cli/output.h"
 #include "cli/spool.h"
 #include "cli/stop.h"
@@ -150,6 +151,7 @@ static int import(import_run *run)
         if (!run->strict || strict_pass(run)) pass(run, "importing");
         code = finish(run, started);
     }
+    if (code == CLI_EXIT_DONE || code == CLI_EXIT_REFUSED) code = cli_finish_index(run->indexer.memory, code);
     mneme_close(run->indexer.memory);
     if (run->spool)
         fclose(run->spool);

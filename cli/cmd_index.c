@@ -5,6 +5,7 @@
  * refusals. */
 #include "cli/commands.h"
 #include "cli/index_input.h"
+#include "cli/index_view.h"
 #include "cli/output.h"
 #include "cli/path.h"
 #include "cli/prune.h"
@@ -274,6 +275,7 @@ static int index_paths(index_run *run, const cli_words *paths)
         if (going && run->prune) prune_roots(run);
         code = finish(run, started);
     }
+    if (code == CLI_EXIT_DONE || code == CLI_EXIT_REFUSED) code = cli_finish_index(run->indexer.memory, code);
     mneme_close(run->indexer.memory);
     return code;
 }

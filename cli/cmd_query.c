@@ -7,6 +7,7 @@
 #include "cli/record_view.h"
 #include "cli/snippet.h"
 #include "cli/store_option.h"
+#include "cli/vector_file.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -103,11 +104,15 @@ static int run(cli_global *global, int argc, char **argv)
 {
     cli_asking asking = CLI_ASKING_INIT;
     bool one_per_record = false;
+    const char *vector_file = NULL;
     const cli_option options[] = {
         CLI_ASKING_OPTIONS(asking),
         {0, "one-per-record", CLI_FLAG, &one_per_record, NULL, "each record once, as its best chunk"},
+        {0, "vector", CLI_TEXT, &vector_file, "FILE", "the question's vector: .npy, a JSON array or float32 numbers"},
         CLI_OPTIONS_END,
     };
+    float *vector = NULL;
+    uint32_t dimension = 0;
     cli_words words = {0};
     cli_text question = {0};
     mneme *memory = NULL;
@@ -115,13 +120,19 @@ static int run(cli_global *global, int argc, char **argv)
     mneme_query_options query = MNEME_QUERY_OPTIONS_INIT;
     int code = cli_parse(global, &cli_command_query, options, argc, argv, &words);
     if (code == CLI_GO_ON) code = cli_asking_check(global, &cli_command_query, &asking);
+    asking.may_be_empty = vector_file != NULL;
+    if (code == CLI_GO_ON && vector_file) code = cli_vector_read(vector_file, &vector, &dimension);
     if (code == CLI_GO_ON) code = cli_asking_read(&cli_command_query, &asking, &words, &question, &query);
     query.one_per_record = one_per_record;
+    query.vector = vector;
+    query.dimension = dimension;
     if (code == CLI_GO_ON) code = cli_asking_open(global, &asking, &memory, &settings);
     if (code == CLI_GO_ON)
-        code = answer(global, memory, question.data, &query, asking.explain, weighs_strength(settings));
+        code = answer(global, memory, question.data ? question.data : "", &query, asking.explain,
+                      weighs_strength(settings));
     mneme_close(memory);
     mneme_settings_free(settings);
+    free(vector);
     cli_text_free(&question);
     cli_list_free(&words);
     return code;
@@ -138,7 +149,8 @@ const cli_command cli_command_query = {
         "text.\n"
         "Exit code 1: nothing was found. --explain adds what each score is made of (with --json: \"explain\" in each "
         "hit),\n"
-        "--explain=html writes a page instead. --strengthen opens the store for writing and counts the answer as use.",
+        "--explain=html writes a page instead. --strengthen opens the store for writing and counts the answer as use.\n"
+        "With --vector the text, which may be left out then, serves the words' side alone.",
     .example = "mneme query \"where is the spare key?\" -k 3\nmneme query \"painting\" --since 2023-05-01 --where "
                "'kind = \"note\"' --json",
     .run = run,

@@ -1,6 +1,8 @@
 /* index_view.c -- what is said about an index. */
 #include "cli/index_view.h"
 
+#include "cli/stop.h"
+
 #include <string.h>
 
 json_t *cli_index_json(const mneme_index_info *index)
@@ -39,4 +41,21 @@ const char *cli_index_line(const mneme_index_info *index)
     snprintf(line + n, sizeof line - (size_t)n, ", efSearch %u, built in %s", index->effort,
              cli_duration((double)index->build_ms / 1000.0));
     return line;
+}
+
+int cli_finish_index(mneme *memory, int code)
+{
+    if (!memory) return code;
+    mneme_error error = {MNEME_OK, ""};
+    cli_progress progress;
+    mneme_optimize_options options = MNEME_OPTIMIZE_OPTIONS_INIT;
+    options.only_wanted = true;
+    options.progress = cli_progress_callback;
+    options.context = &progress;
+    cli_progress_begin(&progress, "building the index", "vectors", 0);
+    mneme_status status = mneme_optimize(memory, &options, &error);
+    cli_progress_end(&progress);
+    if (cli_stop_asked()) return cli_stop_code();
+    if (status != MNEME_OK) cli_say("the index was not built: %s", error.message);
+    return code;
 }

@@ -17,11 +17,12 @@ static void trim(cli_text *text)
 int cli_asking_read(const cli_command *command, const cli_asking *asking, const cli_words *words, cli_text *question,
                     mneme_query_options *out)
 {
-    int code = cli_words_text(command, words, QUESTION_BYTES, question);
+    bool none = asking->may_be_empty && words->n == 0;
+    int code = none ? CLI_GO_ON : cli_words_text(command, words, QUESTION_BYTES, question);
     if (code != CLI_GO_ON) return code;
     trim(question);
-    if (question->size == 0) return cli_usage_error(command, "the question is empty");
-    if (strlen(question->data) != question->size) return cli_usage_error(command, "the question holds a NUL byte");
+    if (question->size == 0 && !none) return cli_usage_error(command, "the question is empty");
+    if (!none && strlen(question->data) != question->size) return cli_usage_error(command, "the question holds a NUL byte");
     if (asking->k == 0) return cli_usage_error(command, "-k 0: expected at least 1");
     if (asking->k != CLI_K_UNSET && asking->k > UINT32_MAX)
         return cli_usage_error(command, "-k is over %u", UINT32_MAX);

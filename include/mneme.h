@@ -773,6 +773,7 @@ typedef struct mneme_optimize_options {
     const char *kind;        /* "auto", "none" or a kind of mneme_index_info; NULL = the setting index.kind */
     double recall;           /* of the best ten, in (0,1); 0 = the setting index.recall */
     bool anew;               /* build again what is there, too */
+    bool only_wanted;        /* only where the background would: much is not covered (setting index.build) */
     mneme_progress progress; /* NULL = none; counts "vectors", may cancel: ERR_CANCELLED */
     /* NULL = none. What was done to a namespace's index: "built", "extended", "kept", "removed", "none". Borrowed for
      * the call. */
@@ -781,7 +782,7 @@ typedef struct mneme_optimize_options {
 } mneme_optimize_options;
 #define MNEME_OPTIMIZE_OPTIONS_INIT                                                                                    \
     {                                                                                                                  \
-        sizeof(mneme_optimize_options), NULL, NULL, 0, false, NULL, NULL, NULL                                         \
+        sizeof(mneme_optimize_options), NULL, NULL, 0, false, false, NULL, NULL, NULL                                  \
     }
 
 /* Build the indexes that large namespaces are searched through, or bring them up to date: a file beside the store for

@@ -6,6 +6,7 @@
 #include "memory/add_chunks.h"
 #include "memory/add_vectors.h"
 #include "memory/importance.h"
+#include "memory/index_keeper.h"
 #include "memory/record_hash.h"
 
 #include "common/utf8.h"
@@ -436,6 +437,7 @@ mneme_status mneme_add(mneme *memory, const mneme_record *records, size_t n, con
     if (status == MNEME_OK && !nothing) status = estimate_importance(&job, error);
     if (status == MNEME_OK && !nothing)
         status = mn_store_update(memory->store, write_all, &job, &result->generation, error);
+    if (status == MNEME_OK && !nothing) mn_index_keeper_note(memory->keeper, result->chunks);
     if (status != MNEME_OK) result->added = result->updated = result->unchanged = result->chunks = 0;
     free_job(&job);
     return status;

@@ -1,5 +1,5 @@
 /* care.c -- statistics, the check, compaction and the backup. */
-#include "memory/handle.h"
+#include "memory/index_check.h"
 
 #include <string.h>
 
@@ -78,7 +78,11 @@ mneme_status mneme_check(mneme *memory, void (*problem)(void *context, const cha
                          void *context, mneme_check_report *report, mneme_error *error)
 {
     mneme_check_report own;
-    return mn_store_check(memory->store, problem, progress, context, report ? report : &own, error);
+    if (!report) report = &own;
+    mneme_status status = mn_store_check(memory->store, problem, progress, context, report, error);
+    /* What is damaged in the store itself would be found in its indexes once more. */
+    if (status != MNEME_OK || report->problems) return status;
+    return mn_check_indexes(memory, problem, context, report, error);
 }
 
 mneme_status mneme_compact(mneme *memory, const mneme_compact_options *options, mneme_compact_result *result,

@@ -3,6 +3,8 @@
 
 #include "common/cpu.h"
 #include "common/file.h"
+#include "memory/index_keeper.h"
+#include "memory/optimize.h"
 
 #include <string.h>
 
@@ -80,7 +82,10 @@ static mneme_status open_indexes(mneme *memory, mneme_error *error)
     if (status != MNEME_OK || memory->read_only) return status;
     mn_index_table_scrub(memory->indexes);
     mn_store_set_removed(memory->store, mn_index_table_scrub, memory->indexes);
-    return MNEME_OK;
+    if (strcmp(memory->values.index_build, "auto") != 0) return MNEME_OK;
+    status = mn_index_keeper_open(memory, &memory->keeper, error);
+    if (status == MNEME_OK && mn_index_is_wanted(memory)) mn_index_keeper_note(memory->keeper, 0);
+    return status;
 }
 
 static mneme_status open_parts(mneme *memory, const char *path, unsigned flags, mneme_error *error)
@@ -134,6 +139,7 @@ mneme_status mneme_open(const char *path, const mneme_settings *settings, unsign
 void mneme_close(mneme *memory)
 {
     if (!memory) return;
+    mn_index_keeper_close(memory->keeper);
     mn_uses_close(memory->uses);
     mneme_encoder_close(memory->encoder);
     if (memory->indexes && !memory->read_only) mn_index_table_note_stamps(memory->indexes);

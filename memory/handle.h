@@ -26,6 +26,7 @@ struct mneme {
     mneme_encoder *encoder;       /* NULL until first needed */
     mn_strength_model model;
     mn_index_table *indexes; /* NULL: of a damaged store */
+    struct mn_index_keeper *keeper; /* NULL: indexes are built by mneme_optimize alone */
     bool read_only;
     mn_uses *uses;     /* NULL: use does not strengthen here */
     int64_t fixed_now; /* the setting clock.now, when it is given */

@@ -1,6 +1,6 @@
 /* index_build.c -- vectors out of the store into FAISS, tuning, and the file.
  *
- *     rows that live, in their order, without a sample of them --> added, batch by batch
+ *     rows that live, shuffled, without a sample of them --> added, batch by batch
  *     the sample --> questions: the first half tunes efSearch, the other measures it --> added last
  *     ID.faiss.new --fsync, rename--> ID.faiss --> rows that died meanwhile are scrubbed --> the store's stamp
  *
@@ -23,8 +23,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* SAMPLE: questions to tune and measure with; at 0.99 the share of what they find has a standard error of 0.3 %. */
-enum { BATCH = 4096, SAMPLE = 300, SCALE_ROWS = 20000 };
+/* SAMPLE: questions to tune and measure with: an exact scan each, a tenth of the time of a build. */
+enum { BATCH = 4096, SAMPLE = 400, SCALE_ROWS = 20000 };
 
 typedef struct build {
     mn_store *store;
@@ -91,18 +91,20 @@ static mneme_status check_numbering(const build *b, mn_read *read)
                    mn_store_path(b->store));
 }
 
-/* Move SAMPLE of the new rows to the end, the same ones on every run. */
-static void set_sample_aside(build *b)
+/* The new rows in an order that has nothing to do with theirs, the same one on every run; the last of them are the
+ * sample. Texts of one topic follow each other: added so, they made a graph that found 0.5 % less. */
+static void shuffle(build *b)
 {
     size_t n_new = b->n - b->n_old;
-    b->n_sample = n_new / 4 < SAMPLE ? n_new / 4 : SAMPLE;
+    uint32_t *rows = b->rows + b->n_old;
     uint64_t state = 1;
-    for (size_t i = 0; i < b->n_sample; i++) {
+    b->n_sample = n_new / 4 < SAMPLE ? n_new / 4 : SAMPLE;
+    for (size_t i = n_new; i > 1; i--) {
         state = state * 6364136223846793005u + 1442695040888963407u;
-        size_t last = b->n - 1 - i, from = b->n_old + (size_t)(state >> 33) % (n_new - i);
-        uint32_t row = b->rows[from];
-        b->rows[from] = b->rows[last];
-        b->rows[last] = row;
+        size_t from = (size_t)((state >> 33) % i);
+        uint32_t row = rows[from];
+        rows[from] = rows[i - 1];
+        rows[i - 1] = row;
     }
 }
 
@@ -177,7 +179,7 @@ static mneme_status begin(build *b, const mn_index *present)
         status = find_scale(b, read);
     }
     mn_read_end(read);
-    if (status == MNEME_OK) set_sample_aside(b);
+    if (status == MNEME_OK) shuffle(b);
     b->facts.n_codes = b->n;
     return status;
 }

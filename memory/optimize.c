@@ -2,11 +2,13 @@
 #include "memory/optimize.h"
 
 #include "memory/index_build.h"
+#include "memory/index_keeper.h"
 
 #include <string.h>
 #include <unistd.h>
 
-#define MOST_DEAD 0.2 /* share of an index's places from which on it is built anew */
+#define MOST_DEAD  0.2 /* share of an index's places from which on it is built anew */
+#define MOST_NEWER 0.2 /* share of what it covers that is scanned beside it before it is extended in the background */
 
 /* ---- what is there ---- */
 
@@ -92,10 +94,36 @@ typedef struct job {
     mn_index_plan plan; /* of the namespace at work */
     const mn_namespace *space;
     mn_index *present; /* NULL: there is none that is good */
+    bool wanted;       /* by the background */
     mneme_index_info info;
     mn_arena arena; /* of its texts */
     mneme_error *error;
 } job;
+
+/* Is so much not covered that the background does something about it? */
+static bool is_wanted(mneme *memory, mn_read *read, const mn_namespace *space)
+{
+    if (mn_index_kind_for(memory, space, memory->values.index_kind) == MN_INDEX_NONE) return false;
+    mn_index *index = mn_index_table_get(memory->indexes, read, space, NULL);
+    uint64_t covered = index ? mn_index_get_facts(index)->n_rows : 0, newer = space->next_row - covered;
+    mn_index_release(index);
+    return newer >= (uint64_t)memory->values.index_min_rows && (double)newer > MOST_NEWER * (double)covered;
+}
+
+bool mn_index_is_wanted(mneme *memory)
+{
+    mn_arena arena = {0};
+    mn_read *read = NULL;
+    mn_namespace *spaces = NULL;
+    size_t n = 0;
+    bool wanted = false;
+    if (mn_read_begin(memory->store, &read, NULL) == MNEME_OK &&
+        mn_read_namespaces(read, &arena, &spaces, &n, NULL) == MNEME_OK)
+        for (size_t i = 0; i < n && !wanted; i++) wanted = is_wanted(memory, read, &spaces[i]);
+    mn_read_end(read);
+    mn_arena_free(&arena);
+    return wanted;
+}
 
 /* Look at the namespace in a read of its own. */
 static mneme_status look(job *j)
@@ -106,6 +134,7 @@ static mneme_status look(job *j)
     if (status == MNEME_OK) status = mn_read_namespace(read, j->space->name, &now, j->error);
     if (status == MNEME_OK) status = mn_index_describe(j->memory, read, &now, &j->arena, &j->info, j->error);
     if (status == MNEME_OK) j->present = mn_index_table_get(j->memory->indexes, read, &now, NULL);
+    if (status == MNEME_OK) j->wanted = is_wanted(j->memory, read, &now);
     mn_read_end(read);
     return status;
 }
@@ -141,7 +170,7 @@ static mneme_status bring_up_to_date(job *j)
 {
     mn_index_built built;
     mneme_status status = look(j);
-    if (status != MNEME_OK) return status;
+    if (status != MNEME_OK || (j->options->only_wanted && !j->wanted)) return status;
     if (j->plan.kind == MN_INDEX_NONE) return remove_file(j);
     j->plan.anew = must_be_anew(j);
     if (!j->plan.anew && j->info.newer == 0) {
@@ -158,13 +187,14 @@ static mneme_status bring_up_to_date(job *j)
 }
 
 static mneme_status optimize_one(mneme *memory, const mneme_optimize_options *options, const mn_namespace *space,
-                                 mneme_error *error)
+                                 unsigned n_threads, mneme_error *error)
 {
     const mn_settings_values *values = &memory->values;
     job j = {.memory = memory, .options = options, .space = space, .error = error};
     const char *kind = options->kind ? options->kind : values->index_kind;
     j.plan = (mn_index_plan){.kind = mn_index_kind_for(memory, space, kind),
                              .recall = options->recall > 0 ? options->recall : values->index_recall,
+                             .n_threads = n_threads,
                              .progress = options->progress,
                              .context = options->context};
     mneme_status status = bring_up_to_date(&j);
@@ -203,13 +233,15 @@ static mneme_status check_options(const mneme_optimize_options *options, mneme_e
     return MNEME_OK;
 }
 
-mneme_status mn_optimize_all(mneme *memory, const mneme_optimize_options *options, mneme_error *error)
+mneme_status mn_optimize_all(mneme *memory, const mneme_optimize_options *options, unsigned n_threads,
+                             mneme_error *error)
 {
     mn_arena arena = {0};
     mn_namespace *spaces = NULL;
     size_t n = 0;
     mneme_status status = list_namespaces(memory, options->name_space, &arena, &spaces, &n, error);
-    for (size_t i = 0; i < n && status == MNEME_OK; i++) status = optimize_one(memory, options, &spaces[i], error);
+    for (size_t i = 0; i < n && status == MNEME_OK; i++)
+        status = optimize_one(memory, options, &spaces[i], n_threads, error);
     mn_arena_free(&arena);
     return status;
 }
@@ -222,8 +254,10 @@ mneme_status mneme_optimize(mneme *memory, const mneme_optimize_options *options
     mneme_status status = check_options(options, error);
     if (status == MNEME_OK && memory->read_only)
         status = mn_fail(error, MNEME_ERR_READ_ONLY, "store %s is open for reading only", mn_store_path(memory->store));
+    if (status == MNEME_OK && options->only_wanted && strcmp(memory->values.index_build, "auto") != 0) return MNEME_OK;
+    if (status == MNEME_OK) status = mn_index_keeper_wait(memory->keeper, options->progress, options->context, error);
     if (status == MNEME_OK) status = mn_index_build_lock(memory->store, &lock, error);
-    if (status == MNEME_OK) status = mn_optimize_all(memory, options, error);
+    if (status == MNEME_OK) status = mn_optimize_all(memory, options, 0, error);
     mn_index_build_unlock(lock);
     return status;
 }

@@ -7,7 +7,12 @@
 /* The kind of index that a namespace should have; `kind` as in mneme_optimize_options, not NULL. */
 mn_index_kind mn_index_kind_for(const mneme *memory, const mn_namespace *space, const char *kind);
 
-/* mneme_optimize without the lock (mn_index_build_lock), which the caller has. options: sound. */
-mneme_status mn_optimize_all(mneme *memory, const mneme_optimize_options *options, mneme_error *error);
+/* Does any namespace want an index, or a larger one, as mneme_optimize_options.only_wanted means it? */
+bool mn_index_is_wanted(mneme *memory);
+
+/* mneme_optimize without the lock (mn_index_build_lock), which the caller has. options: sound. n_threads: 0 = one per
+ * core. */
+mneme_status mn_optimize_all(mneme *memory, const mneme_optimize_options *options, unsigned n_threads,
+                             mneme_error *error);
 
 #endif

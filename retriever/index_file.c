@@ -21,8 +21,9 @@
 _Static_assert(sizeof(mn_index_facts) == 256, "the trailer's size is format");
 
 static const char magic[8] = "mnemeIX";
-static const uint32_t efforts[] = {16,  24,   32,   48,   64,   96,   128,  192,  256,   384,  512,
-                                   768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384};
+static const uint32_t efforts[] = {16,   20,   24,   28,   32,   40,   48,   56,   64,   72,   80,    96,
+                                   112,  128,  160,  192,  224,  256,  320,  384,  448,  512,  640,   768,
+                                   1024, 1280, 1536, 2048, 2560, 3072, 4096, 5120, 6144, 8192, 12288, 16384};
 enum { N_EFFORTS = sizeof efforts / sizeof efforts[0] };
 
 struct mn_index {

@@ -14,9 +14,9 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* SEARCHED: for that many the nearest row is searched in the graph (0.2 ms each); for more, the next living one in the
- * order of adding, which is likely of the same text, has to do. */
-enum { SEARCHED = 2000, NEIGHBOURS = 32, SEARCH_EFFORT = 64 };
+/* SEARCHED: for that many the nearest row is searched in the graph (0.2 ms each); for more, any living one has to do.
+ */
+enum { SEARCHED = 10000, NEIGHBOURS = 32, SEARCH_EFFORT = 64 };
 #define MOST_DEAD 0.2 /* share of the positions from which on the index is built anew */
 
 typedef struct scrub {
