@@ -3,8 +3,9 @@
  *     trailer: is_being_scrubbed 1 --> codes --fdatasync--> sums --> trailer: is_being_scrubbed 0, the new mark
  *
  * A dead node stays in the graph, as a step on the way to others, with the vector of a living row near it: zeros would
- * be nearer to most questions than any row, and draw every search to them. Killed at any point, the file says that its
- * tail's checksums cannot be relied on, and the next writer begins again at the old mark. */
+ * be nearer to most questions than any row, and draw every search to them. When that row dies, those that have its
+ * vector get another one. Killed at any point, the file says that its tail's checksums cannot be relied on, and the
+ * next writer begins again at the old mark. */
 #include "retriever/index_scrub.h"
 
 #include <errno.h>
@@ -97,22 +98,54 @@ static mneme_status mark_rows(scrub *s, mn_read *read, uint32_t ns, unsigned cha
     return MNEME_OK;
 }
 
+static int by_number(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+static bool holds(const uint64_t *sorted, size_t n, uint64_t number)
+{
+    return n && bsearch(&number, sorted, n, sizeof number, by_number);
+}
+
+static uint64_t codes_sum(const mn_index *index, uint64_t position)
+{
+    const mn_index_facts *facts = mn_index_get_facts(index);
+    return XXH3_64bits(mn_index_codes(index, position), mn_index_code_bytes(facts->kind, facts->padded));
+}
+
+/* Rows that died earlier and were given the codes of one that has died now: they lose them, too. */
+static mneme_status add_borrowers(scrub *s)
+{
+    size_t n = s->n;
+    uint64_t *sums = mn_arena_array(&s->arena, n, sizeof *sums);
+    if (!sums) return mn_fail_memory(s->error, "index");
+    for (size_t i = 0; i < n; i++) sums[i] = codes_sum(s->index, s->positions[i]);
+    qsort(sums, n, sizeof *sums, by_number);
+    for (uint64_t p = 0; p < s->facts.n_codes; p++)
+        if (!is_live(s, p) && holds(sums, n, codes_sum(s->index, p)) && !holds(s->positions, n, p))
+            s->positions[s->n++] = p;
+    if (s->n > n) qsort(s->positions, s->n, sizeof *s->positions, by_number);
+    return MNEME_OK;
+}
+
 static mneme_status find_positions(scrub *s, mn_read *read, uint32_t ns)
 {
     unsigned char *marks = NULL;
     const uint32_t *rows = mn_index_rows(s->index);
+    size_t n_dead = 0;
     mneme_status status = mn_read_rows(read, ns, &s->arena, &s->rows, s->error);
     if (status == MNEME_OK) status = mark_rows(s, read, ns, &marks);
     if (status != MNEME_OK) return status;
-    size_t n = 0;
-    for (uint64_t p = 0; p < s->facts.n_codes; p++) n += rows[p] < s->facts.n_rows && marks[rows[p]] && !is_live(s, p);
-    s->positions = mn_arena_array(&s->arena, n, sizeof *s->positions);
+    for (uint64_t p = 0; p < s->facts.n_codes; p++) n_dead += !is_live(s, p);
+    s->positions = mn_arena_array(&s->arena, n_dead, sizeof *s->positions);
     if (!s->positions) return mn_fail_memory(s->error, "index");
     for (uint64_t p = 0; p < s->facts.n_codes; p++)
         if (rows[p] < s->facts.n_rows && marks[rows[p]] && !is_live(s, p)) s->positions[s->n++] = p;
-    if ((double)s->n > MOST_DEAD * (double)s->facts.n_codes)
+    if ((double)n_dead > MOST_DEAD * (double)s->facts.n_codes)
         return mn_fail(s->error, MNEME_ERR_TOO_LARGE, "too many of its rows are dead");
-    return MNEME_OK;
+    return s->n ? add_borrowers(s) : MNEME_OK;
 }
 
 /* ---- what they get ---- */
@@ -213,22 +246,11 @@ mneme_status mn_index_scrub(mn_index *index, mn_read *read, uint32_t ns, mneme_e
 
 /* ---- counting ---- */
 
-static int by_number(const void *left, const void *right)
-{
-    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-    return (a > b) - (a < b);
-}
-
-static bool holds(const uint64_t *sorted, size_t n, uint64_t number)
-{
-    return n && bsearch(&number, sorted, n, sizeof number, by_number);
-}
-
 mneme_status mn_index_count(const mn_index *index, const mn_rows *rows, const mn_vector_blocks *vectors,
                             mn_index_census *out, mneme_error *error)
 {
     const mn_index_facts *facts = mn_index_get_facts(index);
-    size_t size = mn_index_code_bytes(facts->kind, facts->padded), n_sums = 0;
+    size_t n_sums = 0;
     mn_arena arena = {0};
     uint64_t *living = mn_arena_array(&arena, (size_t)facts->n_codes, sizeof *living);
     float *scratch = mn_arena_array(&arena, 2 * (size_t)facts->padded, sizeof *scratch);
@@ -244,13 +266,13 @@ mneme_status mn_index_count(const mn_index *index, const mn_rows *rows, const mn
             out->wrong++;
         else
             out->live++;
-        living[n_sums++] = XXH3_64bits(mn_index_codes(index, p), size);
+        living[n_sums++] = codes_sum(index, p);
     }
     qsort(living, n_sums, sizeof *living, by_number);
     for (uint64_t p = 0; p < facts->n_codes; p++) {
         uint32_t row = mn_index_rows(index)[p];
         if (row >= rows->n_rows || mn_row_at(rows, row)->rec != 0) continue;
-        if (holds(living, n_sums, XXH3_64bits(mn_index_codes(index, p), size)))
+        if (holds(living, n_sums, codes_sum(index, p)))
             out->dead++;
         else
             out->wrong++;
