@@ -54,22 +54,31 @@ static void reopen(world *w, unsigned flags)
     open_world(w, flags);
 }
 
+/* 0 .. 9999, spread over all rows. */
+static unsigned part_of(size_t row)
+{
+    return (unsigned)(row * 7919 % 10000);
+}
+
 static void add_rows(world *w, const char *name_space, size_t n)
 {
     mneme_record *records = calloc(n, sizeof *records);
-    char(*ids)[16] = calloc(n, sizeof *ids);
+    char(*ids)[16] = calloc(n, sizeof *ids), (*metadata)[24] = calloc(n, sizeof *metadata);
     for (size_t i = 0; i < n; i++, w->n++) {
         draw_vector(&w->seed, w->vectors[w->n]);
         snprintf(ids[i], sizeof ids[i], "%zu", w->n);
+        snprintf(metadata[i], sizeof metadata[i], "{\"part\":%u}", part_of(w->n));
         records[i] = (mneme_record){.id = ids[i],
                                     .name_space = name_space,
                                     .text = "",
                                     .vector = w->vectors[w->n],
                                     .dimension = DIMENSION,
+                                    .metadata = metadata[i],
                                     .has_time = true,
                                     .time_ms = (int64_t)w->n * 1000};
     }
     assert_ok(mneme_add(w->memory, records, n, NULL, NULL, test_error()));
+    free(metadata);
     free(ids);
     free(records);
 }
@@ -374,6 +383,85 @@ static void the_same_question_has_the_same_answer(void **state)
     end_world(&w);
 }
 
+/* ---- filters ---- */
+
+typedef struct window {
+    const char *where; /* NULL: the rows first .. first + n - 1, by their times; else those with part < below */
+    size_t first, n;
+    unsigned below;
+} window;
+
+static bool lies_in(const window *x, size_t row)
+{
+    return x->where ? part_of(row) < x->below : row >= x->first && row - x->first < x->n;
+}
+
+/* The share of the best ten (or of all, where there are fewer) of the rows in the window that is found. */
+static double recall_in(world *w, const window *x)
+{
+    uint64_t seed = 77;
+    size_t found = 0, wanted = 0;
+    double *all = calloc(w->n, sizeof *all);
+    mneme_query_options options = MNEME_QUERY_OPTIONS_INIT;
+    options.mode = MNEME_MODE_DENSE;
+    options.k = 10;
+    options.dimension = DIMENSION;
+    options.select.where = x->where;
+    options.select.has_since = options.select.has_until = x->where == NULL;
+    options.select.since_ms = (int64_t)x->first * 1000;
+    options.select.until_ms = (int64_t)(x->first + x->n) * 1000;
+    for (size_t q = 0; q < QUESTIONS; q++) {
+        float question[DIMENSION];
+        mneme_hits *hits = NULL;
+        size_t n = 0;
+        draw_vector(&seed, question);
+        for (size_t row = 0; row < w->n; row++)
+            if (!w->gone[row] && lies_in(x, row)) all[n++] = cosine(question, w->vectors[row]);
+        qsort(all, n, sizeof *all, downwards);
+        size_t most = n < 10 ? n : 10;
+        options.vector = question;
+        assert_ok(mneme_query(w->memory, "", &options, &hits, test_error()));
+        assert_int_equal(hits->n, most);
+        for (size_t i = 0; i < hits->n; i++) {
+            size_t row = (size_t)atol(hits->items[i].id);
+            assert_true(lies_in(x, row) && !w->gone[row]);
+            found += cosine(question, w->vectors[row]) >= all[most - 1] - 1e-3;
+        }
+        wanted += most;
+        mneme_hits_free(hits);
+    }
+    free(all);
+    return wanted ? (double)found / (double)wanted : 1;
+}
+
+/* From one row in ten thousand to all, in one piece and spread, with rows that the index does not have and dead ones.
+ */
+static void filters_of_every_width_find_the_best(void **state)
+{
+    (void)state;
+    static const window windows[] = {
+        {NULL, 0, 2 * ROWS, 0},        {NULL, 100, ROWS, 0},        {NULL, 3000, 2000, 0},
+        {NULL, 5500, 1000, 0},         {NULL, 2000, 600, 0},        {NULL, 4000, 60, 0},
+        {NULL, 6200, 60, 0},           {NULL, 100, 6, 0},           {NULL, 50, 1, 0},
+        {"part < 10000", 0, 0, 10000}, {"part < 5000", 0, 0, 5000}, {"part < 2500", 0, 0, 2500},
+        {"part < 1000", 0, 0, 1000},   {"part < 300", 0, 0, 300},   {"part < 100", 0, 0, 100},
+        {"part < 10", 0, 0, 10},       {"part < 1", 0, 0, 1},       {"not part >= 700", 0, 0, 700},
+    };
+    world w;
+    make_world(&w);
+    optimize(&w);
+    add_rows(&w, NULL, 700);
+    forget(&w, 2, 300, 13);
+    assert_string_equal(info_of(&w).kind, "hnsw");
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+        double share = recall_in(&w, &windows[i]);
+        if (share < 0.99)
+            fail_msg("window %zu (%s): recall %.4f", i, windows[i].where ? windows[i].where : "times", share);
+    }
+    info_of(NULL);
+    end_world(&w);
+}
+
 /* ---- rows that die ---- */
 
 static void forgotten_rows_never_come_back(void **state)
@@ -615,6 +703,7 @@ int main(void)
         cmocka_unit_test(options_that_make_no_sense_are_refused),
         cmocka_unit_test(more_hits_than_rows_and_bad_vectors_have_clear_answers),
         cmocka_unit_test(the_same_question_has_the_same_answer),
+        cmocka_unit_test(filters_of_every_width_find_the_best),
         cmocka_unit_test(forgotten_rows_never_come_back),
         cmocka_unit_test(a_forgotten_vector_is_gone_from_the_file),
         cmocka_unit_test(a_vector_that_a_crash_left_is_found_by_check_and_taken_out_by_the_next_writer),
