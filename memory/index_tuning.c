@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BEST = 10, CANDIDATES = 22, LEAST_QUESTIONS = 100, DEFAULT_EFFORT = 96, MOST_EFFORT = 4096 };
+enum { BEST = 10, CANDIDATES = 22, LEAST_QUESTIONS = 100, DEFAULT_EFFORT = 96, MOST_EFFORT = 4096, SCANS_A_READ = 16 };
 
 typedef struct question {
     float *vector;
@@ -21,6 +21,8 @@ typedef struct trial {
     const mn_tuning *tuning;
     const mn_index_facts *facts;
     mn_arena arena;
+    mn_read *read; /* of what follows; renewed now and then, so that none is held for long */
+    mn_arena read_arena;
     mn_rows rows;
     mn_vector_blocks vectors;
     question *questions;
@@ -28,6 +30,28 @@ typedef struct trial {
     float *codes;
     mneme_error *error;
 } trial;
+
+static void end_read(trial *t)
+{
+    mn_read_end(t->read);
+    mn_arena_free(&t->read_arena);
+    t->read = NULL;
+}
+
+static mneme_status renew_read(trial *t)
+{
+    mn_identity identity;
+    uint32_t ns = t->tuning->space->ns;
+    end_read(t);
+    mneme_status status = mn_read_begin(t->tuning->store, &t->read, t->error);
+    if (status == MNEME_OK) status = mn_read_identity(t->read, &identity, t->error);
+    if (status == MNEME_OK && identity.epoch != t->facts->epoch)
+        status = mn_fail(t->error, MNEME_ERR_BUSY, "store %s was compacted while its index was built; build it again",
+                         mn_store_path(t->tuning->store));
+    if (status == MNEME_OK) status = mn_read_rows(t->read, ns, &t->read_arena, &t->rows, t->error);
+    if (status == MNEME_OK) status = mn_read_vectors(t->read, ns, &t->read_arena, &t->vectors, t->error);
+    return status;
+}
 
 /* ---- what is right ---- */
 
@@ -70,12 +94,21 @@ static mneme_status answer_exactly(trial *t, question *q)
     return status;
 }
 
-static mneme_status prepare(trial *t, mn_read *read)
+/* How far it is does not change; whether to go on may. */
+static mneme_status report(const trial *t)
 {
     const mn_tuning *tuning = t->tuning;
-    uint32_t ns = tuning->space->ns, d = t->facts->dimension;
-    mneme_status status = mn_read_rows(read, ns, &t->arena, &t->rows, t->error);
-    if (status == MNEME_OK) status = mn_read_vectors(read, ns, &t->arena, &t->vectors, t->error);
+    const mn_index_plan *plan = tuning->plan;
+    uint64_t total = tuning->n_added + tuning->n_questions;
+    if (!plan->progress || plan->progress(plan->context, tuning->n_added, total, "vectors")) return MNEME_OK;
+    return mn_fail(t->error, MNEME_ERR_CANCELLED, "building the index was cancelled; the store is as it was");
+}
+
+static mneme_status prepare(trial *t)
+{
+    const mn_tuning *tuning = t->tuning;
+    uint32_t d = t->facts->dimension;
+    mneme_status status = renew_read(t);
     if (status != MNEME_OK) return status;
     t->questions = mn_arena_array(&t->arena, tuning->n_questions, sizeof *t->questions);
     t->codes = mn_arena_array(&t->arena, t->facts->padded, sizeof *t->codes);
@@ -87,7 +120,11 @@ static mneme_status prepare(trial *t, mn_read *read)
         if (row < t->rows.n_rows && mn_row_at(&t->rows, row)->rec && mn_vector_of(&t->vectors, row, vector))
             t->questions[t->n++] = (question){.vector = vector};
     }
-    for (size_t i = 0; i < t->n && status == MNEME_OK; i++) status = answer_exactly(t, &t->questions[i]);
+    for (size_t i = 0; i < t->n && status == MNEME_OK; i++) {
+        status = report(t);
+        if (status == MNEME_OK && i % SCANS_A_READ == 0) status = renew_read(t);
+        if (status == MNEME_OK) status = answer_exactly(t, &t->questions[i]);
+    }
     return status;
 }
 
@@ -121,6 +158,8 @@ static mneme_status recall_of(trial *t, uint32_t effort, size_t first, size_t en
     size_t found = 0, wanted = 0;
     snprintf(parameters, sizeof parameters, "efSearch=%u", effort);
     mneme_status status = mn_faiss_set(t->tuning->faiss, parameters, t->error);
+    if (status == MNEME_OK) status = report(t);
+    if (status == MNEME_OK) status = renew_read(t);
     for (size_t i = first; i < end && status == MNEME_OK; i++) {
         status = count_found(t, &t->questions[i], &found);
         wanted += t->questions[i].n_best;
@@ -129,8 +168,8 @@ static mneme_status recall_of(trial *t, uint32_t effort, size_t first, size_t en
     return status;
 }
 
-/* The efforts that mn_index_search rounds up to, up to the one that finds enough. What 200 questions miss varies by 0.5 %:
- * a few of them have all of their best rows in a corner that the graph hardly leads to. */
+/* The efforts that mn_index_search rounds up to, up to the one that finds enough. What 200 questions miss varies by 0.5
+ * %: a few of them have all of their best rows in a corner that the graph hardly leads to. */
 static mneme_status climb(trial *t, mn_index_facts *facts)
 {
     double wanted = t->tuning->plan->recall, recall = 0;
@@ -149,15 +188,13 @@ static mneme_status climb(trial *t, mn_index_facts *facts)
 mneme_status mn_index_tune(const mn_tuning *tuning, mn_index_facts *facts, mneme_error *error)
 {
     trial t = {.tuning = tuning, .facts = facts, .error = error};
-    mn_read *read = NULL;
     uint32_t before = facts->effort;
     if (before == 0) facts->effort = DEFAULT_EFFORT;
     if (tuning->n_questions < LEAST_QUESTIONS) return MNEME_OK;
-    mneme_status status = mn_read_begin(tuning->store, &read, error);
-    if (status == MNEME_OK) status = prepare(&t, read);
+    mneme_status status = prepare(&t);
     if (status == MNEME_OK && t.n >= LEAST_QUESTIONS) status = climb(&t, facts);
     if (facts->effort < before) facts->effort = before; /* the new vectors are not all that there is */
-    mn_read_end(read);
+    end_read(&t);
     mn_arena_free(&t.arena);
     return status;
 }
