@@ -1,5 +1,6 @@
 /* cmd_compact.c -- mneme compact: give back the space of what was forgotten. */
 #include "cli/commands.h"
+#include "cli/index_view.h"
 #include "cli/output.h"
 #include "cli/stop.h"
 #include "cli/store_option.h"
@@ -38,8 +39,10 @@ static int compact(const cli_global *global, const char *path, const mneme_setti
     status = mneme_compact(memory, &options, &result, &error);
     cli_progress_end(&progress);
     if (status == MNEME_OK) print_result(global, &result);
+    int code =
+        status == MNEME_OK ? cli_finish_index(memory, CLI_EXIT_DONE) : cli_failed(&error); /* rows are numbered anew */
     mneme_close(memory);
-    return status == MNEME_OK ? CLI_EXIT_DONE : cli_failed(&error);
+    return code;
 }
 
 static int run(cli_global *global, int argc, char **argv)
@@ -68,7 +71,7 @@ const cli_command cli_command_compact = {
                "is gone from the store's files. Other programs may use the store meanwhile; those that write wait. "
                "Needs free\n"
                "disk space for up to two copies of what lives. Interrupted or killed, it leaves the store as it was. "
-               "With --json:\n"
+               "Indexes are built\nanew (see mneme optimize). With --json:\n"
                "{\"bytes_before\",\"bytes_after\",\"records\",\"chunks\"}.",
     .example = "mneme compact --vectors int8",
     .run = run,
