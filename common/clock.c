@@ -21,7 +21,7 @@ double mn_clock_monotonic(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-static int64_t days_from_civil(int64_t year, int month, int day)
+int64_t mn_days_from_civil(int64_t year, int month, int day)
 {
     year -= month <= 2;
     int64_t era = (year >= 0 ? year : year - 399) / 400;
@@ -31,7 +31,7 @@ static int64_t days_from_civil(int64_t year, int month, int day)
     return era * 146097 + day_of_era - 719468;
 }
 
-static void civil_from_days(int64_t days, int64_t *year, int *month, int *day)
+void mn_civil_from_days(int64_t days, int64_t *year, int *month, int *day)
 {
     days += 719468;
     int64_t era = (days >= 0 ? days : days - 146096) / 146097;
@@ -44,7 +44,7 @@ static void civil_from_days(int64_t days, int64_t *year, int *month, int *day)
     *year = year_of_era + era * 400 + (*month <= 2);
 }
 
-static int days_in_month(int64_t year, int month)
+int mn_days_in_month(int64_t year, int month)
 {
     static const int days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -112,13 +112,13 @@ mneme_status mneme_time_parse(const char *text, int64_t *time_ms, mneme_error *e
         if (ok && literal(&at, ':')) ok = digits(&at, 2, &second) && parse_fraction(&at, &millisecond);
         ok = ok && parse_zone(&at, &offset);
     }
-    ok = ok && *at == '\0' && month >= 1 && month <= 12 && day >= 1 && day <= days_in_month(year, month) &&
+    ok = ok && *at == '\0' && month >= 1 && month <= 12 && day >= 1 && day <= mn_days_in_month(year, month) &&
          hour <= 23 && minute <= 59 && second <= 60;
     *time_ms = 0;
     if (!ok)
-        return mn_fail(error, MNEME_ERR_SYNTAX, "\"%.60s\" is not a time; write it as 2023-05-08 or 2023-05-08T13:56:00Z",
-                       text);
-    int64_t seconds = ((days_from_civil(year, month, day) * 24 + hour) * 60 + minute - offset) * 60 + second;
+        return mn_fail(error, MNEME_ERR_SYNTAX,
+                       "\"%.60s\" is not a time; write it as 2023-05-08 or 2023-05-08T13:56:00Z", text);
+    int64_t seconds = ((mn_days_from_civil(year, month, day) * 24 + hour) * 60 + minute - offset) * 60 + second;
     *time_ms = seconds * 1000 + millisecond;
     return MNEME_OK;
 }
@@ -133,7 +133,7 @@ void mneme_time_format(int64_t time_ms, char *buffer, size_t size)
     }
     int64_t year;
     int month, day;
-    civil_from_days(days, &year, &month, &day);
+    mn_civil_from_days(days, &year, &month, &day);
     int seconds = (int)(in_day / 1000), milliseconds = (int)(in_day % 1000);
     char fraction[8] = "";
     if (milliseconds) snprintf(fraction, sizeof fraction, ".%03d", milliseconds);
