@@ -8,12 +8,14 @@
 enum { PASSAGE_COLUMNS = 40 /* of an id in the table */ };
 
 const char *const cli_explain_names[CLI_EXPLAIN_PARTS] = {"dense",      "lexical",  "neighbour",
-                                                          "importance", "strength", "recency"};
+                                                          "importance", "strength", "recency",
+                                                          "speaker",    "time"};
 
 float cli_explain_part(const mneme_parts *parts, size_t index)
 {
     const float values[CLI_EXPLAIN_PARTS] = {parts->dense,      parts->lexical,  parts->neighbour,
-                                             parts->importance, parts->strength, parts->recency};
+                                             parts->importance, parts->strength, parts->recency,
+                                             parts->speaker,    parts->time};
     return values[index];
 }
 

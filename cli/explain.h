@@ -38,7 +38,7 @@ void cli_explain_table(const cli_explained *items, size_t n, cli_text *out);
 void cli_explain_page(const char *question, const char *summary, const cli_explained *items, size_t n, cli_text *out);
 
 /* The parts of a score, in the order in which they are shown. */
-#define CLI_EXPLAIN_PARTS 6
+#define CLI_EXPLAIN_PARTS 8
 extern const char *const cli_explain_names[CLI_EXPLAIN_PARTS];
 float cli_explain_part(const mneme_parts *parts, size_t index);
 

@@ -340,6 +340,7 @@ typedef struct mneme_parts {
     float dense, lexical; /* of vectors and words: scaled over the candidates where both count */
     float neighbour;      /* of hits nearby in the session or document */
     float importance, strength, recency; /* of the record itself, where settings give them weight */
+    float speaker, time; /* of a question that names the speaker, or days near the record's time */
 } mneme_parts;
 
 typedef struct mneme_hit {

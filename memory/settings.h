@@ -15,6 +15,8 @@ typedef struct mn_settings_values {
     const char *retrieval_mode;
     int64_t retrieval_k, retrieval_candidates;
     double retrieval_dense_weight, retrieval_neighbour_share;
+    double retrieval_nearby_words, retrieval_feedback_weight, retrieval_expansion_weight, retrieval_feedback_scale;
+    double retrieval_speaker_weight, retrieval_time_weight;
     int64_t retrieval_neighbour_reach, retrieval_threads;
     const char *retrieval_kernels;
     double retrieval_attention_scale;

@@ -13,7 +13,7 @@ bool mn_bm25_init(mn_bm25 *bm25, const mn_namespace *space, const mn_rows *rows,
     return true;
 }
 
-static double idf(uint64_t n_chunks, uint64_t df)
+double mn_bm25_idf(uint64_t n_chunks, uint64_t df)
 {
     double rest = n_chunks > df ? (double)(n_chunks - df) : 0;
     return log1p((rest + 0.5) / ((double)df + 0.5));
@@ -31,9 +31,9 @@ static bool reserve(mn_bm25 *bm25, size_t n)
     return true;
 }
 
-bool mn_bm25_add(mn_bm25 *bm25, const mn_posting_cursor *postings, uint32_t count)
+bool mn_bm25_add(mn_bm25 *bm25, const mn_posting_cursor *postings, double count)
 {
-    double weight = idf(bm25->n_chunks, postings->n_rows) * (bm25->k1 + 1) * count;
+    double weight = mn_bm25_idf(bm25->n_chunks, postings->n_rows) * (bm25->k1 + 1) * count;
     bm25->most += weight;
     if (postings->n_rows == 0) return true;
     if (!reserve(bm25, bm25->n + 1)) return false;

@@ -48,9 +48,11 @@ typedef struct mn_bm25 {
 bool mn_bm25_init(mn_bm25 *bm25, const mn_namespace *space, const mn_rows *rows, double k1, double b, mn_arena *arena);
 /* Add one term of the question: its postings (the cursor is copied) and how often the question has it. False: out of
  * memory. */
-bool mn_bm25_add(mn_bm25 *bm25, const mn_posting_cursor *postings, uint32_t count);
+bool mn_bm25_add(mn_bm25 *bm25, const mn_posting_cursor *postings, double count);
 /* All terms are there: what follows may be called. False: out of memory. */
 bool mn_bm25_ready(mn_bm25 *bm25);
+/* idf of a term that df of n_chunks chunks have. */
+double mn_bm25_idf(uint64_t n_chunks, uint64_t df);
 /* All of the question's terms, read from the store, and ready. */
 mneme_status mn_bm25_run(mn_bm25 *bm25, mn_read *read, uint32_t ns, const mn_rows *rows, const mn_term_list *terms,
                          mn_arena *arena, mneme_error *error);

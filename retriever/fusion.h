@@ -16,10 +16,13 @@
 typedef struct mn_candidate {
     uint32_t ns_index, row, rec;
     bool has_vector;
-    float dense, lexical; /* exact, [0, 1] */
+    float cosine, share;  /* what the question itself has with it, exact, [0, 1] */
+    float dense, lexical; /* what is fused: the same, until the question is refined and its surroundings are read */
     float own;            /* fused, [0, 1] */
-    mneme_parts parts;    /* what own is made of; its neighbour is not filled in */
-    float neighbour;      /* what neighbours add; own + neighbour in [0, 1] */
+    bool has_prior;
+    mneme_parts prior; /* importance, strength, recency, weighted; once it has been asked for */
+    mneme_parts parts; /* what own is made of, and speaker and time; its neighbour is not filled in */
+    float neighbour;   /* what neighbours add; own + neighbour in [0, 1] */
 } mn_candidate;
 
 typedef struct mn_fusion {

@@ -53,23 +53,23 @@ mneme_status mn_place_step(mn_read *read, uint32_t ns, mn_place *place, int dire
     return MNEME_OK;
 }
 
-mneme_status mn_spread(mn_row_filter *filter, uint32_t ns_index, uint32_t row, float own, uint32_t reach, mn_lift *out,
-                       size_t *n, mneme_error *error)
+mneme_status mn_near_rows(mn_row_filter *filter, uint32_t row, uint32_t reach, mn_near *out, size_t *n,
+                          mneme_error *error)
 {
     *n = 0;
     mn_place start;
     mneme_status status = mn_place_of(filter->read, filter->ns, filter->rows, row, &start, error);
     for (int direction = -1; direction <= 1 && status == MNEME_OK; direction += 2) {
         mn_place place = start;
-        for (uint32_t i = 0; i < reach; i++) {
+        for (uint32_t distance = 1; distance <= reach; distance++) {
             bool moved = false;
             status = mn_place_step(filter->read, filter->ns, &place, direction, &moved, error);
             if (status != MNEME_OK || !moved) break;
             if (place.row < filter->rows->n_rows && mn_row_filter_passes(filter, place.row))
-                out[(*n)++] = (mn_lift){ns_index, place.row, own};
+                out[(*n)++] = (mn_near){place.row, distance};
         }
     }
-    return status;
+    return status == MNEME_OK ? filter->status : status;
 }
 
 static int by_row(const void *left, const void *right)
@@ -86,7 +86,8 @@ size_t mn_lifts_merge(mn_lift *lifts, size_t n)
     qsort(lifts, n, sizeof *lifts, by_row);
     size_t kept = 1;
     for (size_t i = 1; i < n; i++)
-        if (lifts[i].row != lifts[kept - 1].row || lifts[i].ns_index != lifts[kept - 1].ns_index) lifts[kept++] = lifts[i];
+        if (lifts[i].row != lifts[kept - 1].row || lifts[i].ns_index != lifts[kept - 1].ns_index)
+            lifts[kept++] = lifts[i];
     return kept;
 }
 

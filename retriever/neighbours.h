@@ -29,15 +29,19 @@ mneme_status mn_place_of(mn_read *read, uint32_t ns, const mn_rows *rows, uint32
  * session *moved is false and the place as before. */
 mneme_status mn_place_step(mn_read *read, uint32_t ns, mn_place *place, int direction, bool *moved, mneme_error *error);
 
+typedef struct mn_near {
+    uint32_t row, distance; /* 1 = the next place */
+} mn_near;
+
+/* The places around a live row that the filter passes, before it and after it, nearest first: at most 2 * reach. */
+mneme_status mn_near_rows(mn_row_filter *filter, uint32_t row, uint32_t reach, mn_near *out, size_t *n,
+                          mneme_error *error);
+
 typedef struct mn_lift {
     uint32_t ns_index, row;
     float towards; /* the own score of the hit nearby */
 } mn_lift;
 
-/* Write the lifts that a hit at filter->rows' `row` with score `own` gives to the places that the filter passes; at most
- * 2 * reach. ns_index: copied into them. *n: how many. */
-mneme_status mn_spread(mn_row_filter *filter, uint32_t ns_index, uint32_t row, float own, uint32_t reach, mn_lift *out,
-                       size_t *n, mneme_error *error);
 /* Sort by namespace and row and keep the highest for each row. Returns how many are left. */
 size_t mn_lifts_merge(mn_lift *lifts, size_t n);
 /* What a lift adds to a chunk's own score. */

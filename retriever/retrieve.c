@@ -2,19 +2,18 @@
  *
  *     search_space   per namespace: the best rows of each side, united, each with both exact scores
  *     fuse           one scale for all namespaces: own scores, with the records' priors where they count
+ *     look_around    the question's words near the best count for them; fused again         nearby_words.c
+ *     refine         the best refine the question, which scores all anew; fused again        feedback.c, expansion.c
  *     spread         neighbours of the best are lifted, and come in where they were not candidates
+ *     add_cues       speakers and days that the question names                               cues.c
  *     rank           order, one per record, the best k, attention
  *
  * All of it on the calling thread, sums in a fixed order, ties broken by namespace, record and row. */
 #include "retriever/retrieve.h"
 
 #include "retriever/attention.h"
-#include "retriever/bm25.h"
-#include "retriever/fusion.h"
 #include "retriever/nearest.h"
-#include "retriever/neighbours.h"
-#include "retriever/row_ranges.h"
-#include "retriever/scan.h"
+#include "retriever/retrieval.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -22,31 +21,8 @@
 /* Hits that pass on score. On LoCoMo 20, 50, 100 and all candidates gave the same recall@10 and @20. */
 enum { SPREADING_HITS = 50, DENSE_SPREADING_HITS = 20 };
 
-typedef struct space_search {
-    const mn_namespace *space;
-    mn_rows rows;
-    mn_row_filter filter;
-    bool restricted; /* to the rows of `ranges` */
-    mn_row_ranges ranges;
-    mn_vector_blocks vectors;
-    mn_scan scan;
-    mn_bm25 bm25;
-    bool has_dense, has_lexical; /* which sides this question has here */
-} space_search;
-
-typedef struct retrieval {
-    mn_read *read;
-    const mn_question *question;
-    const mn_retrieve_options *options;
-    mn_arena *arena;
-    mneme_error *error;
-    mn_term_list terms;
-    space_search *spaces;
-    size_t n_spaces;
-    mn_candidate *candidates; /* by namespace and row, until they are ranked; in the arena */
-    size_t n, capacity;
-    mn_fusion fusion;
-} retrieval;
+typedef mn_space_search space_search;
+typedef mn_retrieval retrieval;
 
 static mneme_status reserve(retrieval *run, size_t extra)
 {
@@ -97,6 +73,8 @@ static mn_candidate measure(const retrieval *run, const space_search *search, ui
         candidate.dense = cosine < 0 ? 0 : cosine > 1 ? 1 : cosine;
     }
     if (search->has_lexical) candidate.lexical = lexical ? *lexical : mn_bm25_share(&search->bm25, row);
+    candidate.cosine = candidate.dense;
+    candidate.share = candidate.lexical;
     return candidate;
 }
 
@@ -230,21 +208,29 @@ static mneme_status search_all(retrieval *run, const mn_namespace *namespaces, s
 
 /* ---- fuse ------------------------------------------------------------------------------------------------------- */
 
-static mneme_status score(retrieval *run, mn_candidate *candidate)
+static mneme_status read_prior(const retrieval *run, mn_candidate *candidate)
 {
     const mn_retrieve_options *options = run->options;
+    if (candidate->has_prior) return MNEME_OK;
+    candidate->has_prior = true;
+    return options->prior(options->prior_context, run->read, candidate->ns_index, candidate->rec, &candidate->prior,
+                          run->error);
+}
+
+static mneme_status score(retrieval *run, mn_candidate *candidate)
+{
     mneme_parts *parts = &candidate->parts;
     candidate->own = mn_fusion_score(&run->fusion, candidate, parts);
-    if (!(options->prior_weight > 0)) return MNEME_OK;
-    mneme_status status =
-        options->prior(options->prior_context, run->read, candidate->ns_index, candidate->rec, parts, run->error);
-    float all = 1 + options->prior_weight;
-    candidate->own = (candidate->own + (parts->importance + parts->strength + parts->recency)) / all;
+    if (!(run->options->prior_weight > 0)) return MNEME_OK;
+    mneme_status status = read_prior(run, candidate);
+    const mneme_parts *prior = &candidate->prior;
+    float all = 1 + run->options->prior_weight;
+    candidate->own = (candidate->own + (prior->importance + prior->strength + prior->recency)) / all;
     parts->dense /= all;
     parts->lexical /= all;
-    parts->importance /= all;
-    parts->strength /= all;
-    parts->recency /= all;
+    parts->importance = prior->importance / all;
+    parts->strength = prior->strength / all;
+    parts->recency = prior->recency / all;
     if (candidate->own > 1) candidate->own = 1; /* by rounding */
     return status;
 }
@@ -257,13 +243,18 @@ static mneme_status fuse(retrieval *run)
     return status;
 }
 
-/* ---- spread ----------------------------------------------------------------------------------------------------- */
+/* ---- order ------------------------------------------------------------------------------------------------------ */
+
+static float score_of(const mn_candidate *candidate)
+{
+    return candidate->own + candidate->neighbour + (candidate->parts.speaker + candidate->parts.time);
+}
 
 /* Higher score first; ties by namespace, record, row. */
 static int by_rank(const void *left, const void *right)
 {
     const mn_candidate *a = left, *b = right;
-    float score_a = a->own + a->neighbour, score_b = b->own + b->neighbour;
+    float score_a = score_of(a), score_b = score_of(b);
     if (score_a > score_b || score_a < score_b) return score_a > score_b ? -1 : 1;
     if (a->ns_index != b->ns_index) return a->ns_index < b->ns_index ? -1 : 1;
     if (a->rec != b->rec) return a->rec < b->rec ? -1 : 1;
@@ -276,6 +267,85 @@ static int by_place(const void *left, const void *right)
     if (a->ns_index != b->ns_index) return a->ns_index < b->ns_index ? -1 : 1;
     return (a->row > b->row) - (a->row < b->row);
 }
+
+static int by_space_then_rank(const void *left, const void *right)
+{
+    const mn_candidate *a = left, *b = right;
+    if (a->ns_index != b->ns_index) return a->ns_index < b->ns_index ? -1 : 1;
+    return by_rank(left, right);
+}
+
+static void sort_candidates(mn_candidate *candidates, size_t n, int (*order)(const void *, const void *))
+{
+    if (n) qsort(candidates, n, sizeof *candidates, order);
+}
+
+/* ---- refine ----------------------------------------------------------------------------------------------------- */
+
+static mneme_status look_around(retrieval *run)
+{
+    const mn_retrieve_options *options = run->options;
+    if (options->mode != MNEME_MODE_HYBRID || !(options->nearby_words > 0) || options->neighbour_reach == 0)
+        return MNEME_OK;
+    sort_candidates(run->candidates, run->n, by_rank);
+    mneme_status status = mn_add_nearby_words(run, MN_NEARBY_HITS);
+    return status == MNEME_OK ? fuse(run) : status;
+}
+
+/* The rows with the most of the expansion's words come in, where they are not among the namespace's n candidates from
+ * `first` on, which are sorted by row. */
+static mneme_status add_expanded(retrieval *run, space_search *search, size_t first, size_t n)
+{
+    mn_top top;
+    size_t limit = run->options->n_candidates < search->rows.n_rows ? run->options->n_candidates : search->rows.n_rows;
+    if (!mn_top_init(&top, limit, run->arena)) return mn_fail_memory(run->error, "candidates");
+    if (search->restricted)
+        mn_bm25_ranges(&search->expansion, &search->ranges, &search->filter, &top);
+    else
+        mn_bm25_top(&search->expansion, &search->filter, &top);
+    mneme_status status = search->filter.status;
+    if (status == MNEME_OK) status = reserve(run, top.n);
+    if (status != MNEME_OK) return status;
+    if (top.n) qsort(top.items, top.n, sizeof *top.items, by_row);
+    for (size_t i = 0; i < top.n; i++) {
+        mn_candidate key = {.ns_index = (uint32_t)(search - run->spaces), .row = top.items[i].row};
+        if (bsearch(&key, run->candidates + first, n, sizeof key, by_place)) continue;
+        mn_candidate *added = &run->candidates[run->n++];
+        *added = measure(run, search, key.row, NULL);
+        mn_rescore(run, search, added);
+    }
+    return MNEME_OK;
+}
+
+/* Refine by the namespace's n candidates from `first` on, best first. */
+static mneme_status refine_space(retrieval *run, size_t first, size_t n)
+{
+    mn_candidate *candidates = run->candidates + first;
+    space_search *search = &run->spaces[candidates->ns_index];
+    mneme_status status = mn_refine(run, search, candidates, n < MN_FEEDBACK_HITS ? n : MN_FEEDBACK_HITS);
+    if (status != MNEME_OK) return status;
+    sort_candidates(candidates, n, by_place);
+    for (size_t i = 0; i < n; i++) mn_rescore(run, search, &candidates[i]);
+    return search->has_expansion ? add_expanded(run, search, first, n) : MNEME_OK;
+}
+
+static mneme_status refine(retrieval *run)
+{
+    const mn_retrieve_options *options = run->options;
+    bool wanted = options->feedback_weight > 0 || options->expansion_weight > 0;
+    if (options->mode != MNEME_MODE_HYBRID || !wanted || run->n_spaces > MN_FEEDBACK_SPACES) return MNEME_OK;
+    sort_candidates(run->candidates, run->n, by_space_then_rank);
+    size_t n = run->n; /* what comes in is put behind these */
+    for (size_t first = 0, next; first < n; first = next) {
+        for (next = first; next < n && run->candidates[next].ns_index == run->candidates[first].ns_index; next++) {
+        }
+        mneme_status status = refine_space(run, first, next - first);
+        if (status != MNEME_OK) return status;
+    }
+    return fuse(run);
+}
+
+/* ---- spread ----------------------------------------------------------------------------------------------------- */
 
 /* The lifts from the best hits. Leaves the candidates ranked by their own scores. */
 static mneme_status collect_lifts(retrieval *run, mn_lift **out, size_t *n)
@@ -291,13 +361,11 @@ static mneme_status collect_lifts(retrieval *run, mn_lift **out, size_t *n)
     if (!*out) return mn_fail_memory(run->error, "neighbours of the hits");
     for (size_t i = 0; i < sources; i++) {
         const mn_candidate *hit = &run->candidates[i];
-        mn_row_filter *filter = &run->spaces[hit->ns_index].filter;
-        size_t more = 0;
-        mneme_status status = mn_spread(filter, hit->ns_index, hit->row, hit->own, options->neighbour_reach, *out + *n,
-                                        &more, run->error);
-        if (status == MNEME_OK) status = filter->status;
+        const mn_surroundings *around;
+        mneme_status status = mn_surroundings_of(run, &run->spaces[hit->ns_index], hit->row, &around);
         if (status != MNEME_OK) return status;
-        *n += more;
+        for (size_t j = 0; j < around->n; j++)
+            (*out)[(*n)++] = (mn_lift){hit->ns_index, around->items[j].row, hit->own};
     }
     *n = mn_lifts_merge(*out, *n);
     return MNEME_OK;
@@ -320,12 +388,24 @@ static mneme_status spread(retrieval *run)
         if (!lifted) {
             lifted = &run->candidates[run->n++];
             *lifted = measure(run, &run->spaces[key.ns_index], key.row, NULL);
+            mn_rescore(run, &run->spaces[key.ns_index], lifted);
             status = score(run, lifted);
             if (status != MNEME_OK) return status;
         }
         lifted->neighbour = mn_lift_gain(lifted->own, lifts[i].towards, options->neighbour_share);
     }
     return MNEME_OK;
+}
+
+/* ---- cues ------------------------------------------------------------------------------------------------------- */
+
+static mneme_status add_cues(retrieval *run)
+{
+    if (run->options->mode != MNEME_MODE_HYBRID) return MNEME_OK;
+    if (run->options->time_weight > 0)
+        mn_dates_find(run->question->text, run->question->text_size, run->options->now_ms, &run->dates);
+    sort_candidates(run->candidates, run->n, by_rank);
+    return mn_add_cues(run);
 }
 
 /* ---- answer ----------------------------------------------------------------------------------------------------- */
@@ -358,7 +438,7 @@ static mneme_status make_hit(const retrieval *run, const mn_candidate *from, mn_
     uint32_t ns = run->spaces[from->ns_index].space->ns;
     mneme_status status = mn_read_record(run->read, ns, from->rec, &record, run->error);
     if (status != MNEME_OK) return status;
-    float score = from->own + from->neighbour;
+    float score = score_of(from);
     const mn_row *row = mn_row_at(&run->spaces[from->ns_index].rows, from->row);
     *hit = (mn_ranked){.ns_index = from->ns_index,
                        .row = from->row,
@@ -367,8 +447,8 @@ static mneme_status make_hit(const retrieval *run, const mn_candidate *from, mn_
                        .start = row->start,
                        .end = row->end,
                        .score = score > 1 ? 1 : score,
-                       .dense = from->dense,
-                       .lexical = from->lexical,
+                       .dense = from->cosine,
+                       .lexical = from->share,
                        .neighbour = from->neighbour,
                        .parts = from->parts};
     hit->parts.neighbour = from->neighbour;
@@ -415,6 +495,9 @@ mneme_status mn_retrieve(mn_read *read, const mn_namespace *namespaces, size_t n
             question->analyze(question->analyze_context, question->text, question->text_size, arena, &run.terms, error);
     if (status == MNEME_OK) status = search_all(&run, namespaces, n_namespaces);
     if (status == MNEME_OK) status = fuse(&run);
+    if (status == MNEME_OK) status = look_around(&run);
+    if (status == MNEME_OK) status = refine(&run);
     if (status == MNEME_OK) status = spread(&run);
+    if (status == MNEME_OK) status = add_cues(&run);
     return status == MNEME_OK ? rank(&run, out, n) : status;
 }

@@ -4,6 +4,7 @@
 
 #include "memstore/store.h"
 #include "retriever/analyzer.h"
+#include "retriever/retrieve.h"
 
 #include "test_support.h"
 
@@ -95,6 +96,26 @@ static inline double test_random(uint64_t *seed)
 static inline uint32_t test_below(uint64_t *seed, uint32_t n)
 {
     return (uint32_t)(test_random(seed) * n);
+}
+
+/* Every step of a hybrid question, with the defaults of the settings. */
+static inline mn_retrieve_options test_all_steps(void)
+{
+    return (mn_retrieve_options){.mode = MNEME_MODE_HYBRID,
+                                 .k = 10,
+                                 .n_candidates = 50,
+                                 .dense_weight = 0.55f,
+                                 .k1 = 1.2f,
+                                 .b = 0.75f,
+                                 .neighbour_share = 0.5f,
+                                 .neighbour_reach = 2,
+                                 .nearby_words = 0.6f,
+                                 .feedback_weight = 0.7f,
+                                 .expansion_weight = 0.3f,
+                                 .feedback_scale = 5,
+                                 .speaker_weight = 0.1f,
+                                 .time_weight = 0.3f,
+                                 .attention_scale = 10};
 }
 
 #endif

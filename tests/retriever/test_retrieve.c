@@ -386,9 +386,7 @@ static void same_question_gives_the_same_bytes(void **state)
         mneme_record record = {.id = id, .name_space = i % 2 ? "odd" : "", .session = session, .text = text};
         test_put_turn(&memory, &record, vector, 2);
     }
-    mn_retrieve_options options = g_plain;
-    options.neighbour_share = 0.5f;
-    options.neighbour_reach = 2;
+    mn_retrieve_options options = test_all_steps();
     options.k = 40;
     found_hits first = ask(&memory, NULL, "w1 w2 w3", (const float[]){1, 0}, 2, &options);
     found_hits second = ask(&memory, NULL, "w1 w2 w3", (const float[]){1, 0}, 2, &options);
@@ -409,9 +407,7 @@ static void retrieval_without_memory_says_so_and_leaks_nothing(void **state)
     (void)state;
     test_memory memory = test_memory_open();
     tell_story(&memory, "");
-    mn_retrieve_options options = g_plain;
-    options.neighbour_share = 0.5f;
-    options.neighbour_reach = 2;
+    mn_retrieve_options options = test_all_steps();
     options.one_per_record = true;
     const float vector[] = {1, 0};
     found_hits whole = ask(&memory, "", "flower pot key", vector, 2, &options);
@@ -420,7 +416,7 @@ static void retrieval_without_memory_says_so_and_leaks_nothing(void **state)
     question.analyze_context = memory.analyzer;
     mneme_status status = MNEME_ERR_MEMORY;
     for (size_t n = 1; status == MNEME_ERR_MEMORY; n++) {
-        assert_true(n < 500);
+        assert_true(n < 2000);
         mn_arena arena = {0};
         mn_ranked *hits = NULL;
         size_t n_hits = 0;
