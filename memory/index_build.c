@@ -1,7 +1,7 @@
 /* index_build.c -- vectors out of the store into FAISS, tuning, and the file.
  *
  *     rows that live, shuffled, without a sample of them --> added, batch by batch
- *     the sample --> questions: the first half tunes efSearch, the other measures it --> added last
+ *     the sample --> questions: two thirds tune efSearch, the others measure it --> added last
  *     ID.faiss.new --fsync, rename--> ID.faiss --> rows that died meanwhile are scrubbed --> the store's stamp
  *
  * The questions are vectors of the store that the index does not have yet: a vector that is in the graph is found more
@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 /* SAMPLE: questions to tune and measure with: an exact scan each, a tenth of the time of a build. */
-enum { BATCH = 4096, SAMPLE = 400, SCALE_ROWS = 20000 };
+enum { BATCH = 4096, SAMPLE = 450, SCALE_ROWS = 20000 };
 
 typedef struct build {
     mn_store *store;

@@ -14,9 +14,10 @@ typedef struct mn_tuning {
     const mn_index_plan *plan;
 } mn_tuning;
 
-/* Set facts->effort to the least with which the first half of the questions reach plan->recall, and facts->recall to what
- * the second half reaches with it; when that is less, the next effort is taken. With fewer than 100 questions they
- * stay as they are; of an effort of 0, a middling one. Their rows may have died meanwhile: those are left out. */
+/* Set facts->effort to the least with which two thirds of the questions reach plan->recall, and facts->recall to what
+ * the others reach with it; when that is less, the next effort is taken. With fewer than 100 questions they stay as
+ * they are; of an effort of 0, a middling one. Questions whose rows have died meanwhile are left out. Reads of the
+ * store are held for a few scans. ERR_CANCELLED, ERR_BUSY. */
 mneme_status mn_index_tune(const mn_tuning *tuning, mn_index_facts *facts, mneme_error *error);
 
 #endif

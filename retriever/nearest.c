@@ -30,7 +30,7 @@ static size_t candidates_for(size_t wanted)
 /* The effort is tuned for ten rows; more of them lie farther out. */
 static uint32_t effort_for(const mn_index_facts *facts, size_t k)
 {
-    size_t effort = facts->effort + (k > 22 ? (k - 22) / 2 : 0);
+    size_t effort = facts->effort + (k > 40 ? (k - 40) / 2 : 0);
     return effort > UINT32_MAX ? UINT32_MAX : (uint32_t)effort;
 }
 
