@@ -7,6 +7,7 @@
 #include "memory/index_table.h"
 
 #include "common/file.h"
+#include "memory/index_build.h"
 #include "retriever/index_scrub.h"
 
 #include <dirent.h>
@@ -203,6 +204,22 @@ static void scrub_one(mn_index_table *table, mn_read *read, const mn_namespace *
     mn_index_release(index);
 }
 
+/* What a builder that was killed has left may hold what is forgotten now. One that is alive has the lock, and looks for
+ * what has died when it is done. */
+static void remove_unfinished(const mn_store *store, const char *folder)
+{
+    int lock = -1;
+    DIR *dir = opendir(folder);
+    for (const struct dirent *item = dir ? readdir(dir) : NULL; item; item = readdir(dir)) {
+        size_t size = strlen(item->d_name);
+        if (size < 4 || strcmp(item->d_name + size - 4, ".new") != 0) continue;
+        if (lock < 0 && mn_index_build_lock(store, &lock, NULL) != MNEME_OK) break;
+        unlinkat(dirfd(dir), item->d_name, 0);
+    }
+    if (dir) closedir(dir);
+    mn_index_build_unlock(lock);
+}
+
 void mn_index_table_scrub(void *context)
 {
     mn_index_table *table = context;
@@ -211,6 +228,7 @@ void mn_index_table_scrub(void *context)
     mn_namespace *spaces = NULL;
     char *folder = mn_index_folder(mn_store_folder(table->store));
     bool any = folder && mn_is_directory(folder);
+    if (any) remove_unfinished(table->store, folder);
     mn_free(folder);
     if (!any || mn_read_begin(table->store, &read, NULL) != MNEME_OK) return;
     size_t n = namespaces_with_files(table, read, &arena, &spaces);

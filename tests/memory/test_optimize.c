@@ -559,6 +559,27 @@ static void a_vector_that_a_crash_left_is_found_by_check_and_taken_out_by_the_ne
     end_world(&w);
 }
 
+/* It holds vectors of rows that may be forgotten since. */
+static void what_a_killed_builder_left_is_removed_by_the_next_writer(void **state)
+{
+    (void)state;
+    world w;
+    char command[2600], left[1300];
+    make_world(&w);
+    optimize(&w);
+    snprintf(left, sizeof left, "%s.new", index_file(&w));
+    snprintf(command, sizeof command, "cp '%s' '%s'", index_file(&w), left);
+    assert_int_equal(system(command), 0);
+    forget(&w, 3, 1, 1); /* by a writer that was open all the time, too */
+    assert_int_equal(access(left, F_OK), -1);
+    assert_int_equal(system(command), 0);
+    reopen(&w, 0);
+    assert_int_equal(access(left, F_OK), -1);
+    assert_string_equal(info_of(&w).kind, "hnsw");
+    info_of(NULL);
+    end_world(&w);
+}
+
 static void an_index_of_which_much_is_dead_is_removed_and_built_anew(void **state)
 {
     (void)state;
@@ -709,6 +730,7 @@ int main(void)
         cmocka_unit_test(forgotten_rows_never_come_back),
         cmocka_unit_test(a_forgotten_vector_is_gone_from_the_file),
         cmocka_unit_test(a_vector_that_a_crash_left_is_found_by_check_and_taken_out_by_the_next_writer),
+        cmocka_unit_test(what_a_killed_builder_left_is_removed_by_the_next_writer),
         cmocka_unit_test(an_index_of_which_much_is_dead_is_removed_and_built_anew),
         cmocka_unit_test(after_compact_the_index_is_not_used_until_it_is_built_anew),
         cmocka_unit_test(damaged_files_are_named_and_not_used),
