@@ -115,12 +115,12 @@ static mn_retrieve_options retrieve_options(const mneme *memory, const mneme_que
                                  .accept_context = filtered ? filter : NULL};
 }
 
-/* ---- importance, strength and recency in the ranking
- * ------------------------------------------------------------------------- */
+/* ---- importance, strength and recency in the ranking ------------------------------------------------------------ */
 
 typedef struct prior_context {
     const mneme *memory;
     const mn_namespace *namespaces;
+    mneme_mode mode;
 } prior_context;
 
 /* The strength and recency that a record brings to a question, whatever the question is. */
@@ -137,32 +137,61 @@ static mneme_status prior_of(const mneme *memory, mn_read *read, uint32_t ns, co
     return status;
 }
 
+/* How much each part counts for the records of one namespace. */
+typedef struct prior_weights {
+    double importance, session_importance, strength, recency;
+} prior_weights;
+
+/* What conversations say differs in how much it says, documents do not: there importance is no guide
+ * (docs/dynamics.md). */
+static prior_weights weights_of(const prior_context *from, uint64_t n_sessions)
+{
+    const mn_settings_values *values = &from->memory->values;
+    bool conversations = from->mode == MNEME_MODE_HYBRID && n_sessions > 0;
+    return (prior_weights){.importance = values->retrieval_importance_weight,
+                           .session_importance = conversations ? values->retrieval_session_importance_weight : 0,
+                           .strength = values->retrieval_strength_weight,
+                           .recency = values->retrieval_recency_weight};
+}
+
+static bool counts(const prior_weights *weights)
+{
+    return weights->importance + weights->session_importance + weights->strength + weights->recency > 0;
+}
+
 /* As mn_retrieve_options.prior. */
 static mneme_status weigh_prior(void *context, mn_read *read, uint32_t ns_index, uint32_t rec, mneme_parts *prior,
-                                mneme_error *error)
+                                float *weight, mneme_error *error)
 {
     const prior_context *from = context;
-    const mn_settings_values *values = &from->memory->values;
-    uint32_t ns = from->namespaces[ns_index].ns;
+    const mn_namespace *space = &from->namespaces[ns_index];
+    prior_weights weights = weights_of(from, space->n_sessions);
     mn_record record;
     float strength = 0, recency = 0;
-    mneme_status status = mn_read_record(read, ns, rec, &record, error);
+    *weight = 0;
+    if (!counts(&weights)) return MNEME_OK;
+    mneme_status status = mn_read_record(read, space->ns, rec, &record, error);
     if (status != MNEME_OK) return status;
-    if (values->retrieval_strength_weight + values->retrieval_recency_weight > 0)
-        status = prior_of(from->memory, read, ns, &record, &strength, &recency, error);
+    if (weights.strength + weights.recency > 0)
+        status = prior_of(from->memory, read, space->ns, &record, &strength, &recency, error);
+    if (record.session) weights.importance += weights.session_importance;
     double importance = record.has_importance ? (double)record.importance : from->memory->model.importance;
-    prior->importance = (float)(values->retrieval_importance_weight * importance);
-    prior->strength = (float)(values->retrieval_strength_weight * (double)strength);
-    prior->recency = (float)(values->retrieval_recency_weight * (double)recency);
+    prior->importance = (float)(weights.importance * importance);
+    prior->strength = (float)(weights.strength * (double)strength);
+    prior->recency = (float)(weights.recency * (double)recency);
+    *weight = (float)(weights.importance + weights.strength + weights.recency);
     return status;
 }
 
-static void set_prior(prior_context *context, mn_retrieve_options *options)
+static void set_prior(prior_context *context, size_t n_namespaces, mn_retrieve_options *options)
 {
-    const mn_settings_values *values = &context->memory->values;
-    options->prior_weight = (float)(values->retrieval_importance_weight + values->retrieval_strength_weight +
-                                    values->retrieval_recency_weight);
-    options->prior = weigh_prior;
+    bool any = false;
+    context->mode = options->mode;
+    for (size_t i = 0; i < n_namespaces && !any; i++) {
+        prior_weights weights = weights_of(context, context->namespaces[i].n_sessions);
+        any = counts(&weights);
+    }
+    options->prior = any ? weigh_prior : NULL;
     options->prior_context = context;
 }
 
@@ -246,7 +275,7 @@ mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options 
     if (status != MNEME_OK) return status;
     how.indexes = found->indexes;
     prior_context prior = {.memory = memory, .namespaces = found->namespaces};
-    set_prior(&prior, &how);
+    set_prior(&prior, found->n_namespaces, &how);
     return mn_retrieve(found->read, found->namespaces, found->n_namespaces, &question, &how, &found->arena,
                        &found->ranked, &found->n_ranked, error);
 }

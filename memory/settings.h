@@ -20,7 +20,7 @@ typedef struct mn_settings_values {
     int64_t retrieval_neighbour_reach, retrieval_threads;
     const char *retrieval_kernels;
     double retrieval_attention_scale;
-    double retrieval_importance_weight;
+    double retrieval_importance_weight, retrieval_session_importance_weight;
     double retrieval_strength_weight, retrieval_recency_weight, retrieval_recency_half_life_days;
     const char *memory_strengthen;
     double memory_flush_seconds;

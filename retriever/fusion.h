@@ -21,6 +21,7 @@ typedef struct mn_candidate {
     float own;            /* fused, [0, 1] */
     bool has_prior;
     mneme_parts prior; /* importance, strength, recency, weighted; once it has been asked for */
+    float prior_weight;
     mneme_parts parts; /* what own is made of, and speaker and time; its neighbour is not filled in */
     float neighbour;   /* what neighbours add; own + neighbour in [0, 1] */
 } mn_candidate;

@@ -155,7 +155,7 @@ static mneme_status find_best(const retrieval *run, space_search *search, mn_top
 static size_t candidates_needed(const mn_retrieve_options *options)
 {
     size_t most = options->n_candidates > options->k ? options->n_candidates : options->k;
-    if (options->mode != MNEME_MODE_DENSE || options->one_per_record || options->prior_weight > 0) return most;
+    if (options->mode != MNEME_MODE_DENSE || options->one_per_record || options->prior) return most;
     bool spreads = options->neighbour_share > 0 && options->neighbour_reach > 0;
     size_t least = spreads && options->k < DENSE_SPREADING_HITS ? DENSE_SPREADING_HITS : options->k;
     return least < most ? least : most;
@@ -214,17 +214,17 @@ static mneme_status read_prior(const retrieval *run, mn_candidate *candidate)
     if (candidate->has_prior) return MNEME_OK;
     candidate->has_prior = true;
     return options->prior(options->prior_context, run->read, candidate->ns_index, candidate->rec, &candidate->prior,
-                          run->error);
+                          &candidate->prior_weight, run->error);
 }
 
 static mneme_status score(retrieval *run, mn_candidate *candidate)
 {
     mneme_parts *parts = &candidate->parts;
     candidate->own = mn_fusion_score(&run->fusion, candidate, parts);
-    if (!(run->options->prior_weight > 0)) return MNEME_OK;
+    if (!run->options->prior) return MNEME_OK;
     mneme_status status = read_prior(run, candidate);
     const mneme_parts *prior = &candidate->prior;
-    float all = 1 + run->options->prior_weight;
+    float all = 1 + candidate->prior_weight;
     candidate->own = (candidate->own + (prior->importance + prior->strength + prior->recency)) / all;
     parts->dense /= all;
     parts->lexical /= all;

@@ -10,7 +10,7 @@
  *     own        hybrid: w * scaled dense + (1 - w) * scaled lexical                          fusion.h
  *                of the refined question, and with the words around the best hits            retrieval.h
  *                dense, lexical: that side's score as it is
- *                with a prior_weight W: (that + the record's prior) / (1 + W)                    below
+ *                with a prior of weight W: (that + the record's prior) / (1 + W)                 below
  *     neighbour  share * max(0, best own score among the hits within reach - own)             neighbours.h
  *     score      own + neighbour, in [0, 1]; in hybrid mode with speaker and time             retrieval.h
  *     attention  softmax(scale * score) over the hits that are returned                       attention.h
@@ -56,14 +56,14 @@ typedef struct mn_retrieve_options {
     mneme_status (*candidates)(void *context, mn_read *read, const mn_namespace *space, bool *known, mn_recs *recs,
                                mneme_error *error);
     void *accept_context; /* for both */
-    /* NULL = none, or per namespace (in the order given) the index that its vectors are searched through; NULL: exactly. */
+    /* NULL = none, or per namespace (in the order given) the index that its vectors are searched through; NULL:
+     * exactly. */
     mn_index *const *indexes;
-    /* What a record brings whatever the question is: fills in importance, strength and recency, whose sum is
-     * 0 .. prior_weight; asked of candidates only, and not at all when prior_weight is 0. */
+    /* NULL = none. What a record brings whatever the question is: fills in importance, strength and recency, whose sum
+     * is 0 .. *weight. Asked of candidates only. */
     mneme_status (*prior)(void *context, mn_read *read, uint32_t ns_index, uint32_t rec, mneme_parts *prior,
-                          mneme_error *error);
+                          float *weight, mneme_error *error);
     void *prior_context;
-    float prior_weight;
 } mn_retrieve_options;
 
 typedef struct mn_question {

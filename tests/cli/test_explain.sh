@@ -21,7 +21,7 @@ expect 0 mneme query "dinner with Ben" --explain --json --set retrieval.recency_
 json 'all(.hits[]; (.score - (.explain | .dense + .lexical + .neighbour + .importance + .strength + .recency)) | fabs < 1e-4)'
 json 'any(.hits[]; .explain.recency > 0) and all(.hits[]; .explain.importance > 0 and .explain.strength == 0)'
 expect 0 mneme context "dinner with Ben" --explain --json -k 1
-json '[.passages[] | select(.hits > 0)] | length == 1 and all(.[]; (.score - (.explain | .dense + .lexical + .neighbour)) | fabs < 1e-4)'
+json '[.passages[] | select(.hits > 0)] | length == 1 and all(.[]; (.score - (.explain | .dense + .lexical + .neighbour + .importance)) | fabs < 1e-4)'
 json '[.passages[] | select(.hits == 0)] | length == 1 and .[0].score == 0 and .[0].explain.dense == 0'
 
 # The table: after the hits on stdout; beside the window on stderr. Parts that nobody has are left out.
