@@ -7,7 +7,8 @@
 typedef struct mn_index_plan {
     mn_index_kind kind;      /* not MN_INDEX_NONE */
     double recall;           /* of the best ten, to be tuned for */
-    unsigned n_threads;      /* 0 = one per core */
+    bool in_background;      /* on half of the cores, in small batches, so that it ends soon when it is cancelled; else
+                                on all, in large ones, which make a better graph */
     bool anew;               /* do not go on from the file that is there */
     mneme_progress progress; /* NULL = none; counts "vectors"; false: ERR_CANCELLED */
     void *context;
@@ -25,7 +26,7 @@ mneme_status mn_index_build_lock(const mn_store *store, int *lock, mneme_error *
 void mn_index_build_unlock(int lock);
 
 /* Build under the lock. present: the namespace's index, if a good one is there; NULL = none. Reads of the store are
- * held for a batch of some thousand vectors at most; writers go on meanwhile, and what dies then is taken out before
+ * held for a batch of vectors at most; writers go on meanwhile, and what dies then is taken out before
  * this returns. After a failure the old file is as before. ERR_CANCELLED, ERR_DISK_FULL, ERR_MEMORY, ERR_BUSY: the
  * store was compacted meanwhile. */
 mneme_status mn_index_build(mn_store *store, const mn_namespace *space, const mn_index_plan *plan, mn_index *present,

@@ -6,8 +6,6 @@
 #include "memory/index_build.h"
 #include "memory/optimize.h"
 
-#include "common/threads.h"
-
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -75,9 +73,8 @@ static void build_wanted(mn_index_keeper *keeper)
     options.progress = note_progress;
     options.context = keeper;
     if (!mn_index_is_wanted(keeper->memory)) return;
-    unsigned cores = mn_cpu_count();
     if (mn_index_build_lock(keeper->memory->store, &lock, NULL) == MNEME_OK)
-        mn_optimize_all(keeper->memory, &options, cores > 1 ? cores / 2 : 1, NULL);
+        mn_optimize_all(keeper->memory, &options, true, NULL);
     mn_index_build_unlock(lock);
 }
 

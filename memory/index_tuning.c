@@ -73,7 +73,7 @@ static bool is_question(const trial *t, uint32_t row)
 
 static mneme_status scan_of(const trial *t, const float *vector, mn_arena *arena, mn_scan *scan)
 {
-    bool ready = mn_scan_init(scan, &t->vectors, vector, mn_cpu_detect(), t->tuning->plan->n_threads, arena);
+    bool ready = mn_scan_init(scan, &t->vectors, vector, mn_cpu_detect(), t->tuning->n_threads, arena);
     return ready ? MNEME_OK : mn_fail_memory(t->error, "index");
 }
 

@@ -11,6 +11,7 @@ typedef struct mn_tuning {
     mn_faiss *faiss;      /* has positions 0 .. n_added - 1 */
     const uint32_t *rows; /* of the positions; those of the questions follow */
     size_t n_added, n_questions;
+    unsigned n_threads; /* of the exact scans */
     const mn_index_plan *plan;
 } mn_tuning;
 

@@ -187,14 +187,14 @@ static mneme_status bring_up_to_date(job *j)
 }
 
 static mneme_status optimize_one(mneme *memory, const mneme_optimize_options *options, const mn_namespace *space,
-                                 unsigned n_threads, mneme_error *error)
+                                 bool in_background, mneme_error *error)
 {
     const mn_settings_values *values = &memory->values;
     job j = {.memory = memory, .options = options, .space = space, .error = error};
     const char *kind = options->kind ? options->kind : values->index_kind;
     j.plan = (mn_index_plan){.kind = mn_index_kind_for(memory, space, kind),
                              .recall = options->recall > 0 ? options->recall : values->index_recall,
-                             .n_threads = n_threads,
+                             .in_background = in_background,
                              .progress = options->progress,
                              .context = options->context};
     mneme_status status = bring_up_to_date(&j);
@@ -233,7 +233,7 @@ static mneme_status check_options(const mneme_optimize_options *options, mneme_e
     return MNEME_OK;
 }
 
-mneme_status mn_optimize_all(mneme *memory, const mneme_optimize_options *options, unsigned n_threads,
+mneme_status mn_optimize_all(mneme *memory, const mneme_optimize_options *options, bool in_background,
                              mneme_error *error)
 {
     mn_arena arena = {0};
@@ -241,7 +241,7 @@ mneme_status mn_optimize_all(mneme *memory, const mneme_optimize_options *option
     size_t n = 0;
     mneme_status status = list_namespaces(memory, options->name_space, &arena, &spaces, &n, error);
     for (size_t i = 0; i < n && status == MNEME_OK; i++)
-        status = optimize_one(memory, options, &spaces[i], n_threads, error);
+        status = optimize_one(memory, options, &spaces[i], in_background, error);
     mn_arena_free(&arena);
     return status;
 }
@@ -257,7 +257,7 @@ mneme_status mneme_optimize(mneme *memory, const mneme_optimize_options *options
     if (status == MNEME_OK && options->only_wanted && strcmp(memory->values.index_build, "auto") != 0) return MNEME_OK;
     if (status == MNEME_OK) status = mn_index_keeper_wait(memory->keeper, options->progress, options->context, error);
     if (status == MNEME_OK) status = mn_index_build_lock(memory->store, &lock, error);
-    if (status == MNEME_OK) status = mn_optimize_all(memory, options, 0, error);
+    if (status == MNEME_OK) status = mn_optimize_all(memory, options, false, error);
     mn_index_build_unlock(lock);
     return status;
 }

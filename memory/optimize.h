@@ -10,9 +10,9 @@ mn_index_kind mn_index_kind_for(const mneme *memory, const mn_namespace *space, 
 /* Does any namespace want an index, or a larger one, as mneme_optimize_options.only_wanted means it? */
 bool mn_index_is_wanted(mneme *memory);
 
-/* mneme_optimize without the lock (mn_index_build_lock), which the caller has. options: sound. n_threads: 0 = one per
- * core. */
-mneme_status mn_optimize_all(mneme *memory, const mneme_optimize_options *options, unsigned n_threads,
+/* mneme_optimize without the lock (mn_index_build_lock), which the caller has. options: sound. in_background: see
+ * mn_index_plan. */
+mneme_status mn_optimize_all(mneme *memory, const mneme_optimize_options *options, bool in_background,
                              mneme_error *error);
 
 #endif
