@@ -80,7 +80,7 @@ const cli_command cli_command_optimize = {
                "slower. It is\n"
                "tuned to find the share of the best ten that --recall says, and tells what it measured. Other programs "
                "may use\n"
-               "the store meanwhile. Interrupted or killed, it leaves the index as it was. With --json: "
+               "the store meanwhile. Interrupted (after its batch of some seconds; a second Ctrl-C ends it at once) or\nkilled, it leaves the index as it was. With --json: "
                "{\"indexes\":[{\"namespace\",\n"
                "\"done\",\"kind\",\"covered\",\"newer\",\"dead\",\"bytes\",\"recall\",\"recall_asked\",\"effort\","
                "\"build_ms\",\"generation\"}]};\n"

@@ -775,7 +775,7 @@ typedef struct mneme_optimize_options {
     double recall;           /* of the best ten, in (0,1); 0 = the setting index.recall */
     bool anew;               /* build again what is there, too */
     bool only_wanted;        /* only where the background would: much is not covered (setting index.build) */
-    mneme_progress progress; /* NULL = none; counts "vectors", may cancel: ERR_CANCELLED */
+    mneme_progress progress; /* NULL = none; counts "vectors", may cancel between batches of 131,072 (seconds): ERR_CANCELLED */
     /* NULL = none. What was done to a namespace's index: "built", "extended", "kept", "removed", "none". Borrowed for
      * the call. */
     void (*done)(void *context, const char *name_space, const char *what, const mneme_index_info *index);

@@ -15,9 +15,9 @@ typedef struct kind_spec {
  * the figures. */
 static const kind_spec kinds[MN_INDEX_KINDS] = {
     {"none", "", NULL, 0},
-    {"hnsw", "HNSW32,SQ8_direct", "efConstruction=80", 1},
-    {"hnsw-bf16", "HNSW32,SQbf16", "efConstruction=80", 2},
-    {"hnsw-f32", "HNSW32,Flat", "efConstruction=80", 4},
+    {"hnsw", "HNSW32,SQ8_direct", "efConstruction=60", 1},
+    {"hnsw-bf16", "HNSW32,SQbf16", "efConstruction=60", 2},
+    {"hnsw-f32", "HNSW32,Flat", "efConstruction=60", 4},
 };
 
 const char *mn_index_kind_name(uint32_t kind)
