@@ -22,8 +22,9 @@ typedef struct eval_options {
     cli_permutations permutations;
     bool baseline, halves;
     /* what follows from them */
-    const char *folder; /* NULL = none */
-    bool asks;          /* puts questions to the store */
+    const char *folder;              /* NULL = none */
+    bool asks;                       /* puts questions to the store */
+    FILE *per_query_file, *svg_file; /* NULL = none */
     cli_eval_plan plan;
 } eval_options;
 
@@ -113,12 +114,19 @@ static void show(const cli_global *global, const eval_options *o, const cli_eval
         cli_eval_print(table, o->halves, o->per_query && strcmp(o->per_query, "-") == 0);
 }
 
+static void write_per_query(const eval_options *o, const cli_eval_table *a, const cli_eval_table *b)
+{
+    size_t size = o->per_query ? strlen(o->per_query) : 0;
+    bool columns = size >= 4 && strcmp(o->per_query + size - 4, ".tsv") == 0;
+    if (o->per_query_file) cli_eval_write_per_query(o->per_query_file, columns, a, b);
+}
+
 static int evaluate(const cli_global *global, eval_options *o)
 {
     cli_eval_table table = {0};
     int code = o->score ? cli_eval_score(o->score, &o->plan, &table) : ask_store(global, o, &table);
-    if (code == CLI_GO_ON && o->per_query) code = cli_eval_write_per_query(o->per_query, &table, NULL);
-    if (code == CLI_GO_ON && o->svg) code = cli_plot_budgets(o->svg, &o->plan, &table);
+    if (code == CLI_GO_ON) write_per_query(o, &table, NULL);
+    if (code == CLI_GO_ON && o->svg_file) cli_plot_budgets(o->svg_file, &o->plan, &table);
     if (code == CLI_GO_ON) show(global, o, &table);
     cli_eval_table_free(&table);
     return code;
@@ -130,7 +138,7 @@ static int compare(const cli_global *global, eval_options *o)
     const char *second = o->compare.n == 2 ? o->compare.items[1] : o->score;
     int code = cli_eval_score(o->compare.items[0], &o->plan, &a);
     if (code == CLI_GO_ON) code = second ? cli_eval_score(second, &o->plan, &b) : ask_store(global, o, &b);
-    if (code == CLI_GO_ON && o->per_query) code = cli_eval_write_per_query(o->per_query, &a, &b);
+    if (code == CLI_GO_ON) write_per_query(o, &a, &b);
     if (code == CLI_GO_ON) {
         cli_comparison comparison = {&a, &b, o->compare.items[0], second ? second : "the store", o->permutations};
         cli_compare_print(&comparison, global->json);
@@ -148,7 +156,7 @@ static int sweep(const cli_global *global, eval_options *o)
     if (problem) code = cli_usage_error(&cli_command_eval, "--sweep: %s", problem);
     free(problem);
     if (code == CLI_GO_ON) code = cli_sweep_run(global, &o->plan, &all);
-    if (code == CLI_GO_ON && o->svg) code = cli_plot_sweep(o->svg, &all);
+    if (code == CLI_GO_ON && o->svg_file) cli_plot_sweep(o->svg_file, &all);
     if (code == CLI_GO_ON) cli_sweep_print(&all, o->halves, global->json);
     cli_sweep_free(&all);
     return code;
@@ -161,8 +169,13 @@ static int run_options(const cli_global *global, eval_options *o)
     int code = check(o);
     if (code == CLI_GO_ON) code = make_plan(o, &beir);
     if (code == CLI_GO_ON) code = cli_beir_read(&source, &beir);
+    /* Files that cannot be written are found before hours of questions, not after. */
+    if (code == CLI_GO_ON) code = cli_output_open(o->per_query, &o->per_query_file);
+    if (code == CLI_GO_ON) code = cli_output_open(o->svg, &o->svg_file);
     if (code == CLI_GO_ON)
         code = o->sweep.n ? sweep(global, o) : o->compare.n ? compare(global, o) : evaluate(global, o);
+    code = cli_output_close(o->per_query, o->per_query_file, code);
+    code = cli_output_close(o->svg, o->svg_file, code);
     cli_beir_free(&beir);
     return code == CLI_GO_ON ? CLI_EXIT_DONE : code;
 }

@@ -1,25 +1,19 @@
 /* eval_plot.c -- evaluations as pictures. */
 #include "cli/eval_plot.h"
 
-#include "cli/output.h"
-#include "cli/output_file.h"
 #include "cli/svg_plot.h"
 
 #include <stdlib.h>
 
-static int write_plot(const char *path, const cli_plot *plot)
+static void write_plot(FILE *out, const cli_plot *plot)
 {
     cli_text svg = {0};
-    FILE *file = NULL;
-    int code = cli_output_open(path, &file);
-    if (code != CLI_GO_ON) return code;
     cli_plot_draw(plot, &svg);
-    fwrite(svg.data, 1, svg.size, file);
+    fwrite(svg.data, 1, svg.size, out);
     cli_text_free(&svg);
-    return cli_output_close(path, file, CLI_GO_ON);
 }
 
-int cli_plot_budgets(const char *path, const cli_eval_plan *plan, const cli_eval_table *table)
+void cli_plot_budgets(FILE *out, const cli_eval_plan *plan, const cli_eval_table *table)
 {
     cli_eval_summary summary;
     size_t n = plan->budgets.n, first = plan->measures.n;
@@ -39,9 +33,8 @@ int cli_plot_budgets(const char *path, const cli_eval_plan *plan, const cli_eval
                            .zero_y = true,
                            .series = series,
                            .n_series = plan->baseline ? 2 : 1};
-    int code = write_plot(path, &plot);
+    write_plot(out, &plot);
     free(note);
-    return code;
 }
 
 /* "NAME=VALUE, NAME=VALUE" of all axes but the last; NULL when there is but one. */
@@ -54,7 +47,7 @@ static char *curve_name(const cli_sweep *sweep, const cli_sweep_point *point)
     return cli_text_take(&name);
 }
 
-int cli_plot_sweep(const char *path, const cli_sweep *sweep)
+void cli_plot_sweep(FILE *out, const cli_sweep *sweep)
 {
     const cli_sweep_axis *along = &sweep->axes[sweep->n_axes - 1];
     size_t n = sweep->n_points, n_series = n / along->n;
@@ -76,11 +69,10 @@ int cli_plot_sweep(const char *path, const cli_sweep *sweep)
                            .y_title = sweep->columns.names[0],
                            .series = series,
                            .n_series = n_series};
-    int code = write_plot(path, &plot);
+    write_plot(out, &plot);
     for (size_t s = 0; s < n_series; s++) free((char *)(uintptr_t)series[s].name);
     free(title);
     free(note);
     free(series);
     free(x);
-    return code;
 }

@@ -1,10 +1,8 @@
 /* eval_table.c -- rows of questions, columns of measures. */
 #include "cli/eval_table.h"
 
-#include "cli/arguments.h"
 #include "cli/lines.h"
 #include "cli/output.h"
-#include "cli/output_file.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -209,15 +207,8 @@ static void write_tsv(FILE *out, const cli_eval_table *a, const cli_eval_table *
     }
 }
 
-int cli_eval_write_per_query(const char *path, const cli_eval_table *a, const cli_eval_table *b)
+void cli_eval_write_per_query(FILE *out, bool columns, const cli_eval_table *a, const cli_eval_table *b)
 {
-    size_t size = strlen(path);
-    FILE *out = NULL;
-    int code = cli_output_open(path, &out);
-    if (code != CLI_GO_ON) return code;
-    if (size >= 4 && strcmp(path + size - 4, ".tsv") == 0)
-        write_tsv(out, a, b);
-    else
-        for (size_t i = 0; i < a->n_rows; i++) write_json(out, a, b, i);
-    return cli_output_close(path, out, CLI_GO_ON);
+    if (columns) write_tsv(out, a, b);
+    for (size_t i = 0; i < a->n_rows && !columns; i++) write_json(out, a, b, i);
 }

@@ -50,8 +50,8 @@ json_t *cli_eval_summaries_json(const cli_eval_table *columns, const cli_eval_su
 /* A line for each measure, a column for each half. to_stderr: beside data that has stdout. */
 void cli_eval_print(const cli_eval_table *table, bool halves, bool to_stderr);
 
-/* Write each question's values: JSON lines, or, to a path that ends in .tsv, columns with a header line. path "-" is
- * standard output. b: NULL, or a second table to write beside `a`. CLI_GO_ON or an exit code. */
-int cli_eval_write_per_query(const char *path, const cli_eval_table *a, const cli_eval_table *b);
+/* Write each question's values: JSON lines, or columns with a header line. b: NULL, or a second table to write beside
+ * `a`. Whether all was written is the file's to say. */
+void cli_eval_write_per_query(FILE *out, bool columns, const cli_eval_table *a, const cli_eval_table *b);
 
 #endif
