@@ -89,11 +89,13 @@ static mn_retrieve_options retrieve_options(const mneme *memory, const mneme_que
                                             mn_filter *filter)
 {
     const mn_settings_values *values = &memory->values;
-    uint32_t candidates = (uint32_t)values->retrieval_candidates;
+    uint64_t candidates = (uint64_t)values->retrieval_candidates, least = k;
+    if (options->one_per_record) least *= 2; /* some records bring several chunks */
+    if (candidates < least) candidates = least;
     bool filtered = !mn_filter_is_open(filter);
     return (mn_retrieve_options){.mode = mode_of(memory, options),
                                  .k = k,
-                                 .n_candidates = candidates > k ? candidates : k,
+                                 .n_candidates = candidates < UINT32_MAX ? (uint32_t)candidates : UINT32_MAX,
                                  .dense_weight = (float)values->retrieval_dense_weight,
                                  .k1 = (float)values->lexical_k1,
                                  .b = (float)values->lexical_b,
