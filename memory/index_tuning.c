@@ -194,6 +194,17 @@ static mneme_status climb(trial *t, mn_index_facts *facts)
     return status;
 }
 
+/* Half as much effort again: questions are not like the vectors that they look for, and a graph of these leads to these
+ * sooner. Of the nearest of Cranfield's 225 questions among 87,408 sentences, what gave the sentences themselves 0.99
+ * found 0.988, with the margin 0.994. */
+static mneme_status add_margin(trial *t, mn_index_facts *facts)
+{
+    uint32_t effort = facts->effort;
+    while (effort < facts->effort + facts->effort / 2 && effort < MOST_EFFORT) effort = mn_index_next_effort(effort);
+    facts->effort = effort;
+    return recall_of(t, effort, t->n / 3 * 2, t->n, &facts->recall);
+}
+
 mneme_status mn_index_tune(const mn_tuning *tuning, mn_index_facts *facts, mneme_error *error)
 {
     trial t = {.tuning = tuning, .facts = facts, .error = error};
@@ -202,6 +213,7 @@ mneme_status mn_index_tune(const mn_tuning *tuning, mn_index_facts *facts, mneme
     if (tuning->n_questions < LEAST_QUESTIONS) return MNEME_OK;
     mneme_status status = prepare(&t);
     if (status == MNEME_OK && t.n >= LEAST_QUESTIONS) status = climb(&t, facts);
+    if (status == MNEME_OK && t.n >= LEAST_QUESTIONS) status = add_margin(&t, facts);
     if (facts->effort < before) facts->effort = before; /* the new vectors are not all that there is */
     end_read(&t);
     mn_arena_free(&t.arena);
