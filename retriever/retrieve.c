@@ -21,6 +21,9 @@
 /* Hits that pass on score. On LoCoMo 20, 50, 100 and all candidates gave the same recall@10 and @20. */
 enum { SPREADING_HITS = 50, DENSE_SPREADING_HITS = 20 };
 
+/* Rows that the words of the best bring in, at least k. 40, 100 and 200 gave the same recall and nDCG within 0.002. */
+enum { EXPANDED_HITS = 50 };
+
 typedef mn_space_search space_search;
 typedef mn_retrieval retrieval;
 
@@ -297,7 +300,8 @@ static mneme_status look_around(retrieval *run)
 static mneme_status add_expanded(retrieval *run, space_search *search, size_t first, size_t n)
 {
     mn_top top;
-    size_t limit = run->options->n_candidates < search->rows.n_rows ? run->options->n_candidates : search->rows.n_rows;
+    size_t limit = run->options->k > EXPANDED_HITS ? run->options->k : EXPANDED_HITS;
+    if (limit > search->rows.n_rows) limit = search->rows.n_rows;
     if (!mn_top_init(&top, limit, run->arena)) return mn_fail_memory(run->error, "candidates");
     if (search->restricted)
         mn_bm25_ranges(&search->expansion, &search->ranges, &search->filter, &top);
