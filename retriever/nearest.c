@@ -78,6 +78,16 @@ static mneme_status search_all(const search *s, bool *used)
     }
 }
 
+static bool has_bit(const unsigned char *bits, size_t i)
+{
+    return ((unsigned)bits[i / 8] >> i % 8 & 1u) != 0;
+}
+
+static void set_bit(unsigned char *bits, size_t i)
+{
+    bits[i / 8] = (unsigned char)(bits[i / 8] | 1u << i % 8);
+}
+
 /* One bit for each position whose row lies in the ranges; *n of them. NULL: out of memory. */
 static unsigned char *allowed_positions(const search *s, const mn_row_ranges *ranges, size_t *n)
 {
@@ -90,13 +100,11 @@ static unsigned char *allowed_positions(const search *s, const mn_row_ranges *ra
     memset(of_rows, 0, n_rows / 8 + 1);
     memset(allowed, 0, n_codes / 8 + 1);
     for (size_t i = 0; i < ranges->n; i++)
-        for (uint32_t r = 0; r < ranges->items[i].n && ranges->items[i].first + r < n_rows; r++) {
-            uint32_t row = ranges->items[i].first + r;
-            of_rows[row / 8] = (unsigned char)(of_rows[row / 8] | 1u << row % 8);
-        }
+        for (uint32_t r = 0; r < ranges->items[i].n && ranges->items[i].first + r < n_rows; r++)
+            set_bit(of_rows, ranges->items[i].first + r);
     for (size_t p = 0; p < n_codes; p++)
-        if (rows[p] < n_rows && of_rows[rows[p] / 8] >> rows[p] % 8 & 1u) {
-            allowed[p / 8] = (unsigned char)(allowed[p / 8] | 1u << p % 8);
+        if (rows[p] < n_rows && has_bit(of_rows, rows[p])) {
+            set_bit(allowed, p);
             (*n)++;
         }
     return allowed;
