@@ -178,6 +178,7 @@ static void encode_one_pack(encode_job *job)
     if (encoder->crew_at_work) mn_crew_begin(encoder->crew);
     encode_pack(job, 0, 0);
     if (encoder->crew_at_work) mn_crew_end(encoder->crew);
+    encoder->crew_at_work = false; /* packs of the next call may be many, on many threads */
 }
 
 /* Encode what the job's tokens and offsets hold. */
