@@ -379,6 +379,31 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* A question is worked on by all threads together, many texts by each thread alone: in turn, on one encoder. */
+static void encode_of_one_text_and_of_many_in_turn_gives_the_same_bits(void **state)
+{
+    (void)state;
+    enum { N = 120, LEAST_WORDS = 30, ROUNDS = 4 };
+    static char texts[N][400];
+    static float alone[N][DIMENSION], together[N][DIMENSION];
+    const char *all[N];
+    for (size_t i = 0; i < N; i++) {
+        size_t size = 0;
+        for (size_t word = 0; word < LEAST_WORDS + i % 7; word++)
+            size += (size_t)snprintf(texts[i] + size, sizeof texts[i] - size, "%s ",
+                                     (i * 31 + word * 7) % 3 ? "river"
+                                     : (i + word) % 2        ? "stone"
+                                                             : "a");
+        all[i] = texts[i];
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        for (size_t i = 0; i < N; i += 40)
+            assert_ok(mneme_encode(g_encoder, &all[i], NULL, 1, NULL, alone[i], test_error()));
+        assert_ok(mneme_encode(g_encoder, all, NULL, N, NULL, together[0], test_error()));
+        for (size_t i = 0; i < N; i += 40) assert_memory_equal(alone[i], together[i], sizeof alone[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +414,7 @@ int main(void)
         cmocka_unit_test(encode_each_of_long_texts_equals_encode),
         cmocka_unit_test(encode_that_is_cancelled_says_so),
         cmocka_unit_test(encode_from_many_threads_gives_the_same_bits),
+        cmocka_unit_test(encode_of_one_text_and_of_many_in_turn_gives_the_same_bits),
         cmocka_unit_test(encode_each_out_of_memory_is_reported),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
