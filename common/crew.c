@@ -26,7 +26,7 @@ typedef struct member {
 } member;
 
 struct mn_crew {
-    pthread_mutex_t lock; /* guards `sleeping_until` and stopping */
+    pthread_mutex_t lock; /* guards session and stopping */
     pthread_cond_t called;
     uint64_t session; /* counts begins */
     bool stopping;

@@ -104,6 +104,7 @@ typedef struct encode_job {
     pack *packs;
     size_t n_packs;
     float *vectors;
+    mn_crew *crew; /* of a job of one pack; NULL = none */
     mneme_progress progress;
     void *context;
     const char *unit;
@@ -157,7 +158,7 @@ static void encode_pack(void *context, size_t item, unsigned worker)
         uint32_t base = job->offsets[p->first];
         for (size_t i = 0; i <= n; i++) offsets[i] = job->offsets[p->first + i] - base;
         const mn_token_batch batch = {.ids = job->tokens.ids + base, .offsets = offsets, .n = n};
-        status = job->encoder->operations->encode(job->encoder, &batch, worker,
+        status = job->encoder->operations->encode(job->encoder, &batch, worker, job->crew,
                                                   job->vectors + p->first * job->encoder->info.dimension, &error);
     }
     mn_free(offsets);
@@ -174,11 +175,10 @@ static void encode_one_pack(encode_job *job)
     bool shares = encoder->operations->shares_packs && n > 1 && encoder->weights_touched;
     encoder->weights_touched = true;
     if (shares && !encoder->crew) (void)mn_crew_new(n, &encoder->crew, NULL);
-    encoder->crew_at_work = encoder->crew != NULL;
-    if (encoder->crew_at_work) mn_crew_begin(encoder->crew);
+    job->crew = shares ? encoder->crew : NULL;
+    if (job->crew) mn_crew_begin(job->crew);
     encode_pack(job, 0, 0);
-    if (encoder->crew_at_work) mn_crew_end(encoder->crew);
-    encoder->crew_at_work = false; /* packs of the next call may be many, on many threads */
+    if (job->crew) mn_crew_end(job->crew);
 }
 
 /* Encode what the job's tokens and offsets hold. */

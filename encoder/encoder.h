@@ -5,6 +5,7 @@
 #ifndef MN_ENCODER_ENCODER_H
 #define MN_ENCODER_ENCODER_H
 
+#include "common/crew.h"
 #include "common/threads.h"
 #include "encoder/tokenizer.h"
 
@@ -29,12 +30,13 @@ typedef struct mn_token_batch {
 /* What one kind of encoder implements. */
 typedef struct mn_encoder_operations {
     /* vectors: batch->n rows of info.dimension floats, unit length. worker: 0..workers-1, no two calls at once with
-     * the same one. */
-    mneme_status (*encode)(mn_encoder *encoder, const mn_token_batch *batch, unsigned worker, float *vectors,
-                           mneme_error *error);
+     * the same one. crew: NULL, or threads to share the work with, where shares_packs; then no other call is made
+     * meanwhile. */
+    mneme_status (*encode)(mn_encoder *encoder, const mn_token_batch *batch, unsigned worker, mn_crew *crew,
+                           float *vectors, mneme_error *error);
     void (*destroy)(mn_encoder *encoder); /* copes with every stage of a half-built one */
     uint32_t n_special;                   /* 2: texts go in as [CLS] text [SEP]; 0: as they are */
-    bool shares_packs; /* several threads can work on one pack */
+    bool shares_packs;                    /* several threads can work on one pack */
 } mn_encoder_operations;
 
 mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out, mneme_error *error);

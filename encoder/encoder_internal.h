@@ -21,7 +21,6 @@ struct mn_encoder {
     char *packed_path;     /* of the file that is in use or was written; NULL = none */
     mn_threads *threads;
     mn_crew *crew;        /* for calls of one pack; NULL before the first */
-    bool crew_at_work;    /* on the present call */
     bool weights_touched; /* by a call before */
     pthread_mutex_t lock; /* one call encodes at a time: workers own their buffers */
     mn_bert *bert;

@@ -4,10 +4,10 @@
 #include <string.h>
 #include <xxhash.h>
 
-static mneme_status static_encode(mn_encoder *encoder, const mn_token_batch *batch, unsigned worker, float *vectors,
-                                  mneme_error *error)
+static mneme_status static_encode(mn_encoder *encoder, const mn_token_batch *batch, unsigned worker, mn_crew *crew,
+                                  float *vectors, mneme_error *error)
 {
-    (void)worker, (void)error;
+    (void)worker, (void)crew, (void)error;
     for (size_t i = 0; i < batch->n; i++)
         mn_static_pool(encoder->table, batch->ids + batch->offsets[i], batch->offsets[i + 1] - batch->offsets[i],
                        vectors + i * encoder->info.dimension);

@@ -5,10 +5,10 @@
 #include <string.h>
 #include <xxhash.h>
 
-static mneme_status transformer_encode(mn_encoder *encoder, const mn_token_batch *batch, unsigned worker,
+static mneme_status transformer_encode(mn_encoder *encoder, const mn_token_batch *batch, unsigned worker, mn_crew *crew,
                                        float *vectors, mneme_error *error)
 {
-    return mn_bert_encode(encoder->bert, batch, worker, encoder->crew_at_work ? encoder->crew : NULL, vectors, error);
+    return mn_bert_encode(encoder->bert, batch, worker, crew, vectors, error);
 }
 
 static void transformer_destroy(mn_encoder *encoder)
