@@ -83,13 +83,14 @@ mneme_status mn_file_read(const char *path, size_t max_size, mn_buffer *out, mne
     return status;
 }
 
-static mneme_status write_all(int fd, const char *path, const char *data, size_t size, mneme_error *error)
+mneme_status mn_file_write_all(int fd, const char *path, const void *data, size_t size, mneme_error *error)
 {
+    const char *at = data;
     while (size > 0) {
-        ssize_t put = write(fd, data, size);
+        ssize_t put = write(fd, at, size);
         if (put < 0 && errno == EINTR) continue;
         if (put < 0) return mn_fail_errno(error, errno, "cannot write %s", path);
-        data += put;
+        at += put;
         size -= (size_t)put;
     }
     return MNEME_OK;
@@ -128,7 +129,7 @@ mneme_status mn_file_write_atomic(const char *path, const void *data, size_t siz
         status = mn_fail_errno(error, errno, "cannot create %s", temporary.data);
         goto cleanup;
     }
-    status = write_all(fd, path, data, size, error);
+    status = mn_file_write_all(fd, path, data, size, error);
     if (status == MNEME_OK && fsync(fd) != 0) status = mn_fail_errno(error, errno, "cannot sync %s", path);
     if (close(fd) != 0 && status == MNEME_OK) status = mn_fail_errno(error, errno, "cannot write %s", path);
     if (status == MNEME_OK && rename(temporary.data, path) != 0)

@@ -16,6 +16,9 @@ void mn_file_unmap(mn_mapping *mapping);
 /* Append the whole file to `out`; over max_size bytes: ERR_TOO_LARGE. */
 mneme_status mn_file_read(const char *path, size_t max_size, mn_buffer *out, mneme_error *error);
 
+/* All of it from where the open file stands. path: for the error. */
+mneme_status mn_file_write_all(int fd, const char *path, const void *data, size_t size, mneme_error *error);
+
 /* Write through a temporary file, fsync and rename: afterwards the file is the old or the new one, never half. */
 mneme_status mn_file_write_atomic(const char *path, const void *data, size_t size, mneme_error *error);
 

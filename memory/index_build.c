@@ -41,17 +41,11 @@ typedef struct build {
 
 /* ---- one at a time ---- */
 
-static mneme_status make_folder(const char *folder, mneme_error *error)
-{
-    if (mkdir(folder, 0700) == 0 || errno == EEXIST) return MNEME_OK;
-    return mn_fail_errno(error, errno, "cannot make directory %s", folder);
-}
-
 mneme_status mn_index_build_lock(const mn_store *store, int *lock, mneme_error *error)
 {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     char *folder = mn_index_folder(mn_store_folder(store)), *path = folder ? mn_path_join(folder, "lock") : NULL;
-    mneme_status status = path ? make_folder(folder, error) : mn_fail_memory(error, "index");
+    mneme_status status = path ? mn_make_directories(folder, 0700, error) : mn_fail_memory(error, "index");
     *lock = status == MNEME_OK ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
     if (status == MNEME_OK && *lock < 0) status = mn_fail_errno(error, errno, "cannot open %s", path);
     if (status == MNEME_OK && fcntl(*lock, F_OFD_SETLK, &whole) != 0) {
@@ -81,14 +75,19 @@ static mneme_status give_identity(void *context, mn_write *write, mneme_error *e
     return mn_write_identity(write, error);
 }
 
-/* Rows are numbered as they were when the build began? */
-static mneme_status check_numbering(const build *b, mn_read *read)
+mneme_status mn_index_check_epoch(mn_read *read, const mn_store *store, uint64_t epoch, mneme_error *error)
 {
-    mn_index_owner now;
-    mneme_status status = mn_index_owner_of(read, b->space, &now, b->error);
-    if (status != MNEME_OK || now.identity.epoch == b->owner.identity.epoch) return status;
-    return mn_fail(b->error, MNEME_ERR_BUSY, "store %s was compacted while its index was built; build it again",
-                   mn_store_path(b->store));
+    mn_identity now;
+    mneme_status status = mn_read_identity(read, &now, error);
+    if (status != MNEME_OK || now.epoch == epoch) return status;
+    return mn_fail(error, MNEME_ERR_BUSY, "store %s was compacted while its index was built; build it again",
+                   mn_store_path(store));
+}
+
+mneme_status mn_index_report(const mn_index_plan *plan, uint64_t done, uint64_t total, mneme_error *error)
+{
+    if (!plan->progress || plan->progress(plan->context, done, total, "vectors")) return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_CANCELLED, "building the index was cancelled; the store is as it was");
 }
 
 static uint64_t draw(uint64_t *state, uint64_t below)
@@ -221,7 +220,7 @@ static mneme_status prepare(build *b, size_t first, size_t n)
     mn_vector_blocks vectors;
     float *vector = mn_alloc_zeroed(b->facts.dimension, sizeof *vector);
     mneme_status status = vector ? mn_read_begin(b->store, &read, b->error) : mn_fail_memory(b->error, "index");
-    if (status == MNEME_OK) status = check_numbering(b, read);
+    if (status == MNEME_OK) status = mn_index_check_epoch(read, b->store, b->facts.epoch, b->error);
     if (status == MNEME_OK) status = mn_read_vectors(read, b->space->ns, &arena, &vectors, b->error);
     for (size_t i = 0; i < n && status == MNEME_OK; i++) {
         if (!mn_vector_of(&vectors, b->rows[first + i], vector)) memset(vector, 0, b->facts.dimension * sizeof *vector);
@@ -235,9 +234,7 @@ static mneme_status prepare(build *b, size_t first, size_t n)
 
 static mneme_status report(const build *b, size_t done)
 {
-    const mn_index_plan *plan = b->plan;
-    if (!plan->progress || plan->progress(plan->context, done - b->n_old, b->n - b->n_old, "vectors")) return MNEME_OK;
-    return mn_fail(b->error, MNEME_ERR_CANCELLED, "building the index was cancelled; the store is as it was");
+    return mn_index_report(b->plan, done - b->n_old, b->n - b->n_old, b->error);
 }
 
 static mneme_status add_positions(build *b, size_t first, size_t end)

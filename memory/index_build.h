@@ -21,6 +21,11 @@ typedef struct mn_index_built {
     bool extended; /* the file that was there, else made anew */
 } mn_index_built;
 
+/* ERR_BUSY when rows have other numbers in this read than in an index of that epoch: the store was compacted. */
+mneme_status mn_index_check_epoch(mn_read *read, const mn_store *store, uint64_t epoch, mneme_error *error);
+/* Tell how far it is; ERR_CANCELLED when the plan's progress does not want to go on. */
+mneme_status mn_index_report(const mn_index_plan *plan, uint64_t done, uint64_t total, mneme_error *error);
+
 /* Only one builds at a time, in all processes: ERR_BUSY. *lock: to be given to mn_index_build_unlock. */
 mneme_status mn_index_build_lock(const mn_store *store, int *lock, mneme_error *error);
 void mn_index_build_unlock(int lock);

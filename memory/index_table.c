@@ -24,7 +24,7 @@ typedef struct entry {
     mn_index *index; /* NULL: none is open */
     bool unnoted;    /* the store's stamp is not the file's */
     mn_file_stamp refused;
-    char reason[160];
+    char reason[MN_INDEX_REASON_SIZE];
 } entry;
 
 struct mn_index_table {
@@ -156,7 +156,7 @@ mn_index *mn_index_table_get(mn_index_table *table, mn_read *read, const mn_name
         if (!against)
             found = mn_index_keep(e->index);
         else if (reason)
-            snprintf(reason, 160, "%s", against);
+            snprintf(reason, MN_INDEX_REASON_SIZE, "%s", against);
     }
     pthread_mutex_unlock(&table->lock);
     return found;
@@ -193,7 +193,7 @@ static void note_change(mn_index_table *table, const mn_index *index, uint32_t n
 /* A file that is newer than the read was begun after these rows died, and its builder looks for the rest. */
 static void scrub_one(mn_index_table *table, mn_read *read, const mn_namespace *space)
 {
-    char reason[160];
+    char reason[MN_INDEX_REASON_SIZE];
     mn_index *index = mn_index_table_get(table, read, space, reason);
     if (!index && strcmp(reason, newer) == 0) return;
     mneme_status status = index ? mn_index_scrub(index, read, space->ns, NULL) : MNEME_ERR_DAMAGED;

@@ -12,8 +12,10 @@ typedef struct mn_index_table mn_index_table;
 mneme_status mn_index_table_open(mn_store *store, mn_index_table **out, mneme_error *error);
 void mn_index_table_close(mn_index_table *table);
 
+enum { MN_INDEX_REASON_SIZE = 160 }; /* bytes of a text that says why a file is not used */
+
 /* The index of a namespace that fits this read; a reference of the caller's, to be given to mn_index_release. NULL:
- * there is none, or it is refused. reason (NULL allowed, 160 bytes): why; "" = there is no file. */
+ * there is none, or it is refused. reason (NULL allowed, MN_INDEX_REASON_SIZE bytes): why; "" = there is no file. */
 mn_index *mn_index_table_get(mn_index_table *table, mn_read *read, const mn_namespace *space, char *reason);
 
 /* Take the codes of rows that have died out of all index files of this store that lie there. A file in which that fails

@@ -48,14 +48,10 @@ static void end_read(trial *t)
 
 static mneme_status renew_read(trial *t)
 {
-    mn_identity identity;
     uint32_t ns = t->tuning->space->ns;
     end_read(t);
     mneme_status status = mn_read_begin(t->tuning->store, &t->read, t->error);
-    if (status == MNEME_OK) status = mn_read_identity(t->read, &identity, t->error);
-    if (status == MNEME_OK && identity.epoch != t->facts->epoch)
-        status = mn_fail(t->error, MNEME_ERR_BUSY, "store %s was compacted while its index was built; build it again",
-                         mn_store_path(t->tuning->store));
+    if (status == MNEME_OK) status = mn_index_check_epoch(t->read, t->tuning->store, t->facts->epoch, t->error);
     if (status == MNEME_OK) status = mn_read_rows(t->read, ns, &t->read_arena, &t->rows, t->error);
     if (status == MNEME_OK) status = mn_read_vectors(t->read, ns, &t->read_arena, &t->vectors, t->error);
     return status;
@@ -106,10 +102,7 @@ static mneme_status answer_exactly(trial *t, question *q)
 static mneme_status report(const trial *t)
 {
     const mn_tuning *tuning = t->tuning;
-    const mn_index_plan *plan = tuning->plan;
-    uint64_t total = tuning->n_added + tuning->n_questions;
-    if (!plan->progress || plan->progress(plan->context, tuning->n_added, total, "vectors")) return MNEME_OK;
-    return mn_fail(t->error, MNEME_ERR_CANCELLED, "building the index was cancelled; the store is as it was");
+    return mn_index_report(tuning->plan, tuning->n_added, tuning->n_added + tuning->n_questions, t->error);
 }
 
 static mneme_status prepare(trial *t)

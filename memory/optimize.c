@@ -3,11 +3,11 @@
 
 #include "memory/index_build.h"
 #include "memory/index_keeper.h"
+#include "retriever/index_scrub.h"
 
 #include <string.h>
 #include <unistd.h>
 
-#define MOST_DEAD  0.2 /* share of an index's places from which on it is built anew */
 #define MOST_NEWER 0.2 /* share of what it covers that is scanned beside it before it is extended in the background */
 
 /* ---- what is there ---- */
@@ -47,7 +47,7 @@ static const char *reason_for_none(const mneme *memory, const mn_namespace *spac
 mneme_status mn_index_describe(mneme *memory, mn_read *read, const mn_namespace *space, mn_arena *arena,
                                mneme_index_info *out, mneme_error *error)
 {
-    char reason[160] = "";
+    char reason[MN_INDEX_REASON_SIZE] = "";
     mneme_status status = MNEME_OK;
     mn_index *index = memory->indexes ? mn_index_table_get(memory->indexes, read, space, reason) : NULL;
     *out = (mneme_index_info){.kind = "none", .reason = "", .newer = space->dimension ? space->n_chunks : 0};
@@ -163,7 +163,7 @@ static bool must_be_anew(const job *j)
     const mneme_index_info *info = &j->info;
     return j->options->anew || !j->present || mn_index_get_facts(j->present)->kind != j->plan.kind ||
            info->recall_asked < j->plan.recall || info->newer > info->covered ||
-           (double)info->dead > MOST_DEAD * (double)(info->covered + info->dead);
+           (double)info->dead > MN_INDEX_MOST_DEAD * (double)(info->covered + info->dead);
 }
 
 static mneme_status bring_up_to_date(job *j)

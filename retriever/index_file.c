@@ -179,7 +179,7 @@ static mneme_status map_file(mn_index *index, const char *path, mneme_error *err
     return MNEME_OK;
 }
 
-/* The first handle: FAISS must find in the file what the trailer says. */
+/* FAISS must find in the file what the trailer says. */
 static mneme_status open_handle(mn_index *index, size_t level, mneme_error *error)
 {
     char path[40], parameters[40];
@@ -373,35 +373,23 @@ mneme_status mn_index_search(mn_index *index, const float *query, size_t k, uint
 
 /* ---- completing ---- */
 
-static mneme_status write_all(int fd, const void *data, size_t size, mneme_error *error)
-{
-    for (const char *at = data; size;) {
-        ssize_t n = write(fd, at, size);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return mn_fail_errno(error, errno, "cannot write the index");
-        at += n;
-        size -= (size_t)n;
-    }
-    return MNEME_OK;
-}
-
-static mneme_status pad_to_8(int fd, uint64_t size, mneme_error *error)
+static mneme_status pad_to_8(int fd, const char *path, uint64_t size, mneme_error *error)
 {
     static const char zeros[8] = {0};
-    return write_all(fd, zeros, round_up_8(size) - size, error);
+    return mn_file_write_all(fd, path, zeros, round_up_8(size) - size, error);
 }
 
-static mneme_status append_parts(int fd, mn_index_facts *facts, const uint32_t *rows, const uint64_t *sums,
-                                 mneme_error *error)
+static mneme_status append_parts(int fd, const char *path, const mn_index_facts *facts, const uint32_t *rows,
+                                 const uint64_t *sums, mneme_error *error)
 {
     uint64_t rows_bytes = facts->n_codes * sizeof *rows;
-    if (lseek(fd, 0, SEEK_END) < 0) return mn_fail_errno(error, errno, "cannot write the index");
-    mneme_status status = pad_to_8(fd, facts->graph_bytes, error);
-    if (status == MNEME_OK) status = write_all(fd, rows, rows_bytes, error);
-    if (status == MNEME_OK) status = pad_to_8(fd, rows_bytes, error);
-    if (status == MNEME_OK) status = write_all(fd, sums, n_blocks(facts) * sizeof *sums, error);
-    if (status == MNEME_OK) status = write_all(fd, facts, sizeof *facts, error);
-    if (status == MNEME_OK && fsync(fd) != 0) status = mn_fail_errno(error, errno, "cannot write the index");
+    if (lseek(fd, 0, SEEK_END) < 0) return mn_fail_errno(error, errno, "cannot write %s", path);
+    mneme_status status = pad_to_8(fd, path, facts->graph_bytes, error);
+    if (status == MNEME_OK) status = mn_file_write_all(fd, path, rows, rows_bytes, error);
+    if (status == MNEME_OK) status = pad_to_8(fd, path, rows_bytes, error);
+    if (status == MNEME_OK) status = mn_file_write_all(fd, path, sums, n_blocks(facts) * sizeof *sums, error);
+    if (status == MNEME_OK) status = mn_file_write_all(fd, path, facts, sizeof *facts, error);
+    if (status == MNEME_OK && fsync(fd) != 0) status = mn_fail_errno(error, errno, "cannot write %s", path);
     return status;
 }
 
@@ -420,14 +408,14 @@ mneme_status mn_index_complete(const char *path, mn_index_facts *facts, const ui
     if (!sums)
         status = mn_fail_memory(error, "index");
     else if (fd < 0)
-        status = mn_fail_errno(error, errno, "cannot write the index");
+        status = mn_fail_errno(error, errno, "cannot write %s", path);
     if (status == MNEME_OK) {
         for (uint64_t b = 0; b < n_blocks(facts); b++) sums[b] = block_sum(part.data, facts, b);
         facts->head_sum = XXH3_64bits(part.data, facts->tail_start);
         facts->rows_sum = XXH3_64bits(rows, facts->n_codes * sizeof *rows);
         facts->sums_sum = XXH3_64bits(sums, n_blocks(facts) * sizeof *sums);
         facts->sum = mn_index_facts_sum(facts);
-        status = append_parts(fd, facts, rows, sums, error);
+        status = append_parts(fd, path, facts, rows, sums, error);
     }
     if (fd >= 0) close(fd);
     mn_free(sums);

@@ -18,7 +18,6 @@
 /* SEARCHED: for that many the nearest row is searched in the graph (0.2 ms each); for more, any living one has to do.
  */
 enum { SEARCHED = 10000, NEIGHBOURS = 32, SEARCH_EFFORT = 64 };
-#define MOST_DEAD 0.2 /* share of the positions from which on the index is built anew */
 
 typedef struct scrub {
     mn_index *index;
@@ -143,7 +142,7 @@ static mneme_status find_positions(scrub *s, mn_read *read, uint32_t ns)
     if (!s->positions) return mn_fail_memory(s->error, "index");
     for (uint64_t p = 0; p < s->facts.n_codes; p++)
         if (rows[p] < s->facts.n_rows && marks[rows[p]] && !is_live(s, p)) s->positions[s->n++] = p;
-    if ((double)n_dead > MOST_DEAD * (double)s->facts.n_codes)
+    if ((double)n_dead > MN_INDEX_MOST_DEAD * (double)s->facts.n_codes)
         return mn_fail(s->error, MNEME_ERR_TOO_LARGE, "too many of its rows are dead");
     return s->n ? add_borrowers(s) : MNEME_OK;
 }

@@ -4,6 +4,8 @@
 
 #include "retriever/index_file.h"
 
+#define MN_INDEX_MOST_DEAD 0.2 /* share of an index's positions from which on it is to be built anew */
+
 /* Overwrite the codes of the rows that died since the index's mark (facts->scrubbed) with those of a living row nearby,
  * so that the graph can still be walked, and move the mark to the read's generation. The bytes are on the disk before
  * the mark says so. Several processes may call it on one file; searches go on.
