@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "retriever/retrieve.h"
+#include "retriever/terms.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -292,13 +293,6 @@ void mn_found_end(mn_found *found)
 
 /* ---- the question's terms in what is found ---------------------------------------------------------------------- */
 
-static int by_bytes(const mn_term *a, const mn_term *b)
-{
-    size_t shorter = a->size < b->size ? a->size : b->size;
-    int order = memcmp(a->text, b->text, shorter);
-    return order ? order : (a->size > b->size) - (a->size < b->size);
-}
-
 mneme_status mn_common_terms(const mneme *memory, const mn_found *found, const mn_terms_of *of, mn_arena *arena,
                              const char *const **out, size_t *n, mneme_error *error)
 {
@@ -313,7 +307,7 @@ mneme_status mn_common_terms(const mneme *memory, const mn_found *found, const m
     if (status == MNEME_OK)
         status = mn_analyzer_run(memory->analyzer, text.data ? text.data : "", text.size, arena, &has, error);
     for (size_t i = 0, j = 0; status == MNEME_OK && i < asked->n && j < has.n;) {
-        int order = by_bytes(&asked->items[i], &has.items[j]);
+        int order = mn_term_order(&asked->items[i], &has.items[j]);
         if (order == 0 && !(terms[(*n)++] = mn_arena_copy(arena, asked->items[i].text, asked->items[i].size)))
             status = mn_fail_memory(error, "terms");
         i += order <= 0;

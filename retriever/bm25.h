@@ -1,7 +1,8 @@
 /* bm25.h -- lexical scores: Okapi BM25 with the statistics of one namespace.
  *
- *     score(chunk) = sum over the question's terms t of  c(t) * idf(t) * f * (k1 + 1) / (f + k1 * (1 - b + b * len /
- * mean)) idf(t)       = ln(1 + (N - df + 0.5) / (df + 0.5))
+ *     score(chunk) = sum over the question's terms t of  c(t) * idf(t) * f * (k1 + 1) / (f + k1 * norm)
+ *
+ *     idf(t) = ln(1 + (N - df + 0.5) / (df + 0.5))         norm = 1 - b + b * len / mean
  *
  * f: how often t is in the chunk; c: in the question; len: the chunk's terms; mean: of all chunks; N: live chunks; df:
  * those with t. Robertson, Zaragoza 2009, "The Probabilistic Relevance Framework"; idf as in Lucene, never negative.

@@ -6,8 +6,7 @@
  *
  *     order       | optional: below[n_optional] <= threshold | needed ... |
  *     window      4096 rows; the needed terms' postings are added up in it, one term after the other
- *     candidates  rows whose sum + below[n_optional] is over the threshold: they get the optional terms too, the
- * greatest first, as long as they can reach it
+ *     candidates  rows whose sum + below[n_optional] is over it: they get the optional terms, too, the greatest first
  *
  * Rows come in ascending order, so a row that only equals the worst one kept loses. Sums are whole numbers (bm25.h), so
  * nothing here depends on the order of additions. */

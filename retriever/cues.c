@@ -1,5 +1,6 @@
 /* cues.c -- who and when: speakers whom a question names, and days. */
 #include "retriever/retrieval.h"
+#include "retriever/terms.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,9 +9,7 @@ enum { SPEAKERS_MAX = 256 }; /* remembered per namespace; further ones are looke
 
 static int by_bytes(const void *left, const void *right)
 {
-    const mn_term *a = left, *b = right;
-    int order = memcmp(a->text, b->text, a->size < b->size ? a->size : b->size);
-    return order ? order : (a->size > b->size) - (a->size < b->size);
+    return mn_term_order(left, right);
 }
 
 /* The share of the name's terms that stand in the question. */

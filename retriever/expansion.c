@@ -1,5 +1,6 @@
 /* expansion.c -- a question's second half: words of its best hits. */
 #include "retriever/retrieval.h"
+#include "retriever/terms.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -36,29 +37,23 @@ static mneme_status terms_of(mn_retrieval *run, const mn_space_search *search, c
     return status;
 }
 
-static int order(const mn_term *a, const mn_term *b)
-{
-    int bytes = memcmp(a->text, b->text, a->size < b->size ? a->size : b->size);
-    return bytes ? bytes : (a->size > b->size) - (a->size < b->size);
-}
-
 static int by_term(const void *left, const void *right)
 {
-    return order(&((const weighted_term *)left)->term, &((const weighted_term *)right)->term);
+    return mn_term_order(&((const weighted_term *)left)->term, &((const weighted_term *)right)->term);
 }
 
 static int by_p(const void *left, const void *right)
 {
     const weighted_term *a = left, *b = right;
     if (a->p < b->p || a->p > b->p) return a->p > b->p ? -1 : 1;
-    return order(&a->term, &b->term);
+    return mn_term_order(&a->term, &b->term);
 }
 
 static int by_telling(const void *left, const void *right)
 {
     const weighted_term *a = left, *b = right;
     if (a->telling < b->telling || a->telling > b->telling) return a->telling > b->telling ? -1 : 1;
-    return order(&a->term, &b->term);
+    return mn_term_order(&a->term, &b->term);
 }
 
 /* Add a hit's terms; both lists are sorted by bytes. */
@@ -68,7 +63,7 @@ static bool add(term_weights *all, const mn_term_list *terms, double attention, 
     if (!items) return false;
     size_t n = 0;
     for (size_t i = 0, j = 0; i < all->n || j < terms->n;) {
-        int side = i == all->n ? 1 : j == terms->n ? -1 : order(&all->items[i].term, &terms->items[j]);
+        int side = i == all->n ? 1 : j == terms->n ? -1 : mn_term_order(&all->items[i].term, &terms->items[j]);
         items[n] = side > 0 ? (weighted_term){.term = terms->items[j]} : all->items[i];
         if (side >= 0) {
             items[n].p += attention * terms->items[j].count / (double)terms->total;
@@ -87,8 +82,8 @@ static void weed(term_weights *all, const mn_term_list *question)
 {
     size_t kept = 0;
     for (size_t i = 0, q = 0; i < all->n; i++) {
-        while (q < question->n && order(&question->items[q], &all->items[i].term) < 0) q++;
-        bool asked = q < question->n && order(&question->items[q], &all->items[i].term) == 0;
+        while (q < question->n && mn_term_order(&question->items[q], &all->items[i].term) < 0) q++;
+        bool asked = q < question->n && mn_term_order(&question->items[q], &all->items[i].term) == 0;
         if (!asked && all->items[i].n_hits >= MN_EXPANSION_AGREE) all->items[kept++] = all->items[i];
     }
     all->n = kept;

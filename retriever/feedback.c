@@ -61,8 +61,7 @@ void mn_rescore(const mn_retrieval *run, const mn_space_search *search, mn_candi
 {
     if (search->has_feedback && candidate->has_vector) {
         bool has_vector;
-        float cosine = mn_scan_one(&search->feedback, candidate->row, &has_vector);
-        candidate->dense = cosine < 0 ? 0 : cosine > 1 ? 1 : cosine;
+        candidate->dense = mn_dense_score(&search->feedback, candidate->row, &has_vector);
     }
     if (search->has_expansion) {
         float weight = run->options->expansion_weight, share = mn_bm25_share(&search->expansion, candidate->row);

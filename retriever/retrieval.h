@@ -64,6 +64,13 @@ typedef struct mn_retrieval {
     mn_dates dates; /* that the question names */
 } mn_retrieval;
 
+/* max(0, cosine) of a question and a row; 0 when the row has no vector. */
+static inline float mn_dense_score(const mn_scan *scan, uint32_t row, bool *has_vector)
+{
+    float cosine = mn_scan_one(scan, row, has_vector);
+    return cosine < 0 ? 0 : cosine > 1 ? 1 : cosine; /* above 1: by rounding */
+}
+
 /* ---- nearby_words.c ---- */
 
 enum {
@@ -78,8 +85,7 @@ mneme_status mn_surroundings_of(mn_retrieval *run, mn_space_search *search, uint
 /* A turn answers with its own words a question that the one before it asks with others. So a word of the question that
  * stands near a hit counts for the hit, less with distance:
  *
- *     lexical = sum over the question's terms t of  max(own_t, max over the places at distance 1 <= d <= reach of
- * nearby^d * there_t)
+ *     lexical = sum over the question's terms t of  max(own_t, nearby^d * there_t of the places at distance d)
  *
  * own_t, there_t: what BM25 gives the hit, and the place, for t. A term counts once, however often it stands around:
  * sums let talkative surroundings win. (Counts carried to nearby positions: Lv, Zhai 2009, "Positional Language Models
@@ -102,12 +108,13 @@ enum {
  *
  *     attention  a = softmax(scale * own) over the hits
  *
- * feedback.c    q' = (q + weight * sum a_i v_i) / |...|: one step of a modern Hopfield network with the hits' vectors
- * as its stored patterns (Ramsauer et al. 2020, "Hopfield Networks is All You Need"). Attention goes by the fused
- * score, which has the same scale for every encoder, not by the cosine, which has not. expansion.c   the words of the
- * hits: p(t) = sum a_i f_i(t) / length_i, and of the terms that the question has not the MN_EXPANSION_TERMS with the
- * highest p(t) * idf(t) as a second question with counts p(t): RM3 (Abdul-Jaleel et al. 2004, "UMass at TREC 2004")
- * with BM25 as its model. */
+ * feedback.c: q' = (q + weight * sum a_i v_i) / |...|, one step of a modern Hopfield network with the hits' vectors as
+ * its stored patterns (Ramsauer et al. 2020, "Hopfield Networks is All You Need"). Attention goes by the fused score,
+ * which has the same scale for every encoder, not by the cosine, which has not.
+ *
+ * expansion.c: the words of the hits, p(t) = sum a_i f_i(t) / length_i, and of the terms that the question has not the
+ * MN_EXPANSION_TERMS with the highest p(t) * idf(t) as a second question with counts p(t): RM3 (Abdul-Jaleel et al.
+ * 2004, "UMass at TREC 2004") with BM25 as its model. */
 mneme_status mn_refine(mn_retrieval *run, mn_space_search *search, const mn_candidate *hits, size_t n);
 mneme_status mn_expand(mn_retrieval *run, mn_space_search *search, const mn_candidate *hits, const double *attention,
                        size_t n);

@@ -24,10 +24,7 @@ enum { SPREADING_HITS = 50, DENSE_SPREADING_HITS = 20 };
 /* Rows that the words of the best bring in, at least k. 40, 100 and 200 gave the same recall and nDCG within 0.002. */
 enum { EXPANDED_HITS = 50 };
 
-typedef mn_space_search space_search;
-typedef mn_retrieval retrieval;
-
-static mneme_status reserve(retrieval *run, size_t extra)
+static mneme_status reserve(mn_retrieval *run, size_t extra)
 {
     if (run->capacity - run->n >= extra) return MNEME_OK;
     size_t capacity = run->n + extra > run->capacity * 2 ? run->n + extra : run->capacity * 2;
@@ -41,7 +38,7 @@ static mneme_status reserve(retrieval *run, size_t extra)
 
 /* ---- one namespace ---------------------------------------------------------------------------------------------- */
 
-static mneme_status open_dense(retrieval *run, space_search *search)
+static mneme_status open_dense(mn_retrieval *run, mn_space_search *search)
 {
     const mn_question *question = run->question;
     const mn_namespace *space = search->space;
@@ -56,7 +53,7 @@ static mneme_status open_dense(retrieval *run, space_search *search)
     return ready ? MNEME_OK : mn_fail_memory(run->error, "question");
 }
 
-static mneme_status open_lexical(retrieval *run, space_search *search)
+static mneme_status open_lexical(mn_retrieval *run, mn_space_search *search)
 {
     const mn_retrieve_options *options = run->options;
     if (options->mode == MNEME_MODE_DENSE || run->terms.n == 0) return MNEME_OK;
@@ -67,13 +64,12 @@ static mneme_status open_lexical(retrieval *run, space_search *search)
 }
 
 /* Both exact scores of a live row. lexical: the row's share where it is known, else NULL. */
-static mn_candidate measure(const retrieval *run, const space_search *search, uint32_t row, const float *lexical)
+static mn_candidate measure(const mn_retrieval *run, const mn_space_search *search, uint32_t row, const float *lexical)
 {
     mn_candidate candidate = {
         .ns_index = (uint32_t)(search - run->spaces), .row = row, .rec = mn_row_at(&search->rows, row)->rec};
     if (search->has_dense) {
-        float cosine = mn_scan_one(&search->scan, row, &candidate.has_vector);
-        candidate.dense = cosine < 0 ? 0 : cosine > 1 ? 1 : cosine;
+        candidate.dense = mn_dense_score(&search->scan, row, &candidate.has_vector);
     }
     if (search->has_lexical) candidate.lexical = lexical ? *lexical : mn_bm25_share(&search->bm25, row);
     candidate.cosine = candidate.dense;
@@ -88,7 +84,7 @@ static int by_row(const void *left, const void *right)
 }
 
 /* Add the union of the two lists (which are sorted by row for it) to the candidates. */
-static mneme_status unite(retrieval *run, const space_search *search, mn_top *dense, mn_top *lexical)
+static mneme_status unite(mn_retrieval *run, const mn_space_search *search, mn_top *dense, mn_top *lexical)
 {
     mneme_status status = reserve(run, dense->n + lexical->n);
     if (status != MNEME_OK) return status;
@@ -106,7 +102,7 @@ static mneme_status unite(retrieval *run, const space_search *search, mn_top *de
 }
 
 /* Which records the filter leaves, where that is known beforehand. recs: {0}, mn_free in any case. */
-static mneme_status restrict_records(retrieval *run, space_search *search, mn_recs *recs)
+static mneme_status restrict_records(mn_retrieval *run, mn_space_search *search, mn_recs *recs)
 {
     const mn_retrieve_options *options = run->options;
     if (!options->candidates) return MNEME_OK;
@@ -114,7 +110,7 @@ static mneme_status restrict_records(retrieval *run, space_search *search, mn_re
                                run->error);
 }
 
-static mneme_status restrict_rows(retrieval *run, space_search *search, const mn_recs *recs)
+static mneme_status restrict_rows(mn_retrieval *run, mn_space_search *search, const mn_recs *recs)
 {
     if (!search->restricted) return MNEME_OK;
     search->ranges.items = mn_arena_array(run->arena, recs->n, sizeof *search->ranges.items);
@@ -124,7 +120,7 @@ static mneme_status restrict_rows(retrieval *run, space_search *search, const mn
 
 /* The rows with the highest inner products: through the namespace's index where it has one and that is the shorter way.
  */
-static mneme_status find_dense(const retrieval *run, space_search *search, mn_top *dense)
+static mneme_status find_dense(const mn_retrieval *run, mn_space_search *search, mn_top *dense)
 {
     mn_index *index = run->options->indexes ? run->options->indexes[search - run->spaces] : NULL;
     const mn_row_ranges *ranges = search->restricted ? &search->ranges : NULL;
@@ -141,7 +137,7 @@ static mneme_status find_dense(const retrieval *run, space_search *search, mn_to
 }
 
 /* The best rows of each side. */
-static mneme_status find_best(const retrieval *run, space_search *search, mn_top *dense, mn_top *lexical)
+static mneme_status find_best(const mn_retrieval *run, mn_space_search *search, mn_top *dense, mn_top *lexical)
 {
     mneme_status status = search->has_dense ? find_dense(run, search, dense) : MNEME_OK;
     if (status != MNEME_OK) return status;
@@ -164,7 +160,7 @@ static size_t candidates_needed(const mn_retrieve_options *options)
     return least < most ? least : most;
 }
 
-static mneme_status search_rows(retrieval *run, space_search *search)
+static mneme_status search_rows(mn_retrieval *run, mn_space_search *search)
 {
     const mn_retrieve_options *options = run->options;
     mneme_status status = open_dense(run, search);
@@ -184,7 +180,7 @@ static mneme_status search_rows(retrieval *run, space_search *search)
     return unite(run, search, &dense, &lexical);
 }
 
-static mneme_status search_space(retrieval *run, space_search *search)
+static mneme_status search_space(mn_retrieval *run, mn_space_search *search)
 {
     mn_recs recs = {0};
     mneme_status status = restrict_records(run, search, &recs);
@@ -196,11 +192,11 @@ static mneme_status search_space(retrieval *run, space_search *search)
     return status == MNEME_OK && !empty ? search_rows(run, search) : status;
 }
 
-static mneme_status search_all(retrieval *run, const mn_namespace *namespaces, size_t n)
+static mneme_status search_all(mn_retrieval *run, const mn_namespace *namespaces, size_t n)
 {
     run->spaces = mn_arena_array(run->arena, n, sizeof *run->spaces);
     if (!run->spaces) return mn_fail_memory(run->error, "namespaces of a question");
-    for (size_t i = 0; i < n; i++) run->spaces[i] = (space_search){.space = &namespaces[i]};
+    for (size_t i = 0; i < n; i++) run->spaces[i] = (mn_space_search){.space = &namespaces[i]};
     run->n_spaces = n;
     for (size_t i = 0; i < n; i++) {
         mneme_status status = search_space(run, &run->spaces[i]);
@@ -211,7 +207,7 @@ static mneme_status search_all(retrieval *run, const mn_namespace *namespaces, s
 
 /* ---- fuse ------------------------------------------------------------------------------------------------------- */
 
-static mneme_status read_prior(const retrieval *run, mn_candidate *candidate)
+static mneme_status read_prior(const mn_retrieval *run, mn_candidate *candidate)
 {
     const mn_retrieve_options *options = run->options;
     if (candidate->has_prior) return MNEME_OK;
@@ -220,7 +216,7 @@ static mneme_status read_prior(const retrieval *run, mn_candidate *candidate)
                           &candidate->prior_weight, run->error);
 }
 
-static mneme_status score(retrieval *run, mn_candidate *candidate)
+static mneme_status score(mn_retrieval *run, mn_candidate *candidate)
 {
     mneme_parts *parts = &candidate->parts;
     candidate->own = mn_fusion_score(&run->fusion, candidate, parts);
@@ -238,7 +234,7 @@ static mneme_status score(retrieval *run, mn_candidate *candidate)
     return status;
 }
 
-static mneme_status fuse(retrieval *run)
+static mneme_status fuse(mn_retrieval *run)
 {
     mn_fusion_fit(&run->fusion, run->options->mode, run->options->dense_weight, run->candidates, run->n);
     mneme_status status = MNEME_OK;
@@ -285,7 +281,7 @@ static void sort_candidates(mn_candidate *candidates, size_t n, int (*order)(con
 
 /* ---- refine ----------------------------------------------------------------------------------------------------- */
 
-static mneme_status look_around(retrieval *run)
+static mneme_status look_around(mn_retrieval *run)
 {
     const mn_retrieve_options *options = run->options;
     if (options->mode != MNEME_MODE_HYBRID || !(options->nearby_words > 0) || options->neighbour_reach == 0)
@@ -297,7 +293,7 @@ static mneme_status look_around(retrieval *run)
 
 /* The rows with the most of the expansion's words come in, where they are not among the namespace's n candidates from
  * `first` on, which are sorted by row. */
-static mneme_status add_expanded(retrieval *run, space_search *search, size_t first, size_t n)
+static mneme_status add_expanded(mn_retrieval *run, mn_space_search *search, size_t first, size_t n)
 {
     mn_top top;
     size_t limit = run->options->k > EXPANDED_HITS ? run->options->k : EXPANDED_HITS;
@@ -322,10 +318,10 @@ static mneme_status add_expanded(retrieval *run, space_search *search, size_t fi
 }
 
 /* Refine by the namespace's n candidates from `first` on, best first. */
-static mneme_status refine_space(retrieval *run, size_t first, size_t n)
+static mneme_status refine_space(mn_retrieval *run, size_t first, size_t n)
 {
     mn_candidate *candidates = run->candidates + first;
-    space_search *search = &run->spaces[candidates->ns_index];
+    mn_space_search *search = &run->spaces[candidates->ns_index];
     mneme_status status = mn_refine(run, search, candidates, n < MN_FEEDBACK_HITS ? n : MN_FEEDBACK_HITS);
     if (status != MNEME_OK) return status;
     sort_candidates(candidates, n, by_place);
@@ -333,7 +329,7 @@ static mneme_status refine_space(retrieval *run, size_t first, size_t n)
     return search->has_expansion ? add_expanded(run, search, first, n) : MNEME_OK;
 }
 
-static mneme_status refine(retrieval *run)
+static mneme_status refine(mn_retrieval *run)
 {
     const mn_retrieve_options *options = run->options;
     bool wanted = options->feedback_weight > 0 || options->expansion_weight > 0;
@@ -352,7 +348,7 @@ static mneme_status refine(retrieval *run)
 /* ---- spread ----------------------------------------------------------------------------------------------------- */
 
 /* The lifts from the best hits. Leaves the candidates ranked by their own scores. */
-static mneme_status collect_lifts(retrieval *run, mn_lift **out, size_t *n)
+static mneme_status collect_lifts(mn_retrieval *run, mn_lift **out, size_t *n)
 {
     const mn_retrieve_options *options = run->options;
     qsort(run->candidates, run->n, sizeof *run->candidates, by_rank);
@@ -375,7 +371,7 @@ static mneme_status collect_lifts(retrieval *run, mn_lift **out, size_t *n)
     return MNEME_OK;
 }
 
-static mneme_status spread(retrieval *run)
+static mneme_status spread(mn_retrieval *run)
 {
     const mn_retrieve_options *options = run->options;
     if (!(options->neighbour_share > 0) || options->neighbour_reach == 0 || run->n == 0) return MNEME_OK;
@@ -403,7 +399,7 @@ static mneme_status spread(retrieval *run)
 
 /* ---- cues ------------------------------------------------------------------------------------------------------- */
 
-static mneme_status add_cues(retrieval *run)
+static mneme_status add_cues(mn_retrieval *run)
 {
     if (run->options->mode != MNEME_MODE_HYBRID) return MNEME_OK;
     if (run->options->time_weight > 0)
@@ -423,7 +419,7 @@ static int by_record_then_rank(const void *left, const void *right)
 }
 
 /* Keep the best chunk of each record. */
-static void keep_one_per_record(retrieval *run)
+static void keep_one_per_record(mn_retrieval *run)
 {
     qsort(run->candidates, run->n, sizeof *run->candidates, by_record_then_rank);
     size_t kept = 0;
@@ -436,7 +432,7 @@ static void keep_one_per_record(retrieval *run)
     run->n = kept;
 }
 
-static mneme_status make_hit(const retrieval *run, const mn_candidate *from, mn_ranked *hit)
+static mneme_status make_hit(const mn_retrieval *run, const mn_candidate *from, mn_ranked *hit)
 {
     mn_record record;
     uint32_t ns = run->spaces[from->ns_index].space->ns;
@@ -459,7 +455,7 @@ static mneme_status make_hit(const retrieval *run, const mn_candidate *from, mn_
     return MNEME_OK;
 }
 
-static mneme_status rank(retrieval *run, mn_ranked **out, size_t *n)
+static mneme_status rank(mn_retrieval *run, mn_ranked **out, size_t *n)
 {
     if (run->n == 0) return MNEME_OK;
     if (run->options->one_per_record) keep_one_per_record(run);
@@ -493,7 +489,7 @@ mneme_status mn_retrieve(mn_read *read, const mn_namespace *namespaces, size_t n
     *n = 0;
     mneme_status status = check_question(question, error);
     if (status != MNEME_OK || options->k == 0 || n_namespaces == 0) return status;
-    retrieval run = {.read = read, .question = question, .options = options, .arena = arena, .error = error};
+    mn_retrieval run = {.read = read, .question = question, .options = options, .arena = arena, .error = error};
     if (question->text_size && question->analyze)
         status =
             question->analyze(question->analyze_context, question->text, question->text_size, arena, &run.terms, error);

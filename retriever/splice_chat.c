@@ -46,12 +46,6 @@ static void open_group(const mn_template_group *group, mn_buffer *out)
     mn_buffer_free(&source);
 }
 
-static void close_group(const mn_template_group *group, mn_buffer *out)
-{
-    (void)group;
-    (void)out;
-}
-
 static void append_name(const char *speaker, mn_buffer *out)
 {
     mn_buffer name = {0};
@@ -97,6 +91,6 @@ const mn_template mn_template_chat = {.open = "[{\"role\":\"system\",\"content\"
                                       .close_passage = "\"}",
                                       .close = ",\n{\"role\":\"user\",\"name\":\"" MARK "\",\"content\":\"[end]\"}]",
                                       .open_group = open_group,
-                                      .close_group = close_group,
+                                      .close_group = mn_template_no_close,
                                       .open_passage = open_passage,
                                       .text = text};

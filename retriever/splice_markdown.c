@@ -54,12 +54,6 @@ static void open_group(const mn_template_group *group, mn_buffer *out)
     mn_buffer_text(out, "\n\n");
 }
 
-static void close_group(const mn_template_group *group, mn_buffer *out)
-{
-    (void)group;
-    (void)out;
-}
-
 static void open_passage(const mn_template_passage *passage, mn_buffer *out)
 {
     if (!passage->is_first) mn_buffer_text(out, "\n\n");
@@ -74,8 +68,7 @@ static void text(const mn_template_passage *passage, const char *data, size_t si
 {
     (void)passage;
     for (size_t at = 0, begins = true; at < size || begins;) {
-        size_t end = at, n_break = 0;
-        while (end < size && !(n_break = mn_line_break(data + end, size - end))) end++;
+        size_t n_break, end = mn_line_end(data, size, at, &n_break);
         mn_buffer_text(out, end > at ? "> " : ">");
         mn_buffer_append(out, data + at, end + n_break - at);
         at = end + n_break;
@@ -88,6 +81,6 @@ const mn_template mn_template_markdown = {.open = "",
                                           .close_passage = "",
                                           .close = "",
                                           .open_group = open_group,
-                                          .close_group = close_group,
+                                          .close_group = mn_template_no_close,
                                           .open_passage = open_passage,
                                           .text = text};

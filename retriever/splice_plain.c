@@ -32,12 +32,6 @@ static void open_group(const mn_template_group *group, mn_buffer *out)
     mn_buffer_byte(out, '\n');
 }
 
-static void close_group(const mn_template_group *group, mn_buffer *out)
-{
-    (void)group;
-    (void)out;
-}
-
 static size_t skip_unseen(const char *line, size_t size)
 {
     size_t at = 0, n;
@@ -93,8 +87,7 @@ static void text(const mn_template_passage *passage, const char *data, size_t si
 {
     bool after_name = passage->record->speaker != NULL; /* this line begins with a mark already */
     for (size_t at = 0; at < size;) {
-        size_t end = at, n_break = 0;
-        while (end < size && !(n_break = mn_line_break(data + end, size - end))) end++;
+        size_t n_break, end = mn_line_end(data, size, at, &n_break);
         size_t escape = after_name ? SIZE_MAX : escape_at(data + at, end - at, passage->group->has_speakers);
         if (escape != SIZE_MAX) {
             mn_buffer_append(out, data + at, escape);
@@ -112,6 +105,6 @@ const mn_template mn_template_plain = {.open = "",
                                        .close_passage = "",
                                        .close = "",
                                        .open_group = open_group,
-                                       .close_group = close_group,
+                                       .close_group = mn_template_no_close,
                                        .open_passage = open_passage,
                                        .text = text};

@@ -29,6 +29,19 @@ size_t mn_line_break(const char *text, size_t size)
     return 0;
 }
 
+void mn_template_no_close(const mn_template_group *group, mn_buffer *out)
+{
+    (void)group;
+    (void)out;
+}
+
+size_t mn_line_end(const char *text, size_t size, size_t at, size_t *n_break)
+{
+    *n_break = 0;
+    while (at < size && !(*n_break = mn_line_break(text + at, size - at))) at++;
+    return at;
+}
+
 /* Unicode's white space, controls and format characters that move or hide what stands beside them. */
 static bool is_unseen(uint32_t c)
 {

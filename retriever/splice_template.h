@@ -56,6 +56,10 @@ const mn_template *mn_template_find(mneme_template name);
 
 /* Bytes of the line break at text[0] (LF, CR LF, CR, VT, FF, NEL, U+2028, U+2029); 0 when there is none. size > 0. */
 size_t mn_line_break(const char *text, size_t size);
+/* The close_group of a template whose groups need no end. */
+void mn_template_no_close(const mn_template_group *group, mn_buffer *out);
+/* Where the line that begins at `at` ends; *n_break: bytes of the line break there, 0 at the end of the text. */
+size_t mn_line_end(const char *text, size_t size, size_t at, size_t *n_break);
 /* Bytes of the character at text[0] when it takes no ink: white space, control, zero width, writing direction; else 0.
  */
 size_t mn_unseen(const char *text, size_t size);
