@@ -3,25 +3,15 @@
 
 #include "cli/arguments.h"
 #include "cli/output.h"
+#include "cli/query_rows.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct row {
-    const char *query, *id;
-    float score;
-    uint64_t line;
-} row;
-
-typedef struct rows {
-    row *items;
-    size_t n, capacity;
-} rows;
-
 /* ---- reading ---- */
 
-static int read_row(const cli_row_file *line, rows *out)
+static int read_row(const cli_row_file *line, cli_query_rows *out)
 {
     char *end = NULL;
     double score = line->n == 6 ? strtod(line->items[4], &end) : 0;
@@ -34,34 +24,14 @@ static int read_row(const cli_row_file *line, rows *out)
         cli_complain("%s:%llu: the score \"%s\" is no finite number", line->path, number, line->items[4]);
         return CLI_EXIT_USAGE;
     }
-    if (out->n == out->capacity) {
-        out->capacity = out->capacity ? out->capacity * 2 : 1024;
-        out->items = cli_realloc(out->items, out->capacity, sizeof *out->items);
-    }
-    out->items[out->n++] = (row){line->items[0], line->items[2], (float)score, line->line};
+    cli_query_rows_add(out, (cli_query_row){line->items[0], line->items[2], (double)(float)score, line->line});
     return CLI_GO_ON;
 }
 
-static int by_query_and_id(const void *left, const void *right)
-{
-    const row *a = left, *b = right;
-    int order = strcmp(a->query, b->query);
-    if (order == 0) order = strcmp(a->id, b->id);
-    return order ? order : (a->line > b->line) - (a->line < b->line);
-}
-
-static int by_query_and_score(const void *left, const void *right)
-{
-    const row *a = left, *b = right;
-    int order = strcmp(a->query, b->query);
-    if (order == 0) order = (a->score < b->score) - (a->score > b->score);
-    return order ? order : strcmp(b->id, a->id);
-}
-
-static int refuse_repeated(const char *path, const rows *all)
+static int refuse_repeated(const char *path, const cli_query_rows *all)
 {
     for (size_t i = 1; i < all->n; i++) {
-        const row *one = &all->items[i], *before = one - 1;
+        const cli_query_row *one = &all->items[i], *before = one - 1;
         if (strcmp(one->query, before->query) != 0 || strcmp(one->id, before->id) != 0) continue;
         cli_complain("%s:%llu: record %s comes twice for question %s (line %llu has it, too)", path,
                      (unsigned long long)one->line, one->id, one->query, (unsigned long long)before->line);
@@ -70,7 +40,7 @@ static int refuse_repeated(const char *path, const rows *all)
     return CLI_GO_ON;
 }
 
-static void group(cli_trec_run *run, const rows *all)
+static void group(cli_trec_run *run, const cli_query_rows *all)
 {
     run->n_lines = all->n;
     run->ids = cli_alloc(all->n + 1, sizeof *run->ids);
@@ -88,17 +58,17 @@ static void group(cli_trec_run *run, const rows *all)
 
 int cli_trec_run_read(cli_trec_run *run, const char *path)
 {
-    rows all = {0};
+    cli_query_rows all = {0};
     *run = (cli_trec_run){0};
     int code = cli_row_file_open(&run->text, path);
     while (code == CLI_GO_ON && cli_row_file_next(&run->text, 6, 6)) code = read_row(&run->text, &all);
-    if (all.n) qsort(all.items, all.n, sizeof *all.items, by_query_and_id);
+    cli_query_rows_sort(&all);
     if (code == CLI_GO_ON) code = refuse_repeated(path, &all);
     if (code == CLI_GO_ON) {
-        if (all.n) qsort(all.items, all.n, sizeof *all.items, by_query_and_score);
+        cli_query_rows_rank(&all);
         group(run, &all);
     }
-    free(all.items);
+    cli_query_rows_free(&all);
     return code;
 }
 
@@ -110,15 +80,9 @@ void cli_trec_run_free(cli_trec_run *run)
     *run = (cli_trec_run){0};
 }
 
-static int by_query(const void *left, const void *right)
-{
-    return strcmp(((const cli_ranking *)left)->query, ((const cli_ranking *)right)->query);
-}
-
 const cli_ranking *cli_trec_run_find(const cli_trec_run *run, const char *query)
 {
-    const cli_ranking key = {.query = query};
-    return run->n ? bsearch(&key, run->queries, run->n, sizeof key, by_query) : NULL;
+    return cli_query_find(query, run->queries, run->n, sizeof *run->queries);
 }
 
 /* ---- writing ---- */
