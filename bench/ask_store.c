@@ -10,6 +10,8 @@
  * write prints {"write_s","bytes"}. warm asks all questions once to warm up, then once timed, and prints {"p50_ms",
  * "p99_ms","mean_ms","cpu_ms","resident_mb","anonymous_mb","resident_before_mb"}, then for each question a line with the ids of
  * its hits. fresh opens, asks the first question and prints {"inside_ms"} and its ids: run it as a process of its own. */
+#include "timing.h"
+
 #include <mneme.h>
 
 #include <fcntl.h>
@@ -18,17 +20,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BATCH 8192
-
-static double now_ms(clockid_t which)
-{
-    struct timespec now;
-    clock_gettime(which, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
-}
 
 static void fail(const char *what, const char *why)
 {
@@ -185,12 +179,6 @@ static double memory_mb(const char *name)
         if (strncmp(line, name, strlen(name)) == 0) kb = atof(line + strlen(name) + 1);
     if (file) fclose(file);
     return kb / 1000;
-}
-
-static int by_value(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
 }
 
 static void ask_warm(const char *store, const questions *q, const mneme_settings *settings)

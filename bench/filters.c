@@ -8,30 +8,18 @@
  * Without the index: the same expression behind `not not`, for which there is no plan. Prints a Markdown table of
  * medians. bench/filters
  * builds and runs it. */
+#include "timing.h"
+
 #include <mneme.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 enum { DIMENSION = 16, BATCH = 20000, RUNS_MAX = 1000 };
 
 /* Processor time: other processes disturb it less than wall time. */
-static double now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
-}
-
-static int by_value(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 static uint64_t next_random(uint64_t *seed)
 {
     *seed = *seed * 6364136223846793005u + 1442695040888963407u;
@@ -85,7 +73,7 @@ static mneme_status make_store(mneme *memory, size_t n_records, mneme_error *err
 {
     batch *b = calloc(1, sizeof *b);
     uint64_t seed = 1;
-    double started = now_ms();
+    double started = now_ms(CLOCK_PROCESS_CPUTIME_ID);
     mneme_status status = b ? MNEME_OK : MNEME_ERR_MEMORY;
     for (size_t first = 0; first < n_records && status == MNEME_OK; first += BATCH) {
         size_t n = n_records - first < BATCH ? n_records - first : BATCH;
@@ -94,7 +82,7 @@ static mneme_status make_store(mneme *memory, size_t n_records, mneme_error *err
     }
     free(b);
     fprintf(stderr, "filters: %zu records written in %.1f s of processor time\n", n_records,
-            (now_ms() - started) / 1e3);
+            (now_ms(CLOCK_PROCESS_CPUTIME_ID) - started) / 1e3);
     return status;
 }
 
@@ -155,9 +143,9 @@ static mneme_status measure(mneme *memory, const task *what, const char *where, 
     mneme_status status = MNEME_OK;
     for (size_t i = 0; i <= runs && status == MNEME_OK; i++) {
         size_t n = 0;
-        double started = now_ms();
+        double started = now_ms(CLOCK_PROCESS_CPUTIME_ID);
         status = run_once(memory, what, where, &seed, &n, error);
-        if (i > 0) took[i - 1] = now_ms() - started;
+        if (i > 0) took[i - 1] = now_ms(CLOCK_PROCESS_CPUTIME_ID) - started;
     }
     qsort(took, runs, sizeof *took, by_value);
     *median = took[runs / 2];

@@ -5,20 +5,14 @@
  * TEXTS: one a line. VECTORS: raw float32, row-major, one row for each line. BATCH: records in a transaction. TYPE: the
  * setting store.vectors. MOST: stop after so many records; vectors and texts are taken again from the front, with noise,
  * when there are fewer. Prints one JSON object. */
+#include "timing.h"
+
 #include <mneme.h>
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 static void fail(const char *what, const char *why)
 {
@@ -38,12 +32,6 @@ static char *read_file(const char *path, size_t *size)
     data[*size] = '\0';
     fclose(file);
     return data;
-}
-
-static int by_value(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return a < b ? -1 : a > b;
 }
 
 static uint64_t g_seed = 1;
@@ -107,22 +95,22 @@ int main(int argc, char **argv)
     char(*ids)[24] = malloc(batch * sizeof *ids);
     float *scratch = malloc(batch * in.dimension * sizeof *scratch);
 
-    double started = now_s(), half = 0;
+    double started = now_ms(CLOCK_MONOTONIC) / 1e3, half = 0;
     mneme *memory = open_store(argv[1], settings);
     for (size_t first = 0; first < most; first += batch) {
         size_t n = most - first < batch ? most - first : batch;
-        if (first >= most / 2 && half == 0) half = now_s();
+        if (first >= most / 2 && half == 0) half = now_ms(CLOCK_MONOTONIC) / 1e3;
         fill_batch(&in, first, n, records, ids, scratch);
         if (mneme_add(memory, records, n, NULL, NULL, &error) != MNEME_OK) fail("add", error.message);
     }
-    double written = now_s();
+    double written = now_ms(CLOCK_MONOTONIC) / 1e3;
     mneme_close(memory);
 
     double opening[21], adding[101];
     for (int i = 0; i < 21; i++) {
-        double from = now_s();
+        double from = now_ms(CLOCK_MONOTONIC);
         memory = open_store(argv[1], settings);
-        opening[i] = (now_s() - from) * 1000;
+        opening[i] = now_ms(CLOCK_MONOTONIC) - from;
         mneme_close(memory);
     }
     memory = open_store(argv[1], settings);
@@ -132,9 +120,9 @@ int main(int argc, char **argv)
     mneme_stats_free(stats);
     for (int i = 0; i < 101; i++) {
         fill_batch(&in, most + (size_t)i, 1, records, ids, scratch);
-        double from = now_s();
+        double from = now_ms(CLOCK_MONOTONIC);
         if (mneme_add(memory, records, 1, NULL, NULL, &error) != MNEME_OK) fail("add", error.message);
-        adding[i] = (now_s() - from) * 1000;
+        adding[i] = now_ms(CLOCK_MONOTONIC) - from;
     }
     double asking[101];
     mneme_query_options options = MNEME_QUERY_OPTIONS_INIT;
@@ -143,9 +131,9 @@ int main(int argc, char **argv)
     for (int i = 0; i < 101; i++) {
         mneme_hits *hits = NULL;
         options.vector = in.vectors + (size_t)i * 7 % in.n_lines * in.dimension;
-        double from = now_s();
+        double from = now_ms(CLOCK_MONOTONIC);
         if (mneme_query(memory, "", &options, &hits, &error) != MNEME_OK) fail("query", error.message);
-        asking[i] = (now_s() - from) * 1000;
+        asking[i] = now_ms(CLOCK_MONOTONIC) - from;
         mneme_hits_free(hits);
     }
     mneme_close(memory);

@@ -4,25 +4,13 @@
  *
  * Prints {"tokens","runs","p50_ms","p99_ms","least_ms","cpu_ms"}; cpu_ms is the mean of processor time, which other
  * processes disturb less than wall time. bench/warm-query builds and runs it. */
+#include "timing.h"
+
 #include <mneme.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now_ms(clockid_t which)
-{
-    struct timespec now;
-    clock_gettime(which, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
-}
-
-static int by_value(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
 
 static int failed(const mneme_error *error)
 {

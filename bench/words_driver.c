@@ -2,12 +2,14 @@
  *
  *     words_driver write DIR TEXTS BATCH              a store of the lines of TEXTS, no vectors, durable; prints JSON
  *     words_driver ask DIR QUESTIONS K ROUNDS HITS    each line ROUNDS times by mneme_query, mode lexical; prints JSON
- * and writes one line of "row:lexical" pairs for each question into HITS words_driver terms TEXTS the terms of each
- * line, as the store keeps them words_driver question-terms QUESTIONS           the terms of each line, as they are
- * asked
+ *                                                     and writes one line of "row:lexical" pairs a question to HITS
+ *     words_driver terms TEXTS                        the terms of each line, as the store keeps them
+ *     words_driver question-terms QUESTIONS           the terms of each line, as they are asked
  *
  * Written below the public API, which encodes what comes without a vector; asked through it. Linked with the static
  * library. */
+#include "timing.h"
+
 #include <mneme.h>
 
 #include "memstore/store.h"
@@ -16,14 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now_ms(clockid_t which)
-{
-    struct timespec now;
-    clock_gettime(which, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
-}
 
 static void fail(const char *what, const char *why)
 {
@@ -98,12 +92,6 @@ static void write_store(const char *dir, const lines *texts, size_t batch_size)
 }
 
 /* ---- asking ----------------------------------------------------------------------------------------------------- */
-
-static int by_value(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
 
 static void ask(const char *dir, const lines *questions, uint32_t k, size_t rounds, const char *hits_path)
 {
