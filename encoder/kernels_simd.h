@@ -1,147 +1,10 @@
 /* kernels_simd.h -- the vector kernels, written once with the compiler's vector types. kernels_avx2.c and
  * kernels_avx512.c include this with LANES (floats in a vector) and TABLE (the function that returns the table) set. */
 #include "encoder/kernels.h"
+#include "encoder/vector_math_simd.h"
 
 #include <float.h>
 #include <math.h>
-#include <string.h>
-
-typedef float vec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-typedef int32_t ivec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-typedef int16_t hvec __attribute__((vector_size(LANES * 2), aligned(2), may_alias)); /* halves */
-typedef int8_t bvec __attribute__((vector_size(LANES), aligned(1), may_alias));      /* bytes */
-typedef uint32_t uvec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-
-static inline vec load(const float *p)
-{
-    return *(const vec *)p;
-}
-
-static inline void store(float *p, vec v)
-{
-    *(vec *)p = v;
-}
-
-static inline vec splat(float x)
-{
-    return x - (vec){0}; /* not 0 + x, which would lose the sign of -0 */
-}
-
-static inline float sum_lanes(vec v)
-{
-    float total = 0;
-    for (int i = 0; i < LANES; i++) total += v[i];
-    return total;
-}
-
-#if LANES == 8 && defined(__AVX2__)
-#include <immintrin.h>
-#define LARGER(a, b) ((vec)_mm256_max_ps((__m256)(a), (__m256)(b)))
-#define ROUND(x)     ((ivec)_mm256_cvtps_epi32((__m256)(x)))
-#elif LANES == 16 && defined(__AVX512F__)
-#include <immintrin.h>
-#define LARGER(a, b) ((vec)_mm512_max_ps((__m512)(a), (__m512)(b)))
-#define ROUND(x)     ((ivec)_mm512_cvtps_epi32((__m512)(x)))
-#else /* the same by operators, for tests on a processor without the instructions; |x| < 2^22 */
-#define LARGER(a, b) ((vec)((((a) > (b)) & (ivec)(a)) | (~((a) > (b)) & (ivec)(b))))
-#define ROUND(x)     ((ivec)((x) + 12582912.0f) - 0x4B400000)
-#endif
-
-static inline vec larger(vec a, vec b)
-{
-    return LARGER(a, b);
-}
-
-/* The nearest integer, ties to even. */
-static inline ivec round_vec(vec x)
-{
-    return ROUND(x);
-}
-
-/* e^x for x <= 0 within 2 ulp: x = n ln 2 + r, a polynomial of degree 6 for e^r (Cephes expf), and n into the exponent.
- * Below -87 the result stays at e^-87, 1.6e-38. */
-static inline vec exp_negative(vec x)
-{
-    vec clamped = larger(x, splat(-87.0f));
-    ivec exponent = round_vec(clamped * splat(1.44269504088896341f));
-    vec n = __builtin_convertvector(exponent, vec);
-    vec r = clamped - n * splat(0.693359375f);
-    r = r - n * splat(-2.12194440e-4f);
-    vec p = splat(1.9875691500e-4f);
-    p = p * r + splat(1.3981999507e-3f);
-    p = p * r + splat(8.3334519073e-3f);
-    p = p * r + splat(4.1665795894e-2f);
-    p = p * r + splat(1.6666665459e-1f);
-    p = p * r + splat(5.0000001201e-1f);
-    p = p * r * r + r + splat(1.0f);
-    return p * (vec)((exponent + 127) << 23);
-}
-
-/* GELU with erf by Abramowitz and Stegun, 7.1.26: |error| <= 1.5e-7. */
-static inline vec gelu(vec x)
-{
-    ivec sign = (ivec)x & (ivec)splat(-0.0f);
-    vec z = (vec)((ivec)(x * splat(0.70710678118654752f)) & ~(ivec)splat(-0.0f));
-    vec t = splat(1.0f) / (splat(1.0f) + splat(0.3275911f) * z);
-    vec p = splat(1.061405429f);
-    p = p * t + splat(-1.453152027f);
-    p = p * t + splat(1.421413741f);
-    p = p * t + splat(-0.284496736f);
-    p = p * t + splat(0.254829592f);
-    vec erf_abs = splat(1.0f) - p * t * exp_negative(-z * z);
-    vec erf_signed = (vec)((ivec)erf_abs | sign);
-    return splat(0.5f) * x * (splat(1.0f) + erf_signed);
-}
-
-/* For each vector of a row of n: the statements, with i its first lane and `left` the lanes that there are from there
- * on, which the compiler knows to be whole in all but the last turn. */
-#define FOR_ROW(i, n, ...)                                                                                             \
-    do {                                                                                                               \
-        size_t i = 0;                                                                                                  \
-        for (; i + LANES <= (n); i += LANES) {                                                                         \
-            const size_t left = LANES;                                                                                 \
-            __VA_ARGS__                                                                                                \
-        }                                                                                                              \
-        if (i < (n)) {                                                                                                 \
-            const size_t left = (n)-i;                                                                                 \
-            __VA_ARGS__                                                                                                \
-        }                                                                                                              \
-    } while (0)
-
-static inline vec load_part(const float *p, size_t n)
-{
-    if (n >= LANES) return load(p);
-    vec v = {0};
-    memcpy(&v, p, n * sizeof(float));
-    return v;
-}
-
-static inline void store_part(float *p, vec v, size_t n)
-{
-    if (n >= LANES)
-        store(p, v);
-    else
-        memcpy(p, &v, n * sizeof(float));
-}
-
-static inline vec absolute(vec v)
-{
-    return (vec)((ivec)v & 0x7FFFFFFF);
-}
-
-static inline float largest_lane(vec v)
-{
-    float largest = v[0];
-    for (int i = 1; i < LANES; i++) largest = v[i] > largest ? v[i] : largest;
-    return largest;
-}
-
-/* bfloat16 in the upper half of each lane. */
-static inline ivec round_bf16_bits(vec x)
-{
-    ivec bits = (ivec)x;
-    return (bits + 0x7FFF + ((bits >> 16) & 1)) & (int32_t)0xFFFF0000;
-}
 
 static inline void store_halves(uint16_t *out, ivec low_halves, size_t n)
 {
@@ -339,7 +202,7 @@ static inline __attribute__((always_inline)) vec exponentiate(const float *row, 
 {
     vec total = {0};
     FOR_ROW(i, n, {
-        vec weight = exp_negative((load_part(row + i, left) - splat(largest)) * splat(scale));
+        vec weight = exp_bounded((load_part(row + i, left) - splat(largest)) * splat(scale));
         if (left < LANES) memset((char *)&weight + left * sizeof(float), 0, (LANES - left) * sizeof(float));
         if (element == MN_ELEMENT_I16) {
             ivec whole = round_vec(weight * splat(limit));
