@@ -42,14 +42,32 @@ static inline float sum_lanes(vec v)
 #include <immintrin.h>
 #define LARGER(a, b) ((vec)_mm256_max_ps((__m256)(a), (__m256)(b)))
 #define ROUND(x)     ((ivec)_mm256_cvtps_epi32((__m256)(x)))
+#define ROOT(x)      ((vec)_mm256_sqrt_ps((__m256)(x)))
 #elif LANES == 16 && defined(__AVX512F__)
 #include <immintrin.h>
 #define LARGER(a, b) ((vec)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define ROUND(x)     ((ivec)_mm512_cvtps_epi32((__m512)(x)))
+#define ROOT(x)      ((vec)_mm512_sqrt_ps((__m512)(x)))
 #else /* the same by operators, for tests on a processor without the instructions; |x| < 2^22 */
 #define LARGER(a, b) ((vec)((((a) > (b)) & (ivec)(a)) | (~((a) > (b)) & (ivec)(b))))
 #define ROUND(x)     ((ivec)((x) + 12582912.0f) - 0x4B400000)
+#define ROOT(x)      root_by_lane(x)
 #endif
+
+#ifdef MN_EMULATE_INSTRUCTIONS
+#include <math.h>
+static inline vec root_by_lane(vec x)
+{
+    vec root;
+    for (int i = 0; i < LANES; i++) root[i] = sqrtf(x[i]);
+    return root;
+}
+#endif
+
+static inline vec square_root(vec x)
+{
+    return ROOT(x);
+}
 
 static inline vec larger(vec a, vec b)
 {

@@ -47,6 +47,7 @@ typedef struct mn_sparse_gradient {
 
 typedef struct mn_shard {
     const mn_train_arithmetic *arithmetic;    /* borrowed */
+    const mn_parameters *parameters;          /* borrowed */
     float *gradients;                         /* parameters->dense_size floats */
     mn_sparse_gradient *sparse, **sparse_end; /* in the order in which they were added; in the room */
     mn_room room;
@@ -58,7 +59,7 @@ typedef struct mn_shard {
 mneme_status mn_shard_new(const mn_parameters *parameters, mn_shard **out, mneme_error *error);
 void mn_shard_free(mn_shard *shard);
 /* Zero gradients, empty room, random numbers of this step. index: of the shard. */
-void mn_shard_begin(mn_shard *shard, const mn_parameters *parameters, uint64_t seed, uint64_t step, uint64_t index);
+void mn_shard_begin(mn_shard *shard, uint64_t seed, uint64_t step, uint64_t index);
 
 static inline float *mn_gradient_of(const mn_shard *shard, const mn_parameter *parameter)
 {

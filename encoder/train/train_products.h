@@ -12,7 +12,7 @@
 #define MN_ENCODER_TRAIN_TRAIN_PRODUCTS_H
 
 #include "common/error.h"
-#include "encoder/kernels.h"
+#include "encoder/linear.h"
 #include "encoder/train/train_kernels.h"
 
 /* What training computes with. */
