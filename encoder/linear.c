@@ -174,7 +174,7 @@ void mn_linear_run_panels(const mn_linear *linear, const mn_arithmetic *arithmet
                           const mn_linear_out *out, uint32_t first, uint32_t n)
 {
     const mn_product_kernel *kernel = arithmetic->product;
-    uint32_t panel = kernel->panel, step = kernel->tile_rows;
+    uint32_t panel = kernel->panel;
     size_t element_size = out->element == MN_ELEMENT_F32 ? sizeof(float) : sizeof(uint16_t);
     uint32_t tile[MN_TILE_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));
     mn_finish finish = {.integers = mn_is_integer(kernel->element),
@@ -188,8 +188,8 @@ void mn_linear_run_panels(const mn_linear *linear, const mn_arithmetic *arithmet
         finish.bias = linear->bias + c;
         if (linear->scale) finish.column_scale = linear->scale + c;
         if (linear->sum) finish.column_sum = linear->sum + c;
-        for (uint32_t r = 0; r < x->n_rows; r += step) {
-            uint32_t rows = x->n_rows - r < step ? x->n_rows - r : step;
+        for (uint32_t r = 0, rows; r < x->n_rows; r += rows) {
+            rows = mn_tile_rows(kernel, x->n_rows - r);
             kernel->multiply(x->rows + r * x->stride, x->stride, rows, weights, linear->n_groups, tile);
             if (finish.integers) finish.row_scale = x->scales + r;
             if (linear->sum) finish.row_low = x->lows + r;

@@ -66,6 +66,15 @@ static inline uint32_t mn_product_groups(const mn_product_kernel *kernel, uint32
     return mn_round_up((depth + group - 1) / group, kernel->group_multiple);
 }
 
+/* Rows of the next tile when n_rows are left. Tiles of vector registers get equal heights, since one of few rows costs
+ * nearly as much as a whole one; those of AMX read whole multiples of rows anyway. */
+static inline uint32_t mn_tile_rows(const mn_product_kernel *kernel, uint32_t n_rows)
+{
+    if (kernel->tile_rows % MN_ROW_MULTIPLE == 0) return n_rows < kernel->tile_rows ? n_rows : kernel->tile_rows;
+    uint32_t n_tiles = (n_rows + kernel->tile_rows - 1) / kernel->tile_rows;
+    return (n_rows + n_tiles - 1) / n_tiles;
+}
+
 /* The fastest kernel for `element` that uses at most `level` and that this processor has; NULL where there is none but
  * the reference (BF16 and U8 without the instructions for them). */
 const mn_product_kernel *mn_product_kernel_for(mn_element element, mn_cpu_level level);

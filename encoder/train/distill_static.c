@@ -23,9 +23,10 @@ static const double RIDGE = 0.1;
 enum { ITERATIONS = 30 };
 
 /* The caller's texts go in twice: as pieces of a sentence's length, which are like questions, and as passages that fill
- * the teacher's window, which are what a store encodes. A token moves the mean of n tokens by 1/n: a text of more tokens
- * than a piece counts as many pieces as it is long, or the fit would not see it. All is fitted at once, made-up texts too:
- * fitted to passages alone, the frequent words learn the corpus by heart, and other texts lose (docs/static-encoder.md). */
+ * the teacher's window, which are what a store encodes. A token moves the mean of n tokens by 1/n: a text of more
+ * tokens than a piece counts as many pieces as it is long, or the fit would not see it. All is fitted at once, made-up
+ * texts too: fitted to passages alone, the frequent words learn the corpus by heart, and other texts lose
+ * (docs/static-encoder.md). */
 enum { PIECE_TOKENS = 32, PIECES_MOST = 40000, PASSAGES_MOST = 5000 };
 
 typedef struct distillation {

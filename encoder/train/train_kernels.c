@@ -59,6 +59,13 @@ static double reference_cross_entropy(float *logits, uint32_t n_rows, uint32_t n
     return loss;
 }
 
+static void reference_transpose(const float *x, size_t x_stride, size_t rows, size_t columns, float *out,
+                                size_t out_stride)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) out[c * out_stride + r] = x[r * x_stride + c];
+}
+
 static double reference_squares(const float *x, size_t n)
 {
     double total = 0;
@@ -68,8 +75,9 @@ static double reference_squares(const float *x, size_t n)
 
 const mn_train_kernels *mn_train_kernels_reference(void)
 {
-    static const mn_train_kernels table = {"reference",    reference_store_tile,    reference_add_rows,
-                                           reference_adam, reference_cross_entropy, reference_squares};
+    static const mn_train_kernels table = {"reference",      reference_store_tile,    reference_add_rows,
+                                           reference_adam,   reference_cross_entropy, reference_transpose,
+                                           reference_squares};
     return &table;
 }
 

@@ -30,6 +30,8 @@ typedef struct mn_train_kernels {
     /* loss and gradient of softmax cross-entropy: logits (n_rows, n) become (softmax - one-hot) * scale; a target of
      * n or more counts nothing (its row becomes 0). Returns the sum of -log p(target). */
     double (*cross_entropy)(float *logits, uint32_t n_rows, uint32_t n, const uint32_t *targets, float scale);
+    /* out (columns, rows) = x (rows, columns), turned around. */
+    void (*transpose)(const float *x, size_t x_stride, size_t rows, size_t columns, float *out, size_t out_stride);
     /* The sum of the squares of x (n). */
     double (*squares)(const float *x, size_t n);
 } mn_train_kernels;

@@ -14,7 +14,6 @@
 enum {
     DEPTH_BLOCK = 384, /* a multiple of every kernel's groups; 16 columns of it are 24 KB */
     ROW_BLOCK = 96,    /* 96 x 384 floats are 147 KB; a multiple of every kernel's tile_rows */
-    TRANSPOSE = 16,
 };
 
 mn_train_arithmetic mn_train_arithmetic_for(bool bf16, mn_cpu_level level, bool reference)
@@ -48,19 +47,6 @@ size_t mn_right_size(const mn_train_arithmetic *arithmetic, uint32_t depth, uint
 
 /* ---- packing --------------------------------------------------------------------------------------------------- */
 
-/* out (columns, rows) = x (rows, columns), in squares that the first-level cache holds. */
-static void transpose(const float *x, size_t x_stride, size_t rows, size_t columns, float *out, size_t out_stride)
-{
-    for (size_t c = 0; c < columns; c += TRANSPOSE) {
-        size_t c_end = c + TRANSPOSE < columns ? c + TRANSPOSE : columns;
-        for (size_t r = 0; r < rows; r += TRANSPOSE) {
-            size_t r_end = r + TRANSPOSE < rows ? r + TRANSPOSE : rows;
-            for (size_t i = c; i < c_end; i++)
-                for (size_t j = r; j < r_end; j++) out[i * out_stride + j] = x[j * x_stride + i];
-        }
-    }
-}
-
 /* One panel: `depth` rows of b from b on, `columns` of them. */
 static void pack_panel(const mn_train_arithmetic *a, const float *b, size_t stride, uint32_t depth, uint32_t columns,
                        uint32_t *panel)
@@ -92,7 +78,7 @@ static void pack_columns(const mn_train_arithmetic *a, const float *b, size_t st
         uint32_t deep = least(right->depth - k, DEPTH_BLOCK), groups = mn_product_groups(a->product, deep);
         for (uint32_t c = 0; c < right->columns; c += width) {
             uint32_t wide = least(right->columns - c, width);
-            transpose(b + c * stride + k, stride, wide, deep, turned, width);
+            a->train_kernels->transpose(b + c * stride + k, stride, wide, deep, turned, width);
             pack_panel(a, turned, width, deep, wide, panels);
             panels += (size_t)groups * width;
         }
@@ -137,8 +123,8 @@ static void multiply_block(const mn_train_arithmetic *a, const left_block *left,
     uint32_t width = kernel->panel;
     if (kernel->begin) kernel->begin();
     for (uint32_t c = 0; c < columns; c += width, panels += (size_t)left->n_groups * width) {
-        for (uint32_t r = 0; r < left->n_rows; r += kernel->tile_rows) {
-            uint32_t rows = least(left->n_rows - r, kernel->tile_rows);
+        for (uint32_t r = 0, rows; r < left->n_rows; r += rows) {
+            rows = mn_tile_rows(kernel, left->n_rows - r);
             float *c_rows = out->c + r * out->stride + c;
             for (uint32_t i = 0; i < rows; i++) __builtin_prefetch(c_rows + i * out->stride, 1, 3);
             kernel->multiply(left->rows + r * left->stride, left->stride, rows, panels, left->n_groups, tile);
@@ -208,7 +194,7 @@ mneme_status mn_multiply_transposed(const mn_train_arithmetic *arithmetic, mn_pr
     void *rows = (char *)turned + turned_size;
     for (uint32_t k = 0; k < p->k; k += DEPTH_BLOCK) {
         uint32_t deep = least(p->k - k, DEPTH_BLOCK);
-        transpose(p->a + k * p->a_stride, p->a_stride, deep, p->m, turned, turned_stride);
+        arithmetic->train_kernels->transpose(p->a + k * p->a_stride, p->a_stride, deep, p->m, turned, turned_stride);
         pack_rows(arithmetic, p->b + k * p->b_stride, p->b_stride, deep, p->n, panels);
         for (uint32_t r = 0; r < p->m; r += ROW_BLOCK) {
             left_block left =

@@ -149,6 +149,13 @@ static void kernels_agree_with_the_reference(void **state)
             kernels->add_rows(x, n, 5, n, sums);
             reference->add_rows(x, n, 5, n, expected);
             for (uint32_t i = 0; i < n; i++) assert_float_equal(sums[i], expected[i], 1e-5);
+            float turned[5 * 70];
+            kernels->transpose(x, n, 5, n, turned, 5);
+            for (uint32_t i = 0; i < 5 * n; i++) assert_true(turned[i % n * 5 + i / n] == x[i]);
+            float *wide = random_array((size_t)n * 40, 9), *back = malloc((size_t)n * 40 * sizeof(float));
+            kernels->transpose(wide, 40, n, 37, back, n);
+            for (uint32_t i = 0; i < 37 * n; i++) assert_true(back[i] == wide[i % n * 40 + i / n]);
+            free(wide), free(back);
             assert_float_equal(kernels->squares(x, 5 * n), reference->squares(x, 5 * n), 1e-4);
             free(x), free(y), free(sums), free(expected);
         }
