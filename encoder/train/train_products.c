@@ -24,7 +24,8 @@ mn_train_arithmetic mn_train_arithmetic_for(bool bf16, mn_cpu_level level, bool 
                                  .format = a.rows,
                                  .kernels = a.kernels,
                                  .train_kernels =
-                                     reference ? mn_train_kernels_reference() : mn_train_kernels_for(level)};
+                                     reference ? mn_train_kernels_reference() : mn_train_kernels_for(level),
+                                 .cell_kernels = reference ? mn_cell_kernels_reference() : mn_cell_kernels_for(level)};
 }
 
 static uint32_t least(uint32_t a, uint32_t b)

@@ -13,6 +13,7 @@
 
 #include "common/error.h"
 #include "encoder/linear.h"
+#include "encoder/train/cell_kernels.h"
 #include "encoder/train/train_kernels.h"
 
 /* What training computes with. */
@@ -22,6 +23,7 @@ typedef struct mn_train_arithmetic {
     mn_row_format format;             /* of both operands */
     const mn_kernels *kernels;
     const mn_train_kernels *train_kernels;
+    const mn_cell_kernels *cell_kernels;
 } mn_train_arithmetic;
 
 /* bf16 where it is asked for: with the processor's instructions for it, else by rounding. level: at most these
