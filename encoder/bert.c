@@ -23,12 +23,11 @@
 
 #include "common/file.h"
 #include "common/memory.h"
-#include "encoder/safetensors.h"
+#include "encoder/model_weights.h"
 #include "encoder/self_attention.h"
 
 #include <math.h>
 #include <string.h>
-#include <xxhash.h>
 
 typedef struct layer_norm_weights {
     float *gain, *shift; /* (H), in the image */
@@ -69,77 +68,31 @@ struct mn_bert {
 
 /* ---- weights ------------------------------------------------------------------------------------------------ */
 
-static mneme_status find_tensor(const mn_bert *bert, const char *name, uint64_t rows, uint64_t columns,
-                                const mn_tensor **out, mneme_error *error)
+static mn_model_weights weights_of(const mn_bert *bert)
 {
-    char full[256];
-    snprintf(full, sizeof full, "%s%s", bert->prefix, name);
-    const mn_tensor *tensor = mn_safetensors_find(bert->file, full);
-    if (!tensor) return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is missing", bert->path, full);
-    if (tensor->type == MN_TENSOR_OTHER)
-        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is not F32, F16 or BF16", bert->path, full);
-    bool vector = columns == 0 && tensor->rank == 1 && tensor->shape[0] == rows;
-    bool matrix = columns != 0 && tensor->rank == 2 && tensor->shape[0] == rows && tensor->shape[1] == columns;
-    if (!vector && !matrix)
-        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is (%llu, %llu) where config.json asks for (%llu, %llu)",
-                       bert->path, full, (unsigned long long)tensor->shape[0],
-                       (unsigned long long)(tensor->rank > 1 ? tensor->shape[1] : 0), (unsigned long long)rows,
-                       (unsigned long long)columns);
-    *out = tensor;
-    return MNEME_OK;
-}
-
-static bool all_finite(const float *values, size_t n)
-{
-    float poison = 0; /* stays 0 unless something is not finite: x * 0 is NaN then */
-    for (size_t i = 0; i < n; i++) poison += values[i] * 0.0f;
-    return poison == 0;
-}
-
-static mneme_status fail_not_finite(const mn_bert *bert, const mn_tensor *tensor, mneme_error *error)
-{
-    return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s holds NaN or infinity", bert->path, tensor->name);
-}
-
-/* Copy a tensor to `out` as f32 and refuse NaN and infinity. */
-static mneme_status copy_weights(const mn_bert *bert, const char *name, uint64_t rows, uint64_t columns, float *out,
-                                 mneme_error *error)
-{
-    const mn_tensor *tensor = NULL;
-    mneme_status status = find_tensor(bert, name, rows, columns, &tensor, error);
-    if (status != MNEME_OK) return status;
-    size_t n = (size_t)tensor->n_elements;
-    mn_tensor_to_f32(tensor, 0, n, out);
-    return all_finite(out, n) ? MNEME_OK : fail_not_finite(bert, tensor, error);
+    return (mn_model_weights){.file = bert->file, .path = bert->path, .prefix = bert->prefix};
 }
 
 static mneme_status fill_norm(const mn_bert *bert, const char *name, const layer_norm_weights *norm, mneme_error *error)
 {
-    char full[200];
+    char full[256];
+    const mn_model_weights weights = weights_of(bert);
     snprintf(full, sizeof full, "%s.weight", name);
-    mneme_status status = copy_weights(bert, full, bert->config.hidden, 0, norm->gain, error);
+    mneme_status status = mn_weights_copy(&weights, full, bert->config.hidden, 0, norm->gain, error);
     if (status != MNEME_OK) return status;
     snprintf(full, sizeof full, "%s.bias", name);
-    return copy_weights(bert, full, bert->config.hidden, 0, norm->shift, error);
+    return mn_weights_copy(&weights, full, bert->config.hidden, 0, norm->shift, error);
 }
 
 /* The index-th (n_out, n_in) matrix of those that are stacked by rows into one product. */
 static mneme_status fill_linear(const mn_bert *bert, size_t layer, const char *name, uint32_t index, uint32_t n_out,
                                 mn_linear *linear, mneme_error *error)
 {
-    size_t size = 0;
-    char full[200];
-    if (!mn_multiply(n_out, (size_t)linear->n_in + 1, &size)) return mn_fail_memory(error, "weights");
-    float *weight = mn_alloc_array(size, sizeof(float));
-    if (!weight) return mn_fail_memory(error, "weights");
-    float *bias = weight + (size_t)n_out * linear->n_in;
-    snprintf(full, sizeof full, "encoder.layer.%zu.%s.weight", layer, name);
-    mneme_status status = copy_weights(bert, full, n_out, linear->n_in, weight, error);
-    snprintf(full, sizeof full, "encoder.layer.%zu.%s.bias", layer, name);
-    if (status == MNEME_OK) status = copy_weights(bert, full, n_out, 0, bias, error);
-    if (status == MNEME_OK) mn_linear_fill(linear, &bert->arithmetic, index * n_out, n_out, weight, bias);
-    mn_free(weight);
-    return status;
+    char weight[200], bias[200];
+    const mn_model_weights weights = weights_of(bert);
+    snprintf(weight, sizeof weight, "encoder.layer.%zu.%s.weight", layer, name);
+    snprintf(bias, sizeof bias, "encoder.layer.%zu.%s.bias", layer, name);
+    return mn_weights_fill(&weights, &bert->arithmetic, weight, bias, index, n_out, linear, error);
 }
 
 static mneme_status fill_layer(const mn_bert *bert, size_t i, bert_layer *layer, mneme_error *error)
@@ -170,17 +123,9 @@ static mneme_status fill_layer(const mn_bert *bert, size_t i, bert_layer *layer,
 static mneme_status check_embeddings(const mn_bert *bert, mneme_error *error)
 {
     const mn_tensor *tables[] = {bert->words, bert->positions, bert->types};
-    size_t hidden = bert->config.hidden;
-    float *row = mn_alloc_array(hidden, sizeof *row);
-    if (!row) return mn_fail_memory(error, "weights");
+    const mn_model_weights weights = weights_of(bert);
     mneme_status status = MNEME_OK;
-    for (size_t i = 0; i < 3; i++) {
-        for (uint64_t r = 0; r < tables[i]->shape[0] && status == MNEME_OK; r++) {
-            mn_tensor_to_f32(tables[i], r * hidden, hidden, row);
-            if (!all_finite(row, hidden)) status = fail_not_finite(bert, tables[i], error);
-        }
-    }
-    mn_free(row);
+    for (size_t i = 0; i < 3 && status == MNEME_OK; i++) status = mn_weights_check(&weights, tables[i], error);
     return status;
 }
 
@@ -188,11 +133,12 @@ static mneme_status find_embeddings(mn_bert *bert, mneme_error *error)
 {
     const mn_model_config *config = &bert->config;
     if (!mn_safetensors_find(bert->file, "embeddings.word_embeddings.weight")) bert->prefix = "bert.";
-    mneme_status status =
-        find_tensor(bert, "embeddings.word_embeddings.weight", config->vocabulary, config->hidden, &bert->words, error);
+    const mn_model_weights weights = weights_of(bert);
+    mneme_status status = mn_weights_find(&weights, "embeddings.word_embeddings.weight", config->vocabulary,
+                                          config->hidden, &bert->words, error);
     if (status == MNEME_OK)
-        status = find_tensor(bert, "embeddings.position_embeddings.weight", config->n_positions, config->hidden,
-                             &bert->positions, error);
+        status = mn_weights_find(&weights, "embeddings.position_embeddings.weight", config->n_positions, config->hidden,
+                                 &bert->positions, error);
     if (status != MNEME_OK) return status;
     char name[64];
     snprintf(name, sizeof name, "%sembeddings.token_type_embeddings.weight", bert->prefix);
@@ -552,26 +498,10 @@ mneme_status mn_bert_encode(mn_bert *bert, const mn_token_batch *batch, unsigned
 
 uint64_t mn_bert_parameters(const mn_bert *bert)
 {
-    uint64_t n = 0;
-    for (size_t i = 0; i < mn_safetensors_count(bert->file); i++) {
-        const mn_tensor *tensor = mn_safetensors_at(bert->file, i);
-        if (tensor->type != MN_TENSOR_OTHER) n += tensor->n_elements;
-    }
-    return n;
+    return mn_weights_parameters(bert->file);
 }
 
 uint64_t mn_bert_fingerprint(const mn_bert *bert)
 {
-    enum { SAMPLE = 1024 }; /* bytes at both ends of a tensor: training changes every weight, and all would be 90 MB */
-    uint64_t hash = 0;
-    for (size_t i = 0; i < mn_safetensors_count(bert->file); i++) {
-        const mn_tensor *tensor = mn_safetensors_at(bert->file, i);
-        size_t sample = tensor->size_bytes < SAMPLE ? tensor->size_bytes : SAMPLE;
-        const unsigned char *last = (const unsigned char *)tensor->data + tensor->size_bytes - sample;
-        hash = XXH3_64bits_withSeed(tensor->name, strlen(tensor->name), hash);
-        hash = XXH3_64bits_withSeed(tensor->shape, tensor->rank * sizeof tensor->shape[0], hash);
-        hash = XXH3_64bits_withSeed(tensor->data, sample, hash);
-        hash = XXH3_64bits_withSeed(last, sample, hash);
-    }
-    return hash;
+    return mn_weights_fingerprint(bert->file);
 }

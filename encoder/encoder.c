@@ -17,9 +17,15 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* Tokens of one pack: enough rows for the products to run at full speed, and several packs for each thread, so that
- * none waits long at the end. */
-enum { PACK_TOKENS_LEAST = 256, PACK_TOKENS_MOST = 1024, PACKS_PER_THREAD = 8 };
+/* So that none waits long at the end. */
+enum { PACKS_PER_THREAD = 8 };
+
+static mneme_status open_kind(mn_encoder *encoder, const mn_encoder_options *options, mneme_error *error)
+{
+    if (mn_static_is(encoder->folder)) return mn_encoder_open_static(encoder, options, error);
+    if (mn_recurrent_is(encoder->folder)) return mn_encoder_open_recurrent(encoder, options, error);
+    return mn_encoder_open_transformer(encoder, options, error);
+}
 
 mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out, mneme_error *error)
 {
@@ -31,9 +37,7 @@ mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out
     encoder->name = encoder->folder ? mn_strdup(mn_path_base(encoder->folder)) : NULL;
     mneme_status status = encoder->name ? MNEME_OK : mn_fail_memory(error, "encoder");
     if (status == MNEME_OK) status = mn_threads_new(options->threads, &encoder->threads, error);
-    if (status == MNEME_OK)
-        status = mn_static_is(encoder->folder) ? mn_encoder_open_static(encoder, options, error)
-                                               : mn_encoder_open_transformer(encoder, options, error);
+    if (status == MNEME_OK) status = open_kind(encoder, options, error);
     if (status != MNEME_OK)
         mn_encoder_close(encoder);
     else
@@ -117,9 +121,8 @@ typedef struct encode_job {
 static void fill_packs(encode_job *job, size_t n)
 {
     uint32_t share = job->offsets[n] / (mn_threads_count(job->encoder->threads) * PACKS_PER_THREAD);
-    uint32_t tokens = share < PACK_TOKENS_LEAST  ? PACK_TOKENS_LEAST
-                      : share > PACK_TOKENS_MOST ? PACK_TOKENS_MOST
-                                                 : share;
+    uint32_t least = job->encoder->operations->pack_tokens_least, most = job->encoder->operations->pack_tokens_most;
+    uint32_t tokens = share < least ? least : share > most ? most : share;
     for (size_t i = 0; i < n;) {
         pack *next = &job->packs[job->n_packs++];
         *next = (pack){.first = i, .last = i + 1};

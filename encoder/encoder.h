@@ -37,6 +37,8 @@ typedef struct mn_encoder_operations {
     void (*destroy)(mn_encoder *encoder); /* copes with every stage of a half-built one */
     uint32_t n_special;                   /* 2: texts go in as [CLS] text [SEP]; 0: as they are */
     bool shares_packs;                    /* several threads can work on one pack */
+    uint32_t pack_tokens_least;           /* of a call's sequences, so many tokens go to a thread at a time, */
+    uint32_t pack_tokens_most; /* from enough for its products to run at full speed to what it has room for */
 } mn_encoder_operations;
 
 mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out, mneme_error *error);

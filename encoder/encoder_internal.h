@@ -6,6 +6,7 @@
 #include "common/threads.h"
 #include "encoder/bert.h"
 #include "encoder/packed_file.h"
+#include "encoder/recurrent_model.h"
 #include "encoder/static_table.h"
 
 #include <pthread.h>
@@ -16,6 +17,8 @@ struct mn_encoder {
     char *folder, *name;
     mn_tokenizer *tokenizer; /* may lie in packed */
     mn_model_config config;
+    mn_recurrent_config recurrent_config;
+    mn_cpu_level level; /* of the instructions that may be used */
     mn_arithmetic arithmetic;
     mn_packed_file packed; /* {0} = not in use */
     char *packed_path;     /* of the file that is in use or was written; NULL = none */
@@ -24,6 +27,7 @@ struct mn_encoder {
     bool weights_touched; /* by a call before */
     pthread_mutex_t lock; /* one call encodes at a time: workers own their buffers */
     mn_bert *bert;
+    mn_recurrent_model *recurrent;
     mn_static_table *table;
 };
 
@@ -31,6 +35,20 @@ struct mn_encoder {
  * mn_encoder_close copes. */
 mneme_status mn_encoder_open_transformer(mn_encoder *encoder, const mn_encoder_options *options, mneme_error *error);
 mneme_status mn_encoder_open_static(mn_encoder *encoder, const mn_encoder_options *options, mneme_error *error);
+mneme_status mn_encoder_open_recurrent(mn_encoder *encoder, const mn_encoder_options *options, mneme_error *error);
+
+/* encoder->level and ->arithmetic for the precision and the kernels that the options name, and why: *reason is static.
+ */
+mneme_status mn_encoder_choose_arithmetic(mn_encoder *encoder, const mn_encoder_options *options, const char **reason,
+                                          mneme_error *error);
+/* ERR_MODEL where the tokenizer has ids that a token table of so many rows has not. */
+mneme_status mn_encoder_check_vocabulary(const mn_encoder *encoder, uint32_t rows, mneme_error *error);
+/* Open tokenizer and model by open_parts, over the packed file of this arithmetic where there is one; else from the
+ * folder, and then what packed_weights gives is kept in a new one. */
+mneme_status mn_encoder_open_parts(mn_encoder *encoder, const mn_encoder_options *options,
+                                   mneme_status (*open_parts)(mn_encoder *encoder, mneme_error *error),
+                                   const void *(*packed_weights)(const mn_encoder *encoder, size_t *size),
+                                   mneme_error *error);
 
 /* The packed file of this encoder for a purpose ("int16-avx2") in the folder options->cache: maps it when it is there
  * and whole. *stamp: what to write a new one with. Without a cache folder, or when anything is wrong, nothing is

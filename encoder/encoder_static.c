@@ -19,7 +19,7 @@ static void static_destroy(mn_encoder *encoder)
     mn_static_table_close(encoder->table);
 }
 
-static const mn_encoder_operations static_operations = {static_encode, static_destroy, 0, false};
+static const mn_encoder_operations static_operations = {static_encode, static_destroy, 0, false, 256, 1024};
 
 mneme_status mn_encoder_open_static(mn_encoder *encoder, const mn_encoder_options *options, mneme_error *error)
 {

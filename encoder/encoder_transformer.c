@@ -1,5 +1,5 @@
-/* encoder_transformer.c -- a Transformer as an encoder: choosing its arithmetic, and opening it from the packed file of
- * an earlier process or from the model folder. */
+/* encoder_transformer.c -- a Transformer as an encoder: opened from the packed file of an earlier process or
+ * from the model folder. */
 #include "encoder/encoder_internal.h"
 
 #include <string.h>
@@ -16,7 +16,8 @@ static void transformer_destroy(mn_encoder *encoder)
     mn_bert_close(encoder->bert);
 }
 
-static const mn_encoder_operations transformer_operations = {transformer_encode, transformer_destroy, 2, true};
+static const mn_encoder_operations transformer_operations = {
+    transformer_encode, transformer_destroy, 2, true, 256, 1024};
 
 static const char *pooling_name(mn_pooling pooling)
 {
@@ -47,39 +48,11 @@ static void describe_transformer(mn_encoder *encoder, const char *reason)
                                          .fingerprint = XXH3_64bits(parts, sizeof parts)};
 }
 
-static mneme_status choose_arithmetic(const mn_encoder_options *options, mn_arithmetic *out, const char **reason,
-                                      mneme_error *error)
-{
-    static const char *const levels[] = {"reference", "avx2", "avx512", "amx"};
-    bool reference = strcmp(options->kernels, levels[0]) == 0;
-    mn_cpu_level level = MN_CPU_AMX; /* "auto" */
-    for (size_t i = 1; i < sizeof levels / sizeof levels[0]; i++)
-        if (strcmp(options->kernels, levels[i]) == 0) level = (mn_cpu_level)i;
-    mn_precision precision;
-    if (strcmp(options->precision, "auto") == 0)
-        precision = mn_fastest_precision(level, reference, reason);
-    else if (mn_precision_parse(options->precision, &precision))
-        *reason = "set by encoder.precision";
-    else
-        return mn_fail(error, MNEME_ERR_SETTING, "encoder.precision: \"%s\" is not known", options->precision);
-    *out = mn_arithmetic_for(precision, level, reference);
-    return MNEME_OK;
-}
-
-/* Everything that the packed weights depend on beside the model's files. */
-static void describe_purpose(const mn_arithmetic *arithmetic, char *out, size_t size)
-{
-    snprintf(out, size, "%s-%s", mn_precision_name(arithmetic->precision), arithmetic->product->name);
-}
-
 static mneme_status check_vocabulary(const mn_encoder *encoder, mneme_error *error)
 {
     if (mn_tokenizer_cls(encoder->tokenizer) == mn_tokenizer_unk(encoder->tokenizer))
         return mn_fail(error, MNEME_ERR_MODEL, "model %s: the vocabulary has no [CLS]", encoder->folder);
-    uint32_t vocabulary = mn_tokenizer_vocabulary(encoder->tokenizer);
-    if (vocabulary <= encoder->config.vocabulary) return MNEME_OK;
-    return mn_fail(error, MNEME_ERR_MODEL, "model %s: the vocabulary has %u tokens, the embedding table %u rows",
-                   encoder->folder, vocabulary, encoder->config.vocabulary);
+    return mn_encoder_check_vocabulary(encoder, encoder->config.vocabulary, error);
 }
 
 static mneme_status open_parts(mn_encoder *encoder, mneme_error *error)
@@ -93,31 +66,18 @@ static mneme_status open_parts(mn_encoder *encoder, mneme_error *error)
     return status;
 }
 
+static const void *packed_weights(const mn_encoder *encoder, size_t *size)
+{
+    return mn_bert_image(encoder->bert, size);
+}
+
 mneme_status mn_encoder_open_transformer(mn_encoder *encoder, const mn_encoder_options *options, mneme_error *error)
 {
     encoder->operations = &transformer_operations;
     const char *reason = NULL;
     mneme_status status = mn_model_config_read(encoder->folder, &encoder->config, error);
-    if (status == MNEME_OK) status = choose_arithmetic(options, &encoder->arithmetic, &reason, error);
-    if (status != MNEME_OK) return status;
-    char purpose[64];
-    uint64_t stamp = 0;
-    describe_purpose(&encoder->arithmetic, purpose, sizeof purpose);
-    bool packed = mn_encoder_find_packed(encoder, options, purpose, &stamp);
-    status = open_parts(encoder, error);
-    if (status != MNEME_OK && packed) { /* the packed file is not what its stamp says */
-        mn_tokenizer_close(encoder->tokenizer);
-        encoder->tokenizer = NULL;
-        mn_packed_close(&encoder->packed);
-        packed = false;
-        status = open_parts(encoder, error);
-    }
-    if (status != MNEME_OK) return status;
-    if (!packed) {
-        size_t size = 0;
-        const void *weights = mn_bert_image(encoder->bert, &size);
-        mn_encoder_keep_packed(encoder, stamp, weights, size);
-    }
-    describe_transformer(encoder, reason);
-    return MNEME_OK;
+    if (status == MNEME_OK) status = mn_encoder_choose_arithmetic(encoder, options, &reason, error);
+    if (status == MNEME_OK) status = mn_encoder_open_parts(encoder, options, open_parts, packed_weights, error);
+    if (status == MNEME_OK) describe_transformer(encoder, reason);
+    return status;
 }

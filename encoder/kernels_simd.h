@@ -6,24 +6,6 @@
 #include <float.h>
 #include <math.h>
 
-static inline void store_halves(uint16_t *out, ivec low_halves, size_t n)
-{
-    hvec halves = __builtin_convertvector(low_halves, hvec);
-    if (n >= LANES)
-        *(hvec *)out = halves;
-    else
-        memcpy(out, &halves, n * sizeof(uint16_t));
-}
-
-static inline void store_bytes(uint8_t *out, ivec low_bytes, size_t n)
-{
-    bvec bytes = __builtin_convertvector(low_bytes, bvec);
-    if (n >= LANES)
-        *(bvec *)out = bytes;
-    else
-        memcpy(out, &bytes, n);
-}
-
 /* ---- after a product ------------------------------------------------------------------------------------------ */
 
 /* What finish does to a tile, known when it is compiled, but for the pointers. */

@@ -179,6 +179,25 @@ static inline void store_part(float *p, vec v, size_t n)
         memcpy(p, &v, n * sizeof(float));
 }
 
+/* The first n of the lanes' low halves or bytes. */
+static inline void store_halves(uint16_t *out, ivec low_halves, size_t n)
+{
+    hvec halves = __builtin_convertvector(low_halves, hvec);
+    if (n >= LANES)
+        *(hvec *)out = halves;
+    else
+        memcpy(out, &halves, n * sizeof(uint16_t));
+}
+
+static inline void store_bytes(uint8_t *out, ivec low_bytes, size_t n)
+{
+    bvec bytes = __builtin_convertvector(low_bytes, bvec);
+    if (n >= LANES)
+        *(bvec *)out = bytes;
+    else
+        memcpy(out, &bytes, n);
+}
+
 static inline float largest_lane(vec v)
 {
     float largest = v[0];

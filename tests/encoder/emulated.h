@@ -3,11 +3,13 @@
 #ifndef MN_TESTS_EMULATED_H
 #define MN_TESTS_EMULATED_H
 
+#include "encoder/gate_kernels.h"
 #include "encoder/linear.h"
 
 extern const mn_product_kernel emulated_avx512_f32, emulated_avx512_i16, emulated_avx512vnni_i16,
     emulated_avx512vnni_u8, emulated_avx512bf16_bf16, emulated_amx_bf16, emulated_amx_u8;
 const mn_kernels *emulated_kernels_avx512(void);
+const mn_gate_kernels *emulated_gate_kernels_avx512(void);
 
 static const mn_product_kernel *const emulated_products[] = {
     &emulated_avx512_f32,      &emulated_avx512_i16, &emulated_avx512vnni_i16, &emulated_avx512vnni_u8,

@@ -56,8 +56,11 @@ static inline void model_values(const char *name, size_t n, float *values)
     } scales[] = {{"LayerNorm.weight", 0.1, 1},
                   {"LayerNorm.bias", 0.1, 0},
                   {"embeddings.weight", 0.05, 0},
+                  {"embedding.weight", 0.6, 0},
+                  {"attention.weight", 1, 0},
                   {".weight", 0.08, 0},
-                  {".bias", 0.05, 0}};
+                  {".bias", 0.05, 0},
+                  {"", 0.3, 0}};
     size_t s = 0;
     while (!model_ends_with(name, scales[s].ending)) s++;
     const float scale = (float)(scales[s].deviation / 37837);
@@ -202,17 +205,14 @@ static inline json_t *model_describe(const model_tensor *tensor, const char *typ
                      (json_int_t)*offset);
 }
 
-static inline void model_write_weights(const char *folder, const json_t *shape, const json_t *config,
+/* folder/model.safetensors; of `tensors`, those that the fault is about are changed. */
+static inline void model_write_tensors(const char *folder, model_tensors *tensors, const char *type, const char *prefix,
                                        const model_fault *fault)
 {
-    static model_tensors tensors;
-    model_list_tensors(config, &tensors);
-    const char *type = json_string_value(json_object_get(shape, "dtype"));
-    const char *prefix = json_string_value(json_object_get(shape, "prefix"));
     json_t *header = json_object();
     size_t offset = 0;
-    for (size_t i = 0; i < tensors.n; i++) {
-        model_tensor *tensor = &tensors.items[i];
+    for (size_t i = 0; i < tensors->n; i++) {
+        model_tensor *tensor = &tensors->items[i];
         bool here = fault->tensor && strcmp(fault->tensor, tensor->name) == 0;
         if (here && fault->kind == MODEL_TENSOR_MISSING) tensor->rows = 0;
         if (here && fault->kind == MODEL_TENSOR_SHORT) *(tensor->columns ? &tensor->columns : &tensor->rows) -= 1;
@@ -227,28 +227,41 @@ static inline void model_write_weights(const char *folder, const json_t *shape, 
     FILE *file = model_create(folder, "model.safetensors");
     fwrite(&size, sizeof size, 1, file);
     fwrite(text, 1, size, file);
-    for (size_t i = 0; i < tensors.n; i++) model_write_values(file, &tensors.items[i], type, fault);
+    for (size_t i = 0; i < tensors->n; i++) model_write_values(file, &tensors->items[i], type, fault);
     assert_int_equal(fclose(file), 0);
     free(text);
     json_decref(header);
+}
+
+static inline void model_write_json(const char *folder, const char *name, const json_t *content)
+{
+    FILE *file = model_create(folder, name);
+    assert_int_equal(json_dumpf(content, file, JSON_INDENT(2)), 0);
+    fclose(file);
+}
+
+static inline void model_write_vocabulary(const char *folder)
+{
+    char command[2600];
+    snprintf(command, sizeof command, "cp '%s/tests/data/bert_shapes/vocab.txt' '%s/'", test_source_dir(), folder);
+    assert_int_equal(system(command), 0);
 }
 
 /* Write the model of `shape` (a line of expected.jsonl) into an existing folder; what was there is overwritten. The
  * tensors follow `config`, which may differ from what the folder's config.json says; NULL: the same. */
 static inline void model_write(const char *folder, const json_t *shape, const json_t *config, model_fault fault)
 {
+    static model_tensors tensors;
     const char *name;
     json_t *content, *files = json_object_get(shape, "files");
     json_object_foreach(files, name, content)
     {
-        FILE *file = model_create(folder, name);
-        assert_int_equal(json_dumpf(content, file, JSON_INDENT(2)), 0);
-        fclose(file);
+        model_write_json(folder, name, content);
     }
-    char command[2600];
-    snprintf(command, sizeof command, "cp '%s/tests/data/bert_shapes/vocab.txt' '%s/'", test_source_dir(), folder);
-    assert_int_equal(system(command), 0);
-    model_write_weights(folder, shape, config ? config : json_object_get(files, "config.json"), &fault);
+    model_write_vocabulary(folder);
+    model_list_tensors(config ? config : json_object_get(files, "config.json"), &tensors);
+    model_write_tensors(folder, &tensors, json_string_value(json_object_get(shape, "dtype")),
+                        json_string_value(json_object_get(shape, "prefix")), &fault);
 }
 
 #endif

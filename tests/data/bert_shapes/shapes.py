@@ -12,7 +12,8 @@ import numpy as np
 
 # ending of the name -> (deviation, centre); the first that fits
 SCALES = [("LayerNorm.weight", 0.1, 1.0), ("LayerNorm.bias", 0.1, 0.0), ("embeddings.weight", 0.05, 0.0),
-          (".weight", 0.08, 0.0), (".bias", 0.05, 0.0)]
+          ("embedding.weight", 0.6, 0.0), ("attention.weight", 1.0, 0.0), (".weight", 0.08, 0.0), (".bias", 0.05, 0.0),
+          ("", 0.3, 0.0)]
 VOCABULARY_ROWS = 208  # of the embedding table: more than vocab.txt has lines, as published models do
 
 
