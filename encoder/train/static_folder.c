@@ -4,15 +4,13 @@
 
 #include "common/file.h"
 #include "common/memory.h"
+#include "encoder/train/model_files.h"
 
 #include <errno.h>
 #include <ftw.h>
-#include <jansson.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define TOKENIZER_MAX_BYTES ((size_t)256 << 20)
 
 /* ---- numbers ---- */
 
@@ -37,25 +35,6 @@ uint16_t mn_half_from_float(float number)
 
 /* ---- files ---- */
 
-static mneme_status write_in(const char *folder, const char *name, const void *data, size_t size, mneme_error *error)
-{
-    char *path = mn_path_join(folder, name);
-    mneme_status status = path ? mn_file_write_atomic(path, data, size, error) : mn_fail_memory(error, name);
-    /* mn_file_write_atomic makes its files private; a model may be read by everybody. */
-    if (status == MNEME_OK && chmod(path, 0644) != 0) status = mn_fail_errno(error, errno, "cannot write %s", path);
-    mn_free(path);
-    return status;
-}
-
-static mneme_status write_json(const char *folder, const char *name, json_t *json, mneme_error *error)
-{
-    char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
-    mneme_status status = text ? write_in(folder, name, text, strlen(text), error) : mn_fail_memory(error, name);
-    free(text);
-    json_decref(json);
-    return status;
-}
-
 static mneme_status write_config(const mn_static_folder *what, const char *folder, mneme_error *error)
 {
     char fingerprint[20];
@@ -66,12 +45,12 @@ static mneme_status write_config(const mn_static_folder *what, const char *folde
         "sif_coefficient", what->sif, "hidden_dim", (int)what->dimension, "seq_length", 1000000, "normalize", 1,
         "pooling", "mean", "embedding_dtype", "float16", "mneme", "version", MNEME_VERSION, "teacher", what->teacher,
         "teacher_fingerprint", fingerprint, "distilled_from", what->distilled_from);
-    mneme_status status = write_json(folder, "config.json", config, error);
+    mneme_status status = mn_model_write_json(folder, "config.json", config, error);
     if (status != MNEME_OK) return status;
     json_t *modules = json_pack("[{s:i, s:s, s:s, s:s}, {s:i, s:s, s:s, s:s}]", "idx", 0, "name", "0", "path", ".",
                                 "type", "sentence_transformers.models.StaticEmbedding", "idx", 1, "name", "1", "path",
                                 "1_Normalize", "type", "sentence_transformers.models.Normalize");
-    return write_json(folder, "modules.json", modules, error);
+    return mn_model_write_json(folder, "modules.json", modules, error);
 }
 
 /* 8 bytes of size, the JSON padded with spaces to a multiple of 8, the halves. */
@@ -92,29 +71,9 @@ static mneme_status write_tensor(const mn_static_folder *what, const char *folde
         }
     mneme_status status = file.failed || header.failed
                               ? mn_fail_memory(error, "model.safetensors")
-                              : write_in(folder, "model.safetensors", file.data, file.size, error);
+                              : mn_model_write_file(folder, "model.safetensors", file.data, file.size, error);
     mn_buffer_free(&header);
     mn_buffer_free(&file);
-    return status;
-}
-
-static mneme_status copy_tokenizer(const mn_static_folder *what, const char *folder, mneme_error *error)
-{
-    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "vocab.txt",
-                                        "special_tokens_map.json"};
-    mneme_status status = MNEME_OK;
-    for (size_t i = 0; i < sizeof names / sizeof names[0] && status == MNEME_OK; i++) {
-        mn_buffer text = {0};
-        char *from = mn_path_join(what->tokenizer_folder, names[i]);
-        if (!from)
-            status = mn_fail_memory(error, names[i]);
-        else if (mn_file_exists(from)) {
-            status = mn_file_read(from, TOKENIZER_MAX_BYTES, &text, error);
-            if (status == MNEME_OK) status = write_in(folder, names[i], text.data, text.size, error);
-        }
-        mn_buffer_free(&text);
-        mn_free(from);
-    }
     return status;
 }
 
@@ -177,7 +136,7 @@ mneme_status mn_static_folder_write(const mn_static_folder *what, mneme_error *e
         status = mn_make_directories(part.data, 0755, error);
         made = status == MNEME_OK;
     }
-    if (status == MNEME_OK) status = copy_tokenizer(what, part.data, error);
+    if (status == MNEME_OK) status = mn_model_copy_tokenizer(what->tokenizer_folder, part.data, error);
     if (status == MNEME_OK) status = write_tensor(what, part.data, error);
     if (status == MNEME_OK) status = write_config(what, part.data, error);
     if (status == MNEME_OK) status = move_into_place(what, part.data, old.data, error);
