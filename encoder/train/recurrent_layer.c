@@ -165,12 +165,19 @@ static mneme_status add_product(mn_shard *shard, const mn_parameter *weight, con
     return mn_multiply_transposed(shard->arithmetic, &shard->scratch, &product, error);
 }
 
-static void add_bias(const mn_layer_direction *d, mn_shard *shard, const float *d_input, size_t n_rows)
+/* The gradients of both biases of an LSTM are the same: sums (G H) is room for them. */
+static void add_bias(const mn_layer_direction *d, mn_shard *shard, const float *d_input, float *sums)
 {
+    size_t n_rows = n_rows_of(d);
     uint32_t width = n_gates_of(d);
     const mn_train_kernels *kernels = shard->arithmetic->train_kernels;
-    kernels->add_rows(d->recurrent, width, n_rows, width, mn_gradient_of(shard, d->weights->bias_hh));
-    kernels->add_rows(d_input, width, n_rows, width, mn_gradient_of(shard, d->weights->bias_ih));
+    memset(sums, 0, width * sizeof *sums);
+    kernels->add_rows(d->recurrent, width, n_rows, width, sums);
+    kernels->add_rows(sums, width, 1, width, mn_gradient_of(shard, d->weights->bias_hh));
+    if (d_input == d->recurrent)
+        kernels->add_rows(sums, width, 1, width, mn_gradient_of(shard, d->weights->bias_ih));
+    else
+        kernels->add_rows(d_input, width, n_rows, width, mn_gradient_of(shard, d->weights->bias_ih));
 }
 
 /* The gradient of each row of x's product: that of all rows which share it. */
@@ -198,8 +205,10 @@ mneme_status mn_layer_direction_backward(mn_layer_direction *d, mn_shard *shard,
         status = step_back(d, shard, turn, call, error);
     if (status != MNEME_OK) return status;
 
-    float *d_input = d->inner ? d->inner : d->recurrent;
-    add_bias(d, shard, d_input, n_rows);
+    float *d_input = d->inner ? d->inner : d->recurrent, *sums;
+    status = mn_shard_floats(shard, width, &sums, error);
+    if (status != MNEME_OK) return status;
+    add_bias(d, shard, d_input, sums);
     /* The first step's rows have no state and add nothing. */
     size_t skipped = d->from_zero && !d->reverse ? mn_step_rows(d->input.steps, 0) : 0;
     status = add_product(shard, d->weights->weight_hh, d->recurrent + skipped * width,

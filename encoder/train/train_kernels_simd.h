@@ -21,10 +21,18 @@ static void simd_store_tile(const float *tile, size_t tile_stride, uint32_t n_ro
 
 static void simd_add_rows(const float *x, size_t stride, size_t n_rows, uint32_t n, float *sums)
 {
-    FOR_ROW(i, n, {
-        vec sum = load_part(sums + i, left);
-        for (size_t r = 0; r < n_rows; r++) sum += load_part(x + r * stride + i, left);
-        store_part(sums + i, sum, left);
+    size_t first = 0;
+    for (; first + 4 * LANES <= n; first += 4 * LANES) { /* whole lines of every row at once */
+        vec total[4];
+        for (size_t v = 0; v < 4; v++) total[v] = load(sums + first + v * LANES);
+        for (size_t r = 0; r < n_rows; r++)
+            for (size_t v = 0; v < 4; v++) total[v] += load(x + r * stride + first + v * LANES);
+        for (size_t v = 0; v < 4; v++) store(sums + first + v * LANES, total[v]);
+    }
+    FOR_ROW(j, n - first, {
+        vec sum = load_part(sums + first + j, left);
+        for (size_t r = 0; r < n_rows; r++) sum += load_part(x + r * stride + first + j, left);
+        store_part(sums + first + j, sum, left);
     });
 }
 
