@@ -96,17 +96,11 @@ static void reference_gru_backward(const mn_cell_gradient *s)
     }
 }
 
-static void reference_drop(float *x, const uint8_t *keep, float scale, size_t n)
-{
-    for (size_t i = 0; i < n; i++) x[i] = keep[i] ? x[i] * scale : 0.0f;
-}
-
 const mn_cell_kernels *mn_cell_kernels_reference(void)
 {
     static const mn_cell_kernels table = {.name = "reference",
                                           .forward = {reference_lstm_forward, reference_gru_forward},
-                                          .backward = {reference_lstm_backward, reference_gru_backward},
-                                          .drop = reference_drop};
+                                          .backward = {reference_lstm_backward, reference_gru_backward}};
     return &table;
 }
 

@@ -57,8 +57,6 @@ typedef struct mn_cell_kernels {
     const char *name;
     void (*forward[MN_CELL_COUNT])(const mn_cell_step *step); /* by mn_cell */
     void (*backward[MN_CELL_COUNT])(const mn_cell_gradient *step);
-    /* x (n) *= keep[i] ? scale : 0, of dropout. */
-    void (*drop)(float *x, const uint8_t *keep, float scale, size_t n);
 } mn_cell_kernels;
 
 /* The table for a level; a level that this build or processor lacks gives the next lower one. */

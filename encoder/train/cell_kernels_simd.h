@@ -104,16 +104,10 @@ static void simd_gru_backward(const mn_cell_gradient *s)
     }
 }
 
-static void simd_drop(float *x, const uint8_t *keep, float scale, size_t n)
-{
-    for (size_t i = 0; i < n; i++) x[i] = keep[i] ? x[i] * scale : 0.0f;
-}
-
 const mn_cell_kernels *TABLE(void)
 {
     static const mn_cell_kernels table = {.name = TABLE_NAME,
                                           .forward = {simd_lstm_forward, simd_gru_forward},
-                                          .backward = {simd_lstm_backward, simd_gru_backward},
-                                          .drop = simd_drop};
+                                          .backward = {simd_lstm_backward, simd_gru_backward}};
     return &table;
 }

@@ -1,10 +1,10 @@
 /* recurrent.c -- the stack: parameters, layers one upon another, dropout between them. */
 #include "encoder/train/recurrent.h"
 
+#include "encoder/train/block_kernels.h"
 #include "encoder/train/recurrent_layer.h"
 
 #include <math.h>
-#include <string.h>
 
 /* ---- parameters ------------------------------------------------------------------------------------------------ */
 
@@ -59,13 +59,9 @@ struct mn_recurrent_saved {
     mn_time_steps steps;
     size_t n_rows;
     mn_layer_direction *directions; /* (n_layers, directions) */
-    uint8_t **kept;                 /* (n_layers): (rows, width), 0 where dropout struck; NULL: no dropout */
+    bool dropped;                   /* dropout between the layers */
+    uint64_t *noise;                /* (n_layers): what it began with (mn_dropout) */
 };
-
-static bool drops(const mn_recurrent *recurrent, const mn_shard *shard, uint32_t layer)
-{
-    return shard->training && recurrent->options.dropout > 0 && layer + 1 < recurrent->options.n_layers;
-}
 
 static mneme_status new_saved(const mn_recurrent *recurrent, mn_shard *shard, const mn_recurrent_input *input,
                               mn_recurrent_saved **out, mneme_error *error)
@@ -73,24 +69,15 @@ static mneme_status new_saved(const mn_recurrent *recurrent, mn_shard *shard, co
     size_t n_layers = recurrent->options.n_layers, n = n_layers * mn_recurrent_directions(recurrent);
     mn_recurrent_saved *saved = mn_room_take(&shard->room, 1, sizeof *saved);
     if (!saved) return mn_fail_memory(error, "a recurrent layer");
-    *saved = (mn_recurrent_saved){.steps = input->steps, .n_rows = input->steps.offsets[input->steps.n_steps]};
+    *saved = (mn_recurrent_saved){.steps = input->steps,
+                                  .n_rows = input->steps.offsets[input->steps.n_steps],
+                                  .dropped = shard->training && recurrent->options.dropout > 0};
     saved->directions = mn_room_take(&shard->room, n, sizeof *saved->directions);
-    saved->kept = mn_room_take(&shard->room, n_layers, sizeof *saved->kept);
-    if (!saved->directions || !saved->kept) return mn_fail_memory(error, "a recurrent layer");
-    memset(saved->kept, 0, n_layers * sizeof *saved->kept);
+    saved->noise = mn_room_take(&shard->room, n_layers, sizeof *saved->noise);
+    if (!saved->directions || !saved->noise) return mn_fail_memory(error, "a recurrent layer");
+    for (size_t layer = 0; saved->dropped && layer < n_layers; layer++)
+        saved->noise[layer] = mn_random_next(&shard->random);
     *out = saved;
-    return MNEME_OK;
-}
-
-/* Inverted dropout (Srivastava et al. 2014): what stays is scaled, so that the expectation does. */
-static mneme_status drop_out(const mn_recurrent *recurrent, mn_shard *shard, float *y, size_t n, uint8_t **kept,
-                             mneme_error *error)
-{
-    float dropout = recurrent->options.dropout;
-    uint8_t *keep = *kept = mn_room_take(&shard->room, n, 1);
-    if (!keep) return mn_fail_memory(error, "dropout");
-    for (size_t i = 0; i < n; i++) keep[i] = mn_random_unit(&shard->random) >= dropout;
-    shard->arithmetic->cell_kernels->drop(y, keep, 1.0f / (1.0f - dropout), n);
     return MNEME_OK;
 }
 
@@ -152,9 +139,9 @@ mneme_status mn_recurrent_forward(const mn_recurrent *recurrent, mn_shard *shard
                                             .weights = recurrent->weights + layer * directions + i,
                                             .input = below};
         if (status == MNEME_OK) status = layer_forward(recurrent, shard, input, first, &call, error);
-        if (status == MNEME_OK && drops(recurrent, shard, layer))
-            status = drop_out(recurrent, shard, call.y, saved->n_rows * width, &saved->kept[layer], error);
         if (status != MNEME_OK) return status;
+        if (saved->dropped && layer + 1 < o->n_layers)
+            mn_dropout(saved->noise[layer], o->dropout, call.y, saved->n_rows * width, call.y);
         below = (mn_layer_input){&saved->steps, call.y, width, NULL, (uint32_t)saved->n_rows};
     }
     *out = saved;
@@ -188,9 +175,8 @@ mneme_status mn_recurrent_backward(const mn_recurrent *recurrent, mn_shard *shar
     for (uint32_t layer = n_layers; status == MNEME_OK && layer-- > 0;) {
         float *below = layer ? between[(layer - 1) % 2] : dx;
         status = layer_backward(recurrent, shard, saved->directions + layer * directions, dy, below, error);
-        if (status == MNEME_OK && layer && saved->kept[layer - 1])
-            shard->arithmetic->cell_kernels->drop(below, saved->kept[layer - 1],
-                                                  1.0f / (1.0f - recurrent->options.dropout), size);
+        if (status == MNEME_OK && layer && saved->dropped)
+            mn_dropout(saved->noise[layer - 1], recurrent->options.dropout, below, size, below);
         dy = below;
     }
     return status;
