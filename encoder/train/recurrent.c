@@ -91,14 +91,15 @@ static mn_layer_states states_of(const mn_recurrent *recurrent, const mn_recurre
                              .c_last = input->c_last ? input->c_last + at : NULL};
 }
 
-/* Room for the product of inputs of any layer: (rows or n_x, G H). */
+/* Room for products of inputs (mn_layer_forward). */
 static mneme_status take_products(const mn_recurrent *recurrent, mn_shard *shard, const mn_recurrent_input *input,
                                   float **out, mneme_error *error)
 {
-    const mn_recurrent_options *o = &recurrent->options;
-    size_t rows = input->steps.offsets[input->steps.n_steps], n_x = input->row_of ? input->n_x : rows;
-    size_t most = o->n_layers > 1 && rows > n_x ? rows : n_x;
-    return mn_shard_floats(shard, most * mn_cell_gates(o->cell) * o->n_hidden, out, error);
+    size_t most = MN_LAYER_ROWS, n_sequences = mn_step_rows(&input->steps, 0);
+    if (n_sequences > most) most = n_sequences;
+    if (input->row_of && input->n_x > most) most = input->n_x;
+    return mn_shard_floats(shard, most * mn_cell_gates(recurrent->options.cell) * recurrent->options.n_hidden, out,
+                           error);
 }
 
 static mneme_status layer_forward(const mn_recurrent *recurrent, mn_shard *shard, const mn_recurrent_input *input,

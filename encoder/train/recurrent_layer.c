@@ -4,13 +4,22 @@
  * and end needs no copies: a row that has not begun holds its first state, one that has ended its last. Going backward
  * the same is true of the gradients of the states, which begin with zeros.
  *
- *     forward     P = x W_ih^T + b_ih, all steps at once          backward   for each step, last first:
+ *     forward     P = x W_ih^T + b_ih, many steps at once         backward   for each step, last first:
  *                 for each step:                                               cell
  *                     R = h W_hh^T + b_hh                                      dh (+)= dR W_hh
- *                     cell                                                   dW_ih, dW_hh, db, dx, all steps at once */
+ *                     cell                                                   dW_ih, dW_hh, db, dx, many steps at once
+ *
+ * "Many" are steps of MN_LAYER_ROWS rows together: what one product leaves is still in the third-level cache when the
+ * next one reads it. */
 #include "encoder/train/recurrent_layer.h"
 
 #include <string.h>
+
+/* Rows that lie together. */
+typedef struct layer_range {
+    size_t first;
+    uint32_t n;
+} layer_range;
 
 static size_t n_rows_of(const mn_layer_direction *d)
 {
@@ -75,6 +84,7 @@ static mneme_status multiply_states(const mn_layer_direction *d, mn_shard *shard
                              &(mn_product_out){.c = recurrent, .stride = width, .bias = bias}, error);
 }
 
+/* products: those of the step's rows, or of all of x where rows share them. */
 static void run_cell(const mn_layer_direction *d, const mn_shard *shard, uint32_t t, const float *products,
                      const mn_layer_forward *call)
 {
@@ -82,7 +92,7 @@ static void run_cell(const mn_layer_direction *d, const mn_shard *shard, uint32_
     const uint32_t *row_of = d->input.row_of;
     const mn_cell_step step = {.n_rows = mn_step_rows(d->input.steps, t),
                                .n_hidden = d->n_hidden,
-                               .input = row_of ? products : products + first * width,
+                               .input = products,
                                .input_rows = row_of ? row_of + first : NULL,
                                .recurrent = d->recurrent + first * width,
                                .inner = d->inner ? d->inner + first * width : NULL,
@@ -95,6 +105,55 @@ static void run_cell(const mn_layer_direction *d, const mn_shard *shard, uint32_
     shard->arithmetic->cell_kernels->forward[d->cell](&step);
 }
 
+/* How many turns from `turn` on make MN_LAYER_ROWS rows, at least one. */
+static uint32_t turns_together(const mn_layer_direction *d, uint32_t turn, layer_range *range)
+{
+    const mn_time_steps *steps = d->input.steps;
+    uint32_t count = 0;
+    range->n = 0;
+    for (; turn + count < steps->n_steps; count++) {
+        uint32_t t = step_of(d, turn + count), rows = mn_step_rows(steps, t);
+        if (count && range->n + rows > MN_LAYER_ROWS) break;
+        if (!count || d->reverse) range->first = steps->offsets[t];
+        range->n += rows;
+    }
+    return count;
+}
+
+static mneme_status multiply_inputs(const mn_layer_direction *d, mn_shard *shard, const float *x, uint32_t n_rows,
+                                    float *products, mneme_error *error)
+{
+    const mn_product_out out = {.c = products, .stride = n_gates_of(d), .bias = d->weights->bias_ih->value};
+    return mn_multiply_right(shard->arithmetic, &shard->scratch, x, d->input.n_in, n_rows,
+                             &d->weights->weight_ih->forward, &out, error);
+}
+
+static mneme_status run_steps(const mn_layer_direction *d, mn_shard *shard, const mn_layer_forward *call,
+                              mneme_error *error)
+{
+    const mn_layer_input *in = &d->input;
+    size_t width = n_gates_of(d);
+    layer_range range = {0, 0};
+    mneme_status status = in->row_of ? multiply_inputs(d, shard, in->x, in->n_x, call->products, error) : MNEME_OK;
+    for (uint32_t turn = 0, count; status == MNEME_OK && turn < in->steps->n_steps; turn += count) {
+        float *products = call->products;
+        count = turns_together(d, turn, &range);
+        if (!in->row_of) {
+            /* A GRU's n goes where its input's product was, unless rows share that. */
+            if (d->inner) products = d->inner + range.first * width;
+            status = multiply_inputs(d, shard, in->x + range.first * in->n_in, range.n, products, error);
+        }
+        for (uint32_t i = 0; status == MNEME_OK && i < count; i++) {
+            uint32_t t = step_of(d, turn + i);
+            size_t row = in->steps->offsets[t];
+            status = multiply_states(d, shard, turn + i, d->recurrent + row * width, error);
+            if (status == MNEME_OK)
+                run_cell(d, shard, t, in->row_of ? products : products + (row - range.first) * width, call);
+        }
+    }
+    return status;
+}
+
 mneme_status mn_layer_direction_forward(mn_layer_direction *d, mn_shard *shard, const mn_layer_forward *call,
                                         mneme_error *error)
 {
@@ -105,17 +164,7 @@ mneme_status mn_layer_direction_forward(mn_layer_direction *d, mn_shard *shard, 
     d->from_zero = !states->h_first;
     begin_state(d->h, states->h_first, n_states);
     begin_state(d->c, states->c_first, n_states);
-    /* A GRU's n goes where its input's product was, unless rows share that. */
-    float *products = d->inner && !d->input.row_of ? d->inner : call->products;
-    status = mn_multiply_right(
-        shard->arithmetic, &shard->scratch, d->input.x, d->input.n_in, d->input.n_x, &d->weights->weight_ih->forward,
-        &(mn_product_out){.c = products, .stride = n_gates_of(d), .bias = d->weights->bias_ih->value}, error);
-    for (uint32_t turn = 0; status == MNEME_OK && turn < d->input.steps->n_steps; turn++) {
-        uint32_t t = step_of(d, turn);
-        size_t first = d->input.steps->offsets[t];
-        status = multiply_states(d, shard, turn, d->recurrent + first * n_gates_of(d), error);
-        if (status == MNEME_OK) run_cell(d, shard, t, products, call);
-    }
+    status = run_steps(d, shard, call, error);
     if (status != MNEME_OK) return status;
     if (states->h_last) memcpy(states->h_last, d->h, n_states * sizeof *d->h);
     if (states->c_last && d->c) memcpy(states->c_last, d->c, n_states * sizeof *d->c);
@@ -165,59 +214,92 @@ static mneme_status add_product(mn_shard *shard, const mn_parameter *weight, con
     return mn_multiply_transposed(shard->arithmetic, &shard->scratch, &product, error);
 }
 
-/* The gradients of both biases of an LSTM are the same: sums (G H) is room for them. */
-static void add_bias(const mn_layer_direction *d, mn_shard *shard, const float *d_input, float *sums)
+/* What backward sums over steps. */
+typedef struct layer_sums {
+    float *d_input;  /* (rows, G H): gradients of W_ih x + b_ih: a GRU's own, or those of W_hh h + b_hh */
+    float *products; /* (n_x, G H): the same of each row of x, where rows share them; else NULL */
+    float *bias;     /* (G H): of W_hh h + b_hh */
+} layer_sums;
+
+static mneme_status take_sums(const mn_layer_direction *d, mn_shard *shard, layer_sums *sums, mneme_error *error)
 {
-    size_t n_rows = n_rows_of(d);
-    uint32_t width = n_gates_of(d);
-    const mn_train_kernels *kernels = shard->arithmetic->train_kernels;
-    memset(sums, 0, width * sizeof *sums);
-    kernels->add_rows(d->recurrent, width, n_rows, width, sums);
-    kernels->add_rows(sums, width, 1, width, mn_gradient_of(shard, d->weights->bias_hh));
-    if (d_input == d->recurrent)
-        kernels->add_rows(sums, width, 1, width, mn_gradient_of(shard, d->weights->bias_ih));
-    else
-        kernels->add_rows(d_input, width, n_rows, width, mn_gradient_of(shard, d->weights->bias_ih));
+    size_t width = n_gates_of(d), shared = d->input.row_of ? (size_t)d->input.n_x * width : 0;
+    *sums = (layer_sums){.d_input = d->inner ? d->inner : d->recurrent};
+    mneme_status status = mn_shard_floats(shard, width, &sums->bias, error);
+    if (status == MNEME_OK && shared) status = mn_shard_floats(shard, shared, &sums->products, error);
+    if (status != MNEME_OK) return status;
+    memset(sums->bias, 0, width * sizeof *sums->bias);
+    if (shared) memset(sums->products, 0, shared * sizeof *sums->products);
+    return MNEME_OK;
 }
 
-/* The gradient of each row of x's product: that of all rows which share it. */
-static mneme_status gather(const mn_layer_direction *d, mn_shard *shard, const float *d_input, float **out,
-                           mneme_error *error)
+static void add_biases(const mn_layer_direction *d, mn_shard *shard, const layer_sums *sums)
 {
     uint32_t width = n_gates_of(d);
-    mneme_status status = mn_shard_floats(shard, (size_t)d->input.n_x * width, out, error);
-    if (status != MNEME_OK) return status;
-    memset(*out, 0, (size_t)d->input.n_x * width * sizeof **out);
-    for (size_t r = 0; r < n_rows_of(d); r++)
-        shard->arithmetic->train_kernels->add_rows(d_input + r * width, width, 1, width,
-                                                   *out + (size_t)d->input.row_of[r] * width);
+    const mn_train_kernels *kernels = shard->arithmetic->train_kernels;
+    kernels->add_rows(sums->bias, width, 1, width, mn_gradient_of(shard, d->weights->bias_hh));
+    if (!d->inner) kernels->add_rows(sums->bias, width, 1, width, mn_gradient_of(shard, d->weights->bias_ih));
+}
+
+/* dW_ih and dx of n rows of x from `first` on, with the gradients of their products. */
+static mneme_status inputs_back(const mn_layer_direction *d, mn_shard *shard, const mn_layer_backward *call,
+                                const layer_range *range, const float *d_products, mneme_error *error)
+{
+    size_t n_in = d->input.n_in;
+    mneme_status status =
+        add_product(shard, d->weights->weight_ih, d_products, d->input.x + range->first * n_in, range->n, error);
+    if (status != MNEME_OK || !call->dx) return status;
+    const mn_product_out out = {.c = call->dx + range->first * n_in, .stride = n_in, .add = call->add_dx};
+    return mn_multiply_right(shard->arithmetic, &shard->scratch, d_products, n_gates_of(d), range->n,
+                             &d->weights->weight_ih->backward, &out, error);
+}
+
+/* All sums over some steps' rows, whose gradients are complete. */
+static mneme_status add_up(const mn_layer_direction *d, mn_shard *shard, const mn_layer_backward *call,
+                           const layer_range *range, const layer_sums *sums, mneme_error *error)
+{
+    const mn_train_kernels *kernels = shard->arithmetic->train_kernels;
+    size_t first = range->first, end = first + range->n;
+    uint32_t width = n_gates_of(d);
+    const float *d_input = sums->d_input + first * width;
+    kernels->add_rows(d->recurrent + first * width, width, range->n, width, sums->bias);
+    if (d->inner) kernels->add_rows(d_input, width, range->n, width, mn_gradient_of(shard, d->weights->bias_ih));
+    /* The first step's rows have no state and add nothing. */
+    size_t stateless = d->from_zero && !d->reverse ? mn_step_rows(d->input.steps, 0) : 0;
+    size_t from = first > stateless ? first : stateless;
+    mneme_status status = MNEME_OK;
+    if (from < end)
+        status = add_product(shard, d->weights->weight_hh, d->recurrent + from * width,
+                             d->h_before + from * d->n_hidden, end - from, error);
+    if (status != MNEME_OK || !d->input.row_of)
+        return status == MNEME_OK ? inputs_back(d, shard, call, range, d_input, error) : status;
+    for (size_t r = first; r < end; r++)
+        kernels->add_rows(sums->d_input + r * width, width, 1, width,
+                          sums->products + (size_t)d->input.row_of[r] * width);
     return MNEME_OK;
 }
 
 mneme_status mn_layer_direction_backward(mn_layer_direction *d, mn_shard *shard, const mn_layer_backward *call,
                                          mneme_error *error)
 {
-    size_t n_rows = n_rows_of(d), width = n_gates_of(d), n_states = mn_step_rows(d->input.steps, 0) * d->n_hidden;
-    mneme_status status = MNEME_OK;
+    const mn_time_steps *steps = d->input.steps;
+    size_t n_states = (size_t)mn_step_rows(steps, 0) * d->n_hidden;
+    layer_sums sums;
+    layer_range range = {0, 0};
+    mneme_status status = take_sums(d, shard, &sums, error);
     begin_state(d->h, NULL, n_states);
     begin_state(d->c, NULL, n_states);
-    for (uint32_t turn = d->input.steps->n_steps; status == MNEME_OK && turn-- > 0;)
+    for (uint32_t turn = steps->n_steps; status == MNEME_OK && turn-- > 0;) {
+        uint32_t t = step_of(d, turn);
         status = step_back(d, shard, turn, call, error);
-    if (status != MNEME_OK) return status;
-
-    float *d_input = d->inner ? d->inner : d->recurrent, *sums;
-    status = mn_shard_floats(shard, width, &sums, error);
-    if (status != MNEME_OK) return status;
-    add_bias(d, shard, d_input, sums);
-    /* The first step's rows have no state and add nothing. */
-    size_t skipped = d->from_zero && !d->reverse ? mn_step_rows(d->input.steps, 0) : 0;
-    status = add_product(shard, d->weights->weight_hh, d->recurrent + skipped * width,
-                         d->h_before + skipped * d->n_hidden, n_rows - skipped, error);
-    if (status == MNEME_OK && d->input.row_of) status = gather(d, shard, d_input, &d_input, error);
-    if (status == MNEME_OK)
-        status = add_product(shard, d->weights->weight_ih, d_input, d->input.x, d->input.n_x, error);
-    if (status != MNEME_OK || !call->dx) return status;
-    return mn_multiply_right(shard->arithmetic, &shard->scratch, d_input, width, d->input.n_x,
-                             &d->weights->weight_ih->backward,
-                             &(mn_product_out){.c = call->dx, .stride = d->input.n_in, .add = call->add_dx}, error);
+        if (!range.n || !d->reverse) range.first = steps->offsets[t];
+        range.n += mn_step_rows(steps, t);
+        if (turn && range.n + mn_step_rows(steps, step_of(d, turn - 1)) <= MN_LAYER_ROWS) continue;
+        if (status == MNEME_OK) status = add_up(d, shard, call, &range, &sums, error);
+        range.n = 0;
+    }
+    if (status == MNEME_OK && d->input.row_of)
+        status = inputs_back(d, shard, call, &(layer_range){0, d->input.n_x}, sums.products, error);
+    if (status == MNEME_OK) add_biases(d, shard, &sums);
+    return status;
 }

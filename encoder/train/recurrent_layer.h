@@ -4,6 +4,10 @@
 
 #include "encoder/train/recurrent.h"
 
+/* Rows that are multiplied by W_ih at once, and summed into its gradient: of whole steps, so one step may have more.
+ * The depth of one block of products (train_products.c). */
+enum { MN_LAYER_ROWS = 384 };
+
 /* What a layer reads: x as in mn_recurrent_input. */
 typedef struct mn_layer_input {
     const mn_time_steps *steps;
@@ -34,7 +38,8 @@ typedef struct mn_layer_states {
     float *h_last, *c_last;         /* NULL: not wanted */
 } mn_layer_states;
 
-/* y: columns of this direction, rows of y_stride. products: (n_x, G H), free again afterwards. */
+/* y: columns of this direction, rows of y_stride. products: room for G H columns of MN_LAYER_ROWS rows, of step 0's and
+ * of n_x where rows share them; free again afterwards. */
 typedef struct mn_layer_forward {
     mn_layer_states states;
     float *products;

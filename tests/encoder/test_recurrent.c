@@ -375,6 +375,95 @@ static void gradients_with_dropout_equal_finite_differences(void **state)
     }
 }
 
+/* ---- many rows ------------------------------------------------------------------------------------------------- */
+
+/* Sequence b has 31 - b / 2 steps: 860 rows, more than go through one product. */
+enum { MANY = 40, MOST_STEPS = 31, MANY_IN = 6 };
+
+typedef struct many_rows {
+    uint32_t offsets[MOST_STEPS + 1];
+    uint32_t n_rows;
+    float *x, *dy;
+} many_rows;
+
+static uint32_t many_length(uint32_t b)
+{
+    return MOST_STEPS - b / 2;
+}
+
+static void new_rows(many_rows *rows, uint32_t width)
+{
+    for (uint32_t t = 0; t < MOST_STEPS; t++) {
+        rows->offsets[t + 1] = rows->offsets[t];
+        for (uint32_t b = 0; b < MANY; b++) rows->offsets[t + 1] += many_length(b) > t;
+    }
+    rows->n_rows = rows->offsets[MOST_STEPS];
+    rows->x = random_array(rows->n_rows * MANY_IN, 21, 1);
+    rows->dy = random_array(rows->n_rows * width, 22, 1);
+}
+
+static void run_both(layer_case *c, const mn_recurrent_input *input, float *y, const float *dy, float *dx)
+{
+    mn_room_clear(&c->shard->room);
+    assert_ok(mn_recurrent_forward(&c->recurrent, c->shard, input, y, &c->saved, test_error()));
+    assert_ok(mn_recurrent_backward(&c->recurrent, c->shard, c->saved, dy, dx, test_error()));
+}
+
+/* Sequence b by itself: its rows of x and dy, and its y and dx against those of the whole. */
+static void run_alone(layer_case *c, const many_rows *rows, uint32_t b, const float *y, const float *dx)
+{
+    uint32_t length = many_length(b), width = mn_recurrent_width(&c->recurrent), offsets[MOST_STEPS + 1];
+    float x[MOST_STEPS * MANY_IN], d_own[MOST_STEPS * MANY_IN], *own = malloc(2 * length * width * sizeof *own);
+    float *dy = own + length * width;
+    for (uint32_t t = 0; t <= length; t++) offsets[t] = t;
+    for (uint32_t t = 0; t < length; t++) {
+        memcpy(x + t * MANY_IN, rows->x + (rows->offsets[t] + b) * MANY_IN, MANY_IN * sizeof *x);
+        memcpy(dy + t * width, rows->dy + (rows->offsets[t] + b) * width, width * sizeof *dy);
+    }
+    run_both(c, &(mn_recurrent_input){.steps = {length, offsets}, .x = x, .n_x = length}, own, dy, d_own);
+    for (uint32_t t = 0; t < length; t++) {
+        assert_near("y", y + (rows->offsets[t] + b) * width, own + t * width, width, 2e-5);
+        if (dx) assert_near("dx", dx + (rows->offsets[t] + b) * MANY_IN, d_own + t * MANY_IN, MANY_IN, 2e-5);
+    }
+    free(own);
+}
+
+static void check_many(const mn_train_arithmetic *kind, const mn_recurrent_options *options, bool shared)
+{
+    layer_case c;
+    many_rows rows = {{0}, 0, NULL, NULL};
+    new_case(&c, kind, options, false, false);
+    uint32_t width = mn_recurrent_width(&c.recurrent), row_of[MANY * MOST_STEPS];
+    new_rows(&rows, width);
+    float *y = malloc(rows.n_rows * width * sizeof *y), *dx = malloc(rows.n_rows * MANY_IN * sizeof *dx);
+    float *x = malloc(rows.n_rows * MANY_IN * sizeof *x);
+    mn_recurrent_input input = {.steps = {MOST_STEPS, rows.offsets}, .x = rows.x, .n_x = rows.n_rows};
+    for (uint32_t r = 0; r < rows.n_rows; r++) { /* the same rows in another order */
+        row_of[r] = (uint32_t)(r * 7ull % rows.n_rows);
+        memcpy(x + row_of[r] * MANY_IN, rows.x + r * MANY_IN, MANY_IN * sizeof *x);
+    }
+    if (shared) input.x = x, input.row_of = row_of;
+    run_both(&c, &input, y, rows.dy, dx);
+    size_t n = c.set.dense_size;
+    float *whole = malloc(n * sizeof *whole);
+    memcpy(whole, c.shard->gradients, n * sizeof *whole);
+    memset(c.shard->gradients, 0, n * sizeof *whole);
+    for (uint32_t b = 0; b < MANY; b++) run_alone(&c, &rows, b, y, shared ? NULL : dx);
+    assert_near("gradients", whole, c.shard->gradients, n, 1e-4);
+    free(y), free(dx), free(x), free(whole), free(rows.x), free(rows.dy);
+    free_case(&c);
+}
+
+static void many_sequences_give_the_sum_of_what_each_gives_alone(void **state)
+{
+    (void)state;
+    for (size_t kind = 0; kind < g_n_kinds; kind++)
+        for (int form = 0; form < 4 && !is_bf16(&g_kinds[kind]); form++) {
+            const mn_recurrent_options options = {(mn_cell)(form & 1), MANY_IN, 11, 2, true, 0};
+            check_many(&g_kinds[kind], &options, form & 2);
+        }
+}
+
 /* ---- states, dropout, memory ----------------------------------------------------------------------------------- */
 
 static void steps_in_two_parts_with_carried_states_give_the_same(void **state)
@@ -453,6 +542,7 @@ int main(void)
         cmocka_unit_test(outputs_and_gradients_equal_pytorchs),
         cmocka_unit_test(gradients_equal_finite_differences),
         cmocka_unit_test(gradients_with_dropout_equal_finite_differences),
+        cmocka_unit_test(many_sequences_give_the_sum_of_what_each_gives_alone),
         cmocka_unit_test(steps_in_two_parts_with_carried_states_give_the_same),
         cmocka_unit_test(dropout_between_layers_strikes_its_share_in_training_alone),
         cmocka_unit_test(forward_and_backward_without_memory_fail_cleanly),
