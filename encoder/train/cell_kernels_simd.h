@@ -4,9 +4,20 @@
 #include "encoder/train/cell_kernels.h"
 #include "encoder/vector_math_simd.h"
 
+#include <stdbool.h>
+
 static inline const float *input_of(const mn_cell_step *s, size_t row, size_t width)
 {
     return s->input + (s->input_rows ? s->input_rows[row] : row) * width;
+}
+
+/* gates = sigmoid or tanh (x + gates), n of them. */
+static inline void squash_sums(const float *x, float *gates, size_t n, bool symmetric)
+{
+    FOR_ROW(j, n, {
+        vec sum = load_part(x + j, left) + load_part(gates + j, left);
+        store_part(gates + j, symmetric ? tanh_vec(sum) : sigmoid(sum), left);
+    });
 }
 
 static void simd_lstm_forward(const mn_cell_step *s)
@@ -16,21 +27,19 @@ static void simd_lstm_forward(const mn_cell_step *s)
         const float *x = input_of(s, row, 4 * n);
         float *gates = s->recurrent + row * 4 * n, *h = s->h + row * n, *c = s->c + row * n;
         float *h_before = s->h_before + row * n, *c_before = s->c_before + row * n, *y = s->y + row * s->y_stride;
+        /* One function after the other: each is a long chain, of which the processor then has several at once. */
+        squash_sums(x, gates, 2 * n, false);
+        squash_sums(x + 2 * n, gates + 2 * n, n, true);
+        squash_sums(x + 3 * n, gates + 3 * n, n, false);
         FOR_ROW(j, n, {
-            vec i = sigmoid(load_part(x + j, left) + load_part(gates + j, left));
-            vec f = sigmoid(load_part(x + n + j, left) + load_part(gates + n + j, left));
-            vec g = tanh_vec(load_part(x + 2 * n + j, left) + load_part(gates + 2 * n + j, left));
-            vec o = sigmoid(load_part(x + 3 * n + j, left) + load_part(gates + 3 * n + j, left));
+            vec i = load_part(gates + j, left), f = load_part(gates + n + j, left);
+            vec g = load_part(gates + 2 * n + j, left), o = load_part(gates + 3 * n + j, left);
             vec before = load_part(c + j, left), after = f * before + i * g, out = o * tanh_vec(after);
             store_part(c_before + j, before, left);
             store_part(h_before + j, load_part(h + j, left), left);
             store_part(c + j, after, left);
             store_part(h + j, out, left);
             store_part(y + j, out, left);
-            store_part(gates + j, i, left);
-            store_part(gates + n + j, f, left);
-            store_part(gates + 2 * n + j, g, left);
-            store_part(gates + 3 * n + j, o, left);
         });
     }
 }
