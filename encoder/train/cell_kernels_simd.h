@@ -73,16 +73,14 @@ static void simd_gru_forward(const mn_cell_step *s)
         const float *x = input_of(s, row, 3 * n);
         float *gates = s->recurrent + row * 3 * n, *candidate = s->inner + row * 3 * n + 2 * n;
         float *h = s->h + row * n, *h_before = s->h_before + row * n, *y = s->y + row * s->y_stride;
+        squash_sums(x, gates, 2 * n, false);
         FOR_ROW(j, n, {
-            vec r = sigmoid(load_part(x + j, left) + load_part(gates + j, left));
-            vec z = sigmoid(load_part(x + n + j, left) + load_part(gates + n + j, left));
+            vec r = load_part(gates + j, left), z = load_part(gates + n + j, left);
             vec new = tanh_vec(load_part(x + 2 * n + j, left) + r * load_part(gates + 2 * n + j, left));
             vec before = load_part(h + j, left), out = new + z *(before - new);
             store_part(h_before + j, before, left);
             store_part(h + j, out, left);
             store_part(y + j, out, left);
-            store_part(gates + j, r, left);
-            store_part(gates + n + j, z, left);
             store_part(candidate + j, new, left);
         });
     }
