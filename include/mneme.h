@@ -78,7 +78,8 @@ extern "C" {
     X(ERR_CANCELLED, -18, "cancelled by the caller's callback")                                                        \
     X(ERR_READ_ONLY, -19, "the store was opened for reading only")                                                     \
     X(ERR_UNSUPPORTED, -20, "not supported by this build or this processor")                                           \
-    X(ERR_INTERNAL, -21, "a library below failed in a way that it should not")
+    X(ERR_INTERNAL, -21, "a library below failed in a way that it should not")                                         \
+    X(ERR_DIVERGED, -22, "training led to a number that is not finite")
 
 typedef enum mneme_status {
 #define MNEME_STATUS_ENUM(name, value, text) MNEME_##name = value,
@@ -689,6 +690,143 @@ MNEME_API mneme_status mneme_distill_static(const mneme_encoder *teacher, const 
 
 /* The encoder of an open store, loaded if need be; borrowed until mneme_close. */
 MNEME_API mneme_status mneme_get_encoder(mneme *memory, const mneme_encoder **out, mneme_error *error);
+
+/* ---- training -------------------------------------------------------------------------------------------------------
+ * docs/training.md has the methods, the files of a folder, and figures.
+ */
+
+/* Where a training run is. Losses are in nats. */
+typedef struct mneme_train_progress {
+    uint64_t step, n_steps;              /* done; in all */
+    uint64_t epoch;                      /* from 1 on */
+    double loss;                         /* of this step's batch, before the step changed the model */
+    double validation_loss;              /* of the newest evaluation; NAN before the first */
+    double best_loss;                    /* the best validation loss; NAN before the first */
+    bool evaluated;                      /* validation_loss is of this step */
+    double learning_rate, gradient_norm; /* gradient_norm: before clipping */
+    double tokens_per_second;            /* of late, evaluations left out */
+    double seconds, seconds_left;        /* since this run began; till its end, as it looks now */
+} mneme_train_progress;
+
+/* Called after each step from the thread that trains. Return false to stop: a checkpoint is written. */
+typedef bool (*mneme_train_watch)(void *context, const mneme_train_progress *progress);
+
+/* What training has in common, whatever is trained. AdamW with a rate that rises over warm_up steps and falls to
+ * final_rate along a cosine. */
+typedef struct mneme_train_options {
+    size_t size;               /* sizeof(mneme_train_options) */
+    uint64_t steps;            /* 0 = as many as `epochs` are */
+    double epochs;             /* passes through the data */
+    double learning_rate;      /* > 0, the highest */
+    double final_rate;         /* the last step's, as a share of it: 0..1 */
+    uint64_t warm_up;          /* steps */
+    double weight_decay;       /* of weights of products and tables; 0 = none */
+    double clip;               /* the gradient's norm is at most this; 0 = no limit */
+    uint32_t batch;            /* sequences in a step */
+    uint32_t accumulate;       /* batches of which the gradients are summed before a step */
+    uint64_t evaluate_every;   /* steps; 0 = once an epoch */
+    uint64_t checkpoint_every; /* steps; 0 = with each evaluation */
+    uint32_t patience;         /* stop after so many evaluations without a better one; 0 = never */
+    uint64_t seed;             /* equal seeds, options and data give equal results on one machine */
+    uint32_t threads;          /* 0 = one per core; changes no result */
+    uint32_t shards;           /* parts of a batch that go to threads; 0 = one per core; changes the last bits */
+    bool bf16;                 /* products of bfloat16, sums of floats: for processors with instructions for it */
+    bool resume;               /* go on from the folder's checkpoint: same options, same data, same bits */
+    bool replace;              /* what is in the folder */
+    mneme_train_watch watch;   /* NULL = none */
+    void *context;
+} mneme_train_options;
+#define MNEME_TRAIN_OPTIONS_INIT                                                                                       \
+    {                                                                                                                  \
+        sizeof(mneme_train_options), 0, 10, 2e-3, 0, 100, 0.01, 1, 64, 1, 0, 0, 0, 1, 0, 0, false, false, false, NULL, \
+            NULL                                                                                                       \
+    }
+
+/* How it ended. */
+typedef struct mneme_train_result {
+    uint64_t steps; /* done in all, those before a resumption included */
+    uint64_t n_parameters;
+    double loss, validation_loss, best_loss; /* as in mneme_train_progress; NAN: there was none */
+    double tokens_per_second, seconds;       /* of this run */
+    bool cancelled, stopped_early;
+} mneme_train_result;
+
+typedef enum mneme_cell { MNEME_CELL_LSTM, MNEME_CELL_GRU, MNEME_CELL_TRANSFORMER } mneme_cell;
+
+/* One text to learn from. */
+typedef struct mneme_lm_text {
+    const char *name; /* for messages */
+    const char *data; /* borrowed for the call */
+    size_t size;
+} mneme_lm_text;
+
+/* A language model of characters: embedding, `layers` of `hidden` units, softmax over the characters of the texts. */
+typedef struct mneme_lm_options {
+    size_t size; /* sizeof(mneme_lm_options) */
+    mneme_cell cell;
+    uint32_t layers, hidden;
+    uint32_t heads;      /* Transformer: hidden / heads floats each */
+    uint32_t steps_back; /* characters in a sequence: what gradients flow through; of a Transformer, all that it sees */
+    double dropout;      /* 0..1, not including 1 */
+    bool tied;           /* the embedding is the output layer's weight too */
+    bool bytes;          /* the vocabulary is the 256 bytes, not the texts' characters */
+    const mneme_lm_text *texts;
+    size_t n_texts;
+    const mneme_train_options *train; /* NULL = defaults */
+} mneme_lm_options;
+#define MNEME_LM_OPTIONS_INIT                                                                                          \
+    {                                                                                                                  \
+        sizeof(mneme_lm_options), MNEME_CELL_LSTM, 2, 256, 4, 64, 0, false, false, NULL, 0, NULL                       \
+    }
+
+/* Train a language model and keep it in `folder`: config.json, model.safetensors (the best by the loss on the last
+ * tenth of the texts), training.safetensors (to go on from), log.jsonl. Written whole or not at all, at each
+ * checkpoint. *result may be NULL.
+ * ERR_USAGE: an option out of its range, texts too short or not UTF-8 (named, with the offset), a folder that is there
+ * already, a checkpoint of other options or texts. ERR_DIVERGED: a loss or gradient that is no finite number; the
+ * folder keeps the last good checkpoint. ERR_MODEL: a damaged checkpoint. ERR_DISK_FULL, ERR_IO: the checkpoint before
+ * is still there. Cancelled by `watch`: MNEME_OK, result->cancelled. */
+MNEME_API mneme_status mneme_train_lm(const mneme_lm_options *options, const char *folder, mneme_train_result *result,
+                                      mneme_error *error);
+
+typedef struct mneme_lm mneme_lm;
+
+typedef struct mneme_lm_info {
+    mneme_cell cell;
+    uint32_t layers, hidden, steps_back;
+    uint32_t vocabulary; /* characters that it knows */
+    uint64_t n_parameters;
+} mneme_lm_info;
+
+/* A trained language model. ERR_MODEL says which file is missing or wrong. */
+MNEME_API mneme_status mneme_lm_open(const char *folder, mneme_lm **out, mneme_error *error);
+MNEME_API void mneme_lm_close(mneme_lm *lm);
+MNEME_API mneme_lm_info mneme_lm_get_info(const mneme_lm *lm);
+
+typedef struct mneme_lm_generate_options {
+    size_t size;        /* sizeof(mneme_lm_generate_options) */
+    uint64_t length;    /* characters to write */
+    double temperature; /* logits are divided by it; 0 = always the likeliest */
+    uint32_t top_k;     /* only of the likeliest so many; 0 = of all */
+    uint64_t seed;
+} mneme_lm_generate_options;
+#define MNEME_LM_GENERATE_OPTIONS_INIT                                                                                 \
+    {                                                                                                                  \
+        sizeof(mneme_lm_generate_options), 500, 0.8, 0, 1                                                              \
+    }
+
+typedef struct mneme_lm_output {
+    const char *text; /* what follows the prompt; NUL-terminated */
+    size_t size;
+} mneme_lm_output;
+MNEME_API void mneme_lm_output_free(mneme_lm_output *output);
+
+/* Write on from a prompt (size bytes; empty: from a line break, or the vocabulary's first character). options: NULL =
+ * defaults. The same seed writes the same text. ERR_USAGE: a character of the prompt that the model does not know, an
+ * option out of its range; ERR_MEMORY. One thread at a time for one model. */
+MNEME_API mneme_status mneme_lm_generate(mneme_lm *lm, const char *prompt, size_t prompt_size,
+                                         const mneme_lm_generate_options *options, mneme_lm_output **out,
+                                         mneme_error *error);
 
 /* ---- care -----------------------------------------------------------------------------------------------------------
  */
