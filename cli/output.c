@@ -359,6 +359,19 @@ void cli_progress_end(cli_progress *progress)
     fflush(stderr);
 }
 
+void cli_progress_line(const char *format, ...)
+{
+    if (state.quiet || isatty(STDERR_FILENO) != 1) return;
+    char line[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\r\033[K%.*s", (int)columns_of(STDERR_FILENO) - 1, line);
+    fflush(stderr);
+    state.bar_shown = true;
+}
+
 bool cli_progress_callback(void *context, uint64_t done, uint64_t total, const char *unit)
 {
     cli_progress *progress = context;

@@ -84,6 +84,9 @@ void cli_progress_end(cli_progress *progress); /* takes the bar off the screen *
 /* A mneme_progress: context is a cli_progress; takes total and unit from the caller. False after Ctrl-C (stop.h). */
 bool cli_progress_callback(void *context, uint64_t done, uint64_t total, const char *unit);
 
+/* A line of one's own in the bar's place, under the same conditions but the second; the next words on stderr take it off. */
+void cli_progress_line(const char *format, ...) CLI_PRINTF(1, 2);
+
 /* "1.2 MB" in a static buffer of four that take turns. */
 const char *cli_bytes(uint64_t bytes);
 /* "3.4 s", "2 min 05 s", the same way. */
