@@ -15,7 +15,7 @@ _mneme_choices() {
 
 _mneme() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} program=${COMP_WORDS[0]}
-    local command='' i choices help
+    local command='' i choices help verb
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
@@ -29,6 +29,7 @@ _mneme() {
     done
     case $before in
     --store) mapfile -t COMPREPLY < <(compgen -d -- "$word") && return ;;
+    --out) mapfile -t COMPREPLY < <(compgen -d -- "$word") && return ;;
     --config | --output | -o | --source) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
     --set | --sweep)
         mapfile -t COMPREPLY < <(compgen -S = -W "$("$program" config --quiet 2>/dev/null | awk '{print $1}')" -- "$word")
@@ -49,7 +50,9 @@ _mneme() {
         fi
         return
     fi
-    help=$("$program" "$command" --help 2>/dev/null)
+    verb=() # some verbs have options of their own
+    case "$command ${COMP_WORDS[i + 1]:-}" in "train lm" | "train sample" | "train encoder" | "model distill") verb=("${COMP_WORDS[i + 1]}") ;; esac
+    help=$("$program" "$command" "${verb[@]}" --help 2>/dev/null)
     choices=$([[ $before == --* ]] && _mneme_choices "$before" <<<"$help")
     if [ -n "$choices" ]; then
         mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
@@ -61,6 +64,10 @@ _mneme() {
         model)
             [ "$before" = model ] && mapfile -t COMPREPLY < <(compgen -W "list info add pull pack distill" -- "$word") && return
             [ "$before" = info ] && mapfile -t COMPREPLY < <(compgen -W "$("$program" model list 2>/dev/null | sed 's/^[* ] \([^ ]*\) .*/\1/')" -- "$word") && return
+            ;;
+        train)
+            [ "$before" = train ] && mapfile -t COMPREPLY < <(compgen -W "lm sample" -- "$word") && return
+            [ "$before" = sample ] && mapfile -t COMPREPLY < <(compgen -d -- "$word") && return
             ;;
         config) mapfile -t COMPREPLY < <(compgen -W "$("$program" config --quiet 2>/dev/null | awk '{print $1}')" -- "$word") && return ;;
         esac

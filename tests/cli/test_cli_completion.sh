@@ -15,7 +15,7 @@ complete_line() {
 offers() { grep -qxF -- "$1" "$work/out" || fail "$1 is not offered"; }
 
 complete_line mneme ""
-for command in init index add get list forget query context embed tokenize stats check compact backup export import config model; do offers "$command"; done
+for command in init index add get list forget query context embed tokenize stats check compact backup export import config model train; do offers "$command"; done
 complete_line mneme que
 [ "$(cat "$work/out")" = query ] || fail "que is query"
 complete_line mneme --st
@@ -43,6 +43,17 @@ complete_line mneme eval --
 for option in --compare --score --qrels --topics --measures --sweep --halves --svg --baseline --per-query; do offers "$option"; done
 complete_line mneme eval x --mode l
 [ "$(cat "$work/out")" = lexical ] || fail "--mode l is lexical"
+complete_line mneme train ""
+offers lm
+offers sample
+complete_line mneme train lm --ce
+[ "$(cat "$work/out")" = --cell ] || fail "train lm --ce is --cell"
+complete_line mneme train lm x.txt --cell tr
+[ "$(cat "$work/out")" = transformer ] || fail "--cell tr is transformer"
+complete_line mneme train sample x --te
+[ "$(cat "$work/out")" = --temperature ] || fail "train sample --te is --temperature"
+complete_line mneme model distill --ro
+[ "$(cat "$work/out")" = --rounds ] || fail "model distill --ro is --rounds"
 complete_line mneme model ""
 offers info
 offers pull
