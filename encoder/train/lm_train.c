@@ -169,13 +169,13 @@ static mneme_status phase(void *context, uint32_t number, uint32_t index, mn_sha
 
 /* ---- what is held out ------------------------------------------------------------------------------------------ */
 
-/* Sequences of n_steps each; of models that carry a state, n_rounds of them one after another. */
+/* n_sequences of `length` characters, one behind the other. */
 typedef struct evaluation {
     const lm_run *run;
     const mn_train_workers *workers;
     uint32_t n_sequences;
-    size_t length; /* of a sequence, all rounds together */
-    double *sums;  /* of each shard */
+    size_t length;
+    double *sums; /* of each shard */
     mneme_status *statuses;
     mneme_error *errors;
 } evaluation;

@@ -56,6 +56,12 @@ mneme_status mn_train_log_open(mn_train_log *log, const char *folder, uint64_t f
     return log->file ? MNEME_OK : mn_fail_errno(error, errno, "cannot write %s", log->path);
 }
 
+static mneme_status flush(mn_train_log *log, mneme_error *error)
+{
+    if (fflush(log->file) != 0 || ferror(log->file)) return mn_fail_errno(error, errno, "cannot write %s", log->path);
+    return MNEME_OK;
+}
+
 static void add(FILE *file, const char *name, double value)
 {
     if (isfinite(value)) fprintf(file, ", \"%s\": %.7g", name, value);
@@ -71,14 +77,7 @@ mneme_status mn_train_log_write(mn_train_log *log, const mneme_train_progress *p
     add(log->file, "tokens_per_second", p->tokens_per_second);
     add(log->file, "seconds", p->seconds);
     fprintf(log->file, "}\n");
-    return p->evaluated ? mn_train_log_flush(log, error) : MNEME_OK;
-}
-
-mneme_status mn_train_log_flush(mn_train_log *log, mneme_error *error)
-{
-    if (log->file && (fflush(log->file) != 0 || ferror(log->file)))
-        return mn_fail_errno(error, errno, "cannot write %s", log->path);
-    return MNEME_OK;
+    return flush(log, error); /* for those who watch the file */
 }
 
 void mn_train_log_close(mn_train_log *log)

@@ -18,7 +18,6 @@ typedef struct mn_train_log {
 mneme_status mn_train_log_open(mn_train_log *log, const char *folder, uint64_t first_step, mneme_error *error);
 /* Numbers that are not finite are left out. */
 mneme_status mn_train_log_write(mn_train_log *log, const mneme_train_progress *progress, mneme_error *error);
-mneme_status mn_train_log_flush(mn_train_log *log, mneme_error *error);
 void mn_train_log_close(mn_train_log *log);
 
 #endif

@@ -159,9 +159,9 @@ static mn_checkpoint checkpoint_of(run *r)
 static mneme_status save_checkpoint(run *r, mneme_error *error)
 {
     mn_checkpoint checkpoint = checkpoint_of(r);
-    mneme_status status = mn_train_log_flush(&r->log, error);
+    mneme_status status = MNEME_OK;
     /* Until something was evaluated, the model is what it is now. */
-    if (status == MNEME_OK && isnan(r->where.best_loss)) status = r->task->save(r->task->context, r->folder, error);
+    if (isnan(r->where.best_loss)) status = r->task->save(r->task->context, r->folder, error);
     if (status == MNEME_OK) status = mn_checkpoint_save(&checkpoint, error);
     if (status == MNEME_OK) r->saved_step = r->where.step;
     return status;
@@ -240,8 +240,8 @@ static mneme_status do_batch(run *r, uint64_t batch, double *loss, mneme_error *
 static mneme_status diverged(const run *r, const char *what, double value, mneme_error *error)
 {
     return mn_fail(error, MNEME_ERR_DIVERGED,
-                   "step %llu: the %s is %g; %s keeps the checkpoint of step %llu (try a lower learning rate, more "
-                   "warm-up or stronger clipping)",
+                   "step %llu: the %s is %g; %s keeps the checkpoint of step %llu (train anew with a lower learning "
+                   "rate, more warm-up or stronger clipping)",
                    (unsigned long long)(r->where.step + 1), what, value, r->folder, (unsigned long long)r->saved_step);
 }
 

@@ -528,6 +528,44 @@ static void a_damaged_folder_is_named(void **state)
     }
 }
 
+static void every_allocation_that_fails_is_an_error(void **state)
+{
+    (void)state;
+    for (int cell = MNEME_CELL_LSTM; cell <= MNEME_CELL_TRANSFORMER; cell += 2) {
+        recipe r;
+        make_recipe(&r, (mneme_cell)cell, 1);
+        r.text.size = 1000;
+        r.lm.hidden = 4;
+        r.lm.layers = 1;
+        r.train.batch = 2;
+        r.train.shards = r.train.threads = 1;
+        r.train.replace = true;
+        size_t n_failed = 0;
+        for (size_t n = 1;; n += 1 + n / 50) { /* all of the first, a sample of those of steps */
+            mn_alloc_fail_after(n);
+            mneme_status status = mneme_train_lm(&r.lm, g_folder, NULL, NULL);
+            mn_alloc_fail_after(0);
+            if (status == MNEME_OK) break;
+            assert_int_equal(status, MNEME_ERR_MEMORY);
+            n_failed++;
+        }
+        assert_true(n_failed > 30);
+        assert_ok(mneme_train_lm(&r.lm, g_folder, NULL, test_error()));
+        for (size_t n = 1;; n++) {
+            mneme_lm *lm = NULL;
+            mneme_lm_output *out = NULL;
+            mn_alloc_fail_after(n);
+            mneme_status status = mneme_lm_open(g_folder, &lm, NULL);
+            if (status == MNEME_OK) status = mneme_lm_generate(lm, "t", 1, NULL, &out, NULL);
+            mn_alloc_fail_after(0);
+            mneme_lm_output_free(out);
+            mneme_lm_close(lm);
+            if (status == MNEME_OK) break;
+            assert_int_equal(status, MNEME_ERR_MEMORY);
+        }
+    }
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -558,6 +596,7 @@ int main(void)
         cmocka_unit_test(a_seed_writes_its_text_again),
         cmocka_unit_test(a_state_that_is_carried_writes_what_reading_anew_would),
         cmocka_unit_test(a_damaged_folder_is_named),
+        cmocka_unit_test(every_allocation_that_fails_is_an_error),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
