@@ -94,6 +94,10 @@ for cell in lstm gru transformer; do
     expect 0 mneme train sample "$cell" "typedef " --length 20
     out "typedef "
 done
+expect 0 mneme train lm text.txt --out bf16 "${small[@]}" --steps 30 --precision bf16 --accumulate 2 --force
+err "step 30 of 30"
+expect 2 mneme train lm text.txt --out bf16 "${small[@]}" --steps 30 --accumulate 2 --resume
+err "precision bf16, not f32"
 
 # Samples.
 expect 0 mneme train sample model 'typedef ' --length 60 --seed 5

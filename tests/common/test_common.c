@@ -62,6 +62,7 @@ static void status_names_follow_the_list(void **state)
     assert_string_equal(mneme_status_text(MNEME_OK), "done");
     assert_string_equal(mneme_status_name((mneme_status)-999), "MNEME_ERR_UNKNOWN");
     assert_int_equal(MNEME_ERR_INTERNAL, -21); /* values are ABI */
+    assert_int_equal(MNEME_ERR_DIVERGED, -22);
 }
 
 /* ---- memory ---- */
