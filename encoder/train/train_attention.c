@@ -52,6 +52,7 @@ static size_t padded(size_t n)
 /* What a pass needs for one head at a time. Rows are padded to whole panels. */
 typedef struct head_scratch {
     const mn_block_kernels *kernels;
+    void (*transpose)(const float *x, size_t x_stride, size_t rows, size_t columns, float *out, size_t out_stride);
     float *turned;          /* (D, M): keys or values as columns */
     float *left, *right;    /* (T or M, D) */
     float *result;          /* (T or M, D) */
@@ -88,7 +89,8 @@ static mneme_status take_scratch(mn_shard *shard, const mn_attention_input *inpu
     size_t rows = (queries > keys ? queries : keys) * padded(head), square = queries * padded(keys);
     size_t total = head * padded(keys) + 3 * rows + square * (backward ? 2 : 1);
     float *block;
-    *out = (head_scratch){.kernels = mn_block_kernels_beside(shard->arithmetic)};
+    *out = (head_scratch){.kernels = mn_block_kernels_beside(shard->arithmetic),
+                          .transpose = shard->arithmetic->train_kernels->transpose};
     mneme_status status = mn_shard_floats(shard, total, &block, error);
     if (status != MNEME_OK) return status;
     memset(block, 0, total * sizeof *block); /* what pads a row is read; it may be anything but NaN */
@@ -115,11 +117,9 @@ static void scatter(const head_place *place, const float *from, size_t n, float 
 }
 
 /* The same as columns: (D, M). */
-static void turn(const head_place *place, const float *from, float *to)
+static void turn(const head_scratch *scratch, const head_place *place, const float *from)
 {
-    size_t stride = padded(place->n_keys);
-    for (size_t r = 0; r < place->n_keys; r++)
-        for (size_t i = 0; i < place->head; i++) to[i * stride + r] = from[r * place->width + i];
+    scratch->transpose(from, place->width, place->n_keys, place->head, scratch->turned, padded(place->n_keys));
 }
 
 static mn_softmax_rows softmax_rows(const mn_train_attention *attention, const head_place *place)
@@ -182,7 +182,7 @@ static void head_forward(const mn_train_attention *attention, const head_scratch
                          bool drops)
 {
     const mn_softmax_rows rows = softmax_rows(attention, place);
-    turn(place, place->k, scratch->turned);
+    turn(scratch, place, place->k);
     multiply_turned(attention, scratch, place, place->q, place->weights);
     scratch->kernels->softmax(&rows, place->weights);
     gather(place, place->v, place->n_keys, scratch->right);
@@ -196,7 +196,7 @@ static void head_backward(const mn_train_attention *attention, const head_scratc
 {
     const mn_softmax_rows rows = softmax_rows(attention, place);
     float *d_weights = scratch->square_backward;
-    turn(place, place->v, scratch->turned);
+    turn(scratch, place, place->v);
     multiply_turned(attention, scratch, place, place->context, d_weights);
     gather(place, place->context, place->n_queries, scratch->right);
     multiply_square(attention, scratch, place, dropped(attention, scratch, place, drops), true, scratch->right,

@@ -56,6 +56,24 @@ static void pack_panel(const mn_train_arithmetic *a, const float *b, size_t stri
     a->kernels->pack_columns(&a->format, 0, b, stride, depth, columns, groups, a->product->panel, panel, NULL);
 }
 
+/* The kernels of floats read no row that they are not given; that of AMX does (product.h). */
+static bool reads_in_place(const mn_train_arithmetic *a)
+{
+    return a->format.element == MN_ELEMENT_F32 && !a->format.rounded;
+}
+
+/* Floats need no conversion: a whole row of b at a time, as it lies, a piece to each panel. */
+static void pack_floats(const float *b, size_t stride, size_t deep, size_t columns, size_t width, float *panels)
+{
+    size_t whole = columns / width * width, rest = columns - whole;
+    for (size_t k = 0; k < deep; k++, b += stride, panels += width) {
+        for (size_t c = 0; c < whole; c += width) memcpy(panels + c * deep, b + c, width * sizeof *b);
+        if (!rest) continue;
+        memset(panels + whole * deep, 0, width * sizeof *b);
+        memcpy(panels + whole * deep, b + whole, rest * sizeof *b);
+    }
+}
+
 /* The blocks of depth of b (depth, columns). */
 static void pack_rows(const mn_train_arithmetic *a, const float *b, size_t stride, uint32_t depth, uint32_t columns,
                       uint32_t *panels)
@@ -63,6 +81,11 @@ static void pack_rows(const mn_train_arithmetic *a, const float *b, size_t strid
     uint32_t width = a->product->panel;
     for (uint32_t k = 0; k < depth; k += DEPTH_BLOCK) {
         uint32_t deep = least(depth - k, DEPTH_BLOCK), groups = mn_product_groups(a->product, deep);
+        if (reads_in_place(a) && groups == deep) {
+            pack_floats(b + k * stride, stride, deep, columns, width, (float *)(void *)panels);
+            panels += (size_t)groups * mn_round_up(columns, width);
+            continue;
+        }
         for (uint32_t c = 0; c < columns; c += width) {
             pack_panel(a, b + k * stride + c, stride, deep, least(columns - c, width), panels);
             panels += (size_t)groups * width;
@@ -136,12 +159,6 @@ static void multiply_block(const mn_train_arithmetic *a, const left_block *left,
     if (kernel->end) kernel->end();
 }
 
-/* The kernels of floats read no row that they are not given; that of AMX does (product.h). */
-static bool reads_in_place(const mn_train_arithmetic *a)
-{
-    return a->format.element == MN_ELEMENT_F32 && !a->format.rounded;
-}
-
 static left_block left_of(const mn_train_arithmetic *a, const float *x, size_t stride, uint32_t n_rows, uint32_t depth,
                           void *room)
 {
@@ -180,14 +197,15 @@ mneme_status mn_multiply_right(const mn_train_arithmetic *arithmetic, mn_product
     return MNEME_OK;
 }
 
-/* Room of a transposed product: b's panels of one block of depth | a turned around (m, deep) | operand rows. */
+/* Room of a transposed product: b's panels of one block of depth | a block of rows of a, turned around | operand rows.
+ */
 mneme_status mn_multiply_transposed(const mn_train_arithmetic *arithmetic, mn_product_scratch *scratch,
                                     const mn_transposed_product *product, mneme_error *error)
 {
     const mn_transposed_product *p = product;
     uint32_t deepest = least(p->k, DEPTH_BLOCK);
     size_t panels_size = mn_right_size(arithmetic, deepest, p->n), turned_stride = mn_round_up(deepest, 16);
-    size_t turned_size = mn_round_up(p->m, MN_TILE_ROWS_MAX) * turned_stride * sizeof(float);
+    size_t turned_size = ROW_BLOCK * turned_stride * sizeof(float);
     mneme_status status = reserve(scratch, panels_size + turned_size + left_size(arithmetic), error);
     if (status != MNEME_OK) return status;
     uint32_t *panels = scratch->block;
@@ -195,11 +213,12 @@ mneme_status mn_multiply_transposed(const mn_train_arithmetic *arithmetic, mn_pr
     void *rows = (char *)turned + turned_size;
     for (uint32_t k = 0; k < p->k; k += DEPTH_BLOCK) {
         uint32_t deep = least(p->k - k, DEPTH_BLOCK);
-        arithmetic->train_kernels->transpose(p->a + k * p->a_stride, p->a_stride, deep, p->m, turned, turned_stride);
         pack_rows(arithmetic, p->b + k * p->b_stride, p->b_stride, deep, p->n, panels);
         for (uint32_t r = 0; r < p->m; r += ROW_BLOCK) {
-            left_block left =
-                left_of(arithmetic, turned + r * turned_stride, turned_stride, least(p->m - r, ROW_BLOCK), deep, rows);
+            uint32_t n_rows = least(p->m - r, ROW_BLOCK);
+            arithmetic->train_kernels->transpose(p->a + k * p->a_stride + r, p->a_stride, deep, n_rows, turned,
+                                                 turned_stride);
+            left_block left = left_of(arithmetic, turned, turned_stride, n_rows, deep, rows);
             const mn_product_out part = {.c = p->c + r * p->c_stride, .stride = p->c_stride, .add = true};
             multiply_block(arithmetic, &left, panels, p->n, &part);
         }
