@@ -373,6 +373,27 @@ static void folders_without_sound_weights_are_refused(void **state)
     assert_null(trainable);
 }
 
+static void every_allocation_that_fails_is_told(void **state)
+{
+    (void)state;
+    write_tiny("mean", "", 0);
+    const mn_trainable_bert_options options = {.folder = g_dir, .arithmetic = &g_arithmetic};
+    char *folder = test_make_dir();
+    size_t n = 1;
+    for (mneme_status status = MNEME_ERR_MEMORY; status != MNEME_OK; n++) {
+        mn_trainable *trainable = NULL;
+        mn_alloc_fail_after(n);
+        status = mn_trainable_bert_open(&options, &trainable, NULL);
+        if (status == MNEME_OK) status = trainable->operations->save(trainable, folder, NULL, NULL);
+        mn_alloc_fail_after(0);
+        mn_trainable_free(trainable);
+        assert_true(status == MNEME_OK || status == MNEME_ERR_MEMORY);
+        assert_true(n < 10000);
+    }
+    assert_true(n > 20);
+    test_remove_dir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(gradients_equal_finite_differences),
@@ -381,6 +402,7 @@ int main(void)
                                        cmocka_unit_test(minilm_in_training_gives_the_encoders_vectors),
                                        cmocka_unit_test(saved_models_are_encoders_with_the_new_weights),
                                        cmocka_unit_test(a_smaller_model_keeps_some_layers),
-                                       cmocka_unit_test(folders_without_sound_weights_are_refused)};
+                                       cmocka_unit_test(folders_without_sound_weights_are_refused),
+                                       cmocka_unit_test(every_allocation_that_fails_is_told)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
