@@ -8,6 +8,7 @@ static const struct {
     const char *name;
     int (*run)(cli_global *global, int argc, char **argv);
 } verbs[] = {
+    {"encoder", cli_train_encoder},
     {"lm", cli_train_lm},
     {"sample", cli_train_sample},
 };
@@ -21,19 +22,20 @@ static int run(cli_global *global, int argc, char **argv)
     cli_words words = {0};
     int code = cli_parse(global, &cli_command_train, options, argc, argv, &words);
     if (code == CLI_GO_ON && words.n > 0)
-        code = cli_usage_error(&cli_command_train, "unknown '%s': expected lm or sample", words.items[0]);
+        code = cli_usage_error(&cli_command_train, "unknown '%s': expected encoder, lm or sample", words.items[0]);
     else if (code == CLI_GO_ON)
-        code = cli_usage_error(&cli_command_train, "expected lm or sample");
+        code = cli_usage_error(&cli_command_train, "expected encoder, lm or sample");
     cli_list_free(&words);
     return code;
 }
 
 const cli_command cli_command_train = {
     .name = "train",
-    .usage = "lm FILE... --out DIR [OPTIONS] | sample DIR [PROMPT]",
+    .usage = "encoder FILE... --out DIR [OPTIONS] | lm FILE... --out DIR [OPTIONS] | sample DIR [PROMPT]",
     .summary = "train models on texts of your own",
-    .details = "lm      a language model of characters: LSTM, GRU or Transformer; see mneme train lm --help\n"
+    .details = "encoder an encoder of your own texts: LSTM or GRU; see mneme train encoder --help\n"
+               "lm      a language model of characters: LSTM, GRU or Transformer; see mneme train lm --help\n"
                "sample  text from such a model; see mneme train sample --help",
-    .example = "mneme train lm book.txt --out book-model\nmneme train sample book-model 'Once upon a time'",
+    .example = "mneme train encoder notes.jsonl --out my-encoder\nmneme train lm book.txt --out book-model\nmneme train sample book-model 'Once upon a time'",
     .run = run,
 };

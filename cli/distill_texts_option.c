@@ -20,22 +20,44 @@ void cli_distill_texts_free(cli_distill_texts *texts)
     for (size_t i = 0; i < texts->n; i++) free(texts->items[i]);
     free(texts->items);
     free(texts->sizes);
+    free(texts->documents);
     *texts = (cli_distill_texts){0};
 }
 
 /* text: taken over. */
-static void add(cli_distill_texts *texts, char *text, size_t size)
+static void add(cli_distill_texts *texts, char *text, size_t size, uint64_t document)
 {
     if (texts->n == texts->capacity) {
         texts->capacity = texts->capacity ? texts->capacity * 2 : 64;
         texts->items = cli_realloc(texts->items, texts->capacity, sizeof *texts->items);
         texts->sizes = cli_realloc(texts->sizes, texts->capacity, sizeof *texts->sizes);
+        texts->documents = cli_realloc(texts->documents, texts->capacity, sizeof *texts->documents);
     }
+    texts->documents[texts->n] = document;
     texts->items[texts->n] = text;
     texts->sizes[texts->n++] = size;
 }
 
-static int add_record(cli_distill_texts *texts, const char *path, const cli_lines *lines)
+/* FNV-1a, of a session and its namespace. */
+static uint64_t hash_name(uint64_t hash, const char *name)
+{
+    for (; name && *name; name++) hash = (hash ^ (unsigned char)*name) * 0x100000001B3u;
+    return (hash ^ 0xFF) * 0x100000001B3u;
+}
+
+static void add_record(cli_distill_texts *texts, const mneme_record *record)
+{
+    cli_text text = {0};
+    if (record->title) cli_text_format(&text, "%s. ", record->title);
+    if (record->speaker) cli_text_format(&text, "%s: ", record->speaker);
+    if (record->text) cli_text_append(&text, record->text, record->text_size);
+    size_t size = text.size;
+    uint64_t document = record->session ? hash_name(hash_name(0xCBF29CE484222325u, record->name_space), record->session)
+                                        : (uint64_t)texts->n;
+    add(texts, cli_text_take(&text), size, document);
+}
+
+static int add_line(cli_distill_texts *texts, const char *path, const cli_lines *lines)
 {
     mneme_record *record = NULL;
     mneme_error error = {MNEME_OK, ""};
@@ -43,12 +65,7 @@ static int add_record(cli_distill_texts *texts, const char *path, const cli_line
         cli_complain("%s:%llu: %s", path, (unsigned long long)lines->number, error.message);
         return CLI_EXIT_USAGE;
     }
-    cli_text text = {0};
-    if (record->title) cli_text_format(&text, "%s. ", record->title);
-    if (record->speaker) cli_text_format(&text, "%s: ", record->speaker);
-    if (record->text) cli_text_append(&text, record->text, record->text_size);
-    size_t size = text.size;
-    add(texts, cli_text_take(&text), size);
+    add_record(texts, record);
     mneme_record_free(record);
     return CLI_GO_ON;
 }
@@ -67,7 +84,7 @@ static int read_lines(cli_distill_texts *texts, const char *path)
     while (code == CLI_GO_ON && (got = cli_lines_next(&lines)) != CLI_LINES_END) {
         if (got == CLI_LINES_LINE) {
             bool blank = !lines.line.data || lines.line.data[strspn(lines.line.data, " \t\r")] == '\0';
-            if (!blank) code = add_record(texts, path, &lines);
+            if (!blank) code = add_line(texts, path, &lines);
             continue;
         }
         if (got == CLI_LINES_FAILED)
@@ -86,7 +103,7 @@ static int read_document(cli_distill_texts *texts, const char *path, cli_format_
     cli_document document = {0};
     cli_reading reading = cli_document_read(path, format, FILE_MAX_BYTES, &document);
     if (reading == CLI_READING_FINE) {
-        add(texts, document.text, document.size);
+        add(texts, document.text, document.size, (uint64_t)texts->n);
         document.text = NULL;
     } else {
         cli_complain("%s: %s", path,
@@ -107,4 +124,18 @@ int cli_distill_texts_read(cli_distill_texts *texts, const cli_list *files)
                                           : read_document(texts, files->items[i], format);
     }
     return code;
+}
+
+static bool take_record(void *context, const mneme_record *record)
+{
+    add_record(context, record);
+    return true;
+}
+
+int cli_distill_texts_of_store(cli_distill_texts *texts, mneme *memory)
+{
+    mneme_error error = {MNEME_OK, ""};
+    const mneme_export_options options = MNEME_EXPORT_OPTIONS_INIT;
+    return mneme_export(memory, &options, take_record, texts, NULL, &error) == MNEME_OK ? CLI_GO_ON
+                                                                                        : cli_failed(&error);
 }

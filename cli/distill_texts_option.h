@@ -3,10 +3,12 @@
 #define MN_CLI_DISTILL_TEXTS_OPTION_H
 
 #include "cli/text.h"
+#include "mneme.h"
 
 typedef struct cli_distill_texts {
     char **items; /* owned, and each of them */
     size_t *sizes;
+    uint64_t *documents; /* the same number: records of one session, or a record or file by itself */
     size_t n, capacity;
 } cli_distill_texts; /* start from {0} */
 
@@ -16,5 +18,8 @@ void cli_distill_texts_free(cli_distill_texts *texts);
  * encodes it), any other file one. CLI_GO_ON, or the
  * exit code after saying which file (and line) cannot be read. */
 int cli_distill_texts_read(cli_distill_texts *texts, const cli_list *files);
+
+/* The same of every record of a store, whatever its namespace. */
+int cli_distill_texts_of_store(cli_distill_texts *texts, mneme *memory);
 
 #endif

@@ -14,6 +14,11 @@ static const double REDRAW_SECONDS = 0.2;
 cli_train_options cli_train_defaults(void)
 {
     mneme_train_options d = MNEME_TRAIN_OPTIONS_INIT;
+    return cli_train_defaults_of(d);
+}
+
+cli_train_options cli_train_defaults_of(mneme_train_options d)
+{
     return (cli_train_options){.steps = d.steps,
                                .warm_up = d.warm_up,
                                .batch = d.batch,

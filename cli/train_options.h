@@ -39,6 +39,7 @@ typedef struct cli_train_options {
     }
 
 cli_train_options cli_train_defaults(void);
+cli_train_options cli_train_defaults_of(mneme_train_options defaults);
 /* CLI_GO_ON, or the exit code after saying what is missing or too large. */
 int cli_train_check(const cli_command *command, const cli_train_options *chosen);
 

@@ -5,6 +5,7 @@
 
 #include "cli/arguments.h"
 
+int cli_train_encoder(cli_global *global, int argc, char **argv);
 int cli_train_lm(cli_global *global, int argc, char **argv);
 int cli_train_sample(cli_global *global, int argc, char **argv);
 

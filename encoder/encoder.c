@@ -76,6 +76,11 @@ mn_threads *mn_encoder_threads(const mn_encoder *encoder)
     return encoder->threads;
 }
 
+uint32_t mn_encoder_special_tokens(const mn_encoder *encoder)
+{
+    return encoder->operations->n_special;
+}
+
 static const char *prompt_of(const mn_encoder *encoder, mneme_text_kind kind)
 {
     const char *prompt = kind == MNEME_TEXT_QUERY ? encoder->config.query_prompt : encoder->config.passage_prompt;

@@ -47,6 +47,8 @@ void mn_encoder_close(mn_encoder *encoder);
 const mneme_encoder_info *mn_encoder_info(const mn_encoder *encoder); /* borrowed */
 const mn_tokenizer *mn_encoder_tokenizer(const mn_encoder *encoder);  /* borrowed */
 mn_threads *mn_encoder_threads(const mn_encoder *encoder); /* borrowed; not while encoding from this thread */
+/* 2: sequences are [CLS] ... [SEP]; 0: as they are. */
+uint32_t mn_encoder_special_tokens(const mn_encoder *encoder);
 /* Tokens that a prompt and the special tokens take from the window for this kind of text. */
 uint32_t mn_encoder_overhead(const mn_encoder *encoder, mneme_text_kind kind);
 

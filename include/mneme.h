@@ -24,9 +24,9 @@
  *             pointer and size; NUL bytes in it are data. Invalid UTF-8 in a text is replaced by U+FFFD and counted.
  *   Options   Start from the _INIT macro, then set what you need; NULL means all defaults.
  *   Threads   A `mneme *` may be used by many threads at once; writers wait for each other, and those that come at once
- *             share a commit. A result belongs to the thread that uses it. Many processes may read and write one directory at once.
- *   Caveats   Never carry an open `mneme *` over fork(), never open one directory twice in one process (refused with
- *             MNEME_ERR_BUSY), and keep the directory off network file systems (LMDB needs real mmap and locks).
+ *             share a commit. A result belongs to the thread that uses it. Many processes may read and write one
+ * directory at once. Caveats   Never carry an open `mneme *` over fork(), never open one directory twice in one process
+ * (refused with MNEME_ERR_BUSY), and keep the directory off network file systems (LMDB needs real mmap and locks).
  */
 #ifndef MNEME_H
 #define MNEME_H
@@ -179,13 +179,13 @@ typedef struct mneme_record {
     int64_t time_ms;        /* milliseconds since 1970-01-01T00:00:00Z */
     const float *vector;    /* NULL: encode the text. Else `dimension` floats: stored (scaled to unit length) as the
                                record's only chunk */
-    uint32_t dimension; /* of `vector`, or of those of `chunks` */
-    bool has_importance; /* is importance set? */
-    float importance;    /* [0,1], kept in steps of 1/200; see docs/dynamics.md. Not set: estimated from the text */
-    bool pinned;         /* never fades, never ends, is never pruned. Adding again without it leaves a pin as it is */
-    bool has_expires;    /* is expires_ms set? */
-    int64_t expires_ms;  /* the record is answered no more from this moment on, and mneme_prune removes it */
-    int64_t ttl_ms;      /* > 0 and not has_expires: it ends so long after it is added, by the memory's clock */
+    uint32_t dimension;     /* of `vector`, or of those of `chunks` */
+    bool has_importance;    /* is importance set? */
+    float importance;       /* [0,1], kept in steps of 1/200; see docs/dynamics.md. Not set: estimated from the text */
+    bool pinned;        /* never fades, never ends, is never pruned. Adding again without it leaves a pin as it is */
+    bool has_expires;   /* is expires_ms set? */
+    int64_t expires_ms; /* the record is answered no more from this moment on, and mneme_prune removes it */
+    int64_t ttl_ms;     /* > 0 and not has_expires: it ends so long after it is added, by the memory's clock */
     const mneme_chunk *chunks; /* NULL: cut and encode the text. Else the n_chunks chunks that it was cut into before,
                                   with their vectors, as mneme_export gives them: see mneme_add_options.encoder */
     size_t n_chunks;
@@ -207,7 +207,8 @@ typedef struct mneme_add_options {
     const char *encoder;
     uint64_t fingerprint;
     /* How a namespace that has no vectors yet keeps them ("f32", "bf16", "int12", "int8"), where store.vectors is not
-     * set: vectors that come from a store that keeps them so stay the same, bit for bit. NULL: as store.vectors says. */
+     * set: vectors that come from a store that keeps them so stay the same, bit for bit. NULL: as store.vectors says.
+     */
     const char *vectors;
 } mneme_add_options;
 #define MNEME_ADD_OPTIONS_INIT                                                                                         \
@@ -241,24 +242,24 @@ MNEME_API void mneme_record_free(mneme_record *record);
 
 /* How strong a memory is, and why: docs/dynamics.md. */
 typedef struct mneme_strength {
-    float strength;        /* [0,1], now */
-    float importance;      /* [0,1]: what it was at writing */
-    float half_life_days;  /* how fast it fades now; 0 = not at all */
-    uint32_t uses;         /* by questions and mneme_reinforce */
-    int64_t written_ms;    /* when it was stored, to the second */
+    float strength;       /* [0,1], now */
+    float importance;     /* [0,1]: what it was at writing */
+    float half_life_days; /* how fast it fades now; 0 = not at all */
+    uint32_t uses;        /* by questions and mneme_reinforce */
+    int64_t written_ms;   /* when it was stored, to the second */
     bool has_last_use;
     int64_t last_use_ms;
-    bool pinned;           /* strength is 1 */
+    bool pinned; /* strength is 1 */
     bool has_expires;
     int64_t expires_ms;
-    bool expired;          /* its end has come, and no pin holds it */
+    bool expired; /* its end has come, and no pin holds it */
 } mneme_strength;
 
 typedef struct mneme_record_list {
     size_t n;
-    const mneme_record *items; /* text is complete; vector is NULL */
-    const uint32_t *n_chunks;  /* per record */
-    char *next;                /* NULL: this was the last page; else pass as mneme_list_options.after */
+    const mneme_record *items;       /* text is complete; vector is NULL */
+    const uint32_t *n_chunks;        /* per record */
+    char *next;                      /* NULL: this was the last page; else pass as mneme_list_options.after */
     const mneme_strength *strengths; /* per record */
 } mneme_record_list;
 MNEME_API void mneme_record_list_free(mneme_record_list *list);
@@ -338,10 +339,10 @@ typedef struct mneme_query_options {
 
 /* What a score is made of: the parts add up to it, rounding apart. Each is >= 0, weights included. */
 typedef struct mneme_parts {
-    float dense, lexical; /* of vectors and words: scaled over the candidates where both count */
-    float neighbour;      /* of hits nearby in the session or document */
+    float dense, lexical;                /* of vectors and words: scaled over the candidates where both count */
+    float neighbour;                     /* of hits nearby in the session or document */
     float importance, strength, recency; /* of the record itself, where settings give them weight */
-    float speaker, time; /* of a question that names the speaker, or days near the record's time */
+    float speaker, time;                 /* of a question that names the speaker, or days near the record's time */
 } mneme_parts;
 
 typedef struct mneme_hit {
@@ -360,7 +361,7 @@ typedef struct mneme_hit {
     float strength;  /* [0,1]: of the record, now; in the score only with the setting retrieval.strength_weight */
     float recency;   /* [0,1]: in the score only with the setting retrieval.recency_weight */
     mneme_parts parts;
-    size_t n_terms;           /* with explain: the question's terms (stems) that the chunk or its title or speaker has, */
+    size_t n_terms; /* with explain: the question's terms (stems) that the chunk or its title or speaker has, */
     const char *const *terms; /* sorted by bytes */
 } mneme_hit;
 
@@ -373,10 +374,10 @@ typedef struct mneme_hits {
 } mneme_hits;
 MNEME_API void mneme_hits_free(mneme_hits *hits);
 
-/* Answer one question. No hit is not an error: n = 0, as for a namespace that is not there and a question without a word.
- * question: NUL-terminated, may be "" when a vector is given. ERR_USAGE: the vector has NaN, infinity or length 0;
- * ERR_DIMENSION: no namespace that is asked has vectors of its dimension, and one has others; else errors of encoder and
- * store. */
+/* Answer one question. No hit is not an error: n = 0, as for a namespace that is not there and a question without a
+ * word. question: NUL-terminated, may be "" when a vector is given. ERR_USAGE: the vector has NaN, infinity or length
+ * 0; ERR_DIMENSION: no namespace that is asked has vectors of its dimension, and one has others; else errors of encoder
+ * and store. */
 MNEME_API mneme_status mneme_query(mneme *memory, const char *question, const mneme_query_options *options,
                                    mneme_hits **out, mneme_error *error);
 
@@ -403,15 +404,16 @@ typedef struct mneme_context_options {
     mneme_query_options query; /* how to find; its k bounds the memories considered (0 = setting context.k) */
     mneme_template form;
     mneme_counting counting;
-    /* NULL: as `counting` says. Else a tokenizer of the caller's own: how many tokens has text[0, size)? Called from this
-     * thread only, a few hundred times a window, while the store is being read: do not use the memory in it. Anything but
-     * MNEME_OK ends the call with that status, and its error's message when it sets one. */
+    /* NULL: as `counting` says. Else a tokenizer of the caller's own: how many tokens has text[0, size)? Called from
+     * this thread only, a few hundred times a window, while the store is being read: do not use the memory in it.
+     * Anything but MNEME_OK ends the call with that status, and its error's message when it sets one. */
     mneme_status (*count_tokens)(void *context, const char *text, size_t size, uint64_t *n_tokens, mneme_error *error);
     void *count_context;
 } mneme_context_options;
 #define MNEME_CONTEXT_OPTIONS_INIT                                                                                     \
     {                                                                                                                  \
-        sizeof(mneme_context_options), 0, MNEME_QUERY_OPTIONS_INIT, MNEME_TEMPLATE_DEFAULT, MNEME_COUNT_DEFAULT, NULL, NULL \
+        sizeof(mneme_context_options), 0, MNEME_QUERY_OPTIONS_INIT, MNEME_TEMPLATE_DEFAULT, MNEME_COUNT_DEFAULT, NULL, \
+            NULL                                                                                                       \
     }
 
 typedef struct mneme_passage {
@@ -439,7 +441,7 @@ typedef struct mneme_window {
     double took_ms;
     uint64_t generation;
     bool is_unknown; /* as in mneme_hits */
-    size_t n_found; /* memories it was made from: with n = 0 and n_found > 0 the budget has no room for any */
+    size_t n_found;  /* memories it was made from: with n = 0 and n_found > 0 the budget has no room for any */
 } mneme_window;
 MNEME_API void mneme_window_free(mneme_window *window);
 
@@ -453,9 +455,10 @@ MNEME_API mneme_status mneme_context(mneme *memory, const char *question, const 
 /* A memory's strength rises by use, by mneme_reinforce, and starts from its importance; it fades with time, the slower
  * the more often and the better spaced it was used. docs/dynamics.md has the formulas.
  *
- * mneme_query and mneme_context on a memory that is open for writing count as use of what they answer, each record by the
- * attention it got (setting memory.strengthen). They do not wait for that to be written: a thread of the memory's own writes
- * what has gathered, once a memory.flush_seconds at most. A crash loses that much. It makes no new generation. */
+ * mneme_query and mneme_context on a memory that is open for writing count as use of what they answer, each record by
+ * the attention it got (setting memory.strengthen). They do not wait for that to be written: a thread of the memory's
+ * own writes what has gathered, once a memory.flush_seconds at most. A crash loses that much. It makes no new
+ * generation. */
 
 /* Write the uses that have gathered, and wait for it. */
 MNEME_API mneme_status mneme_flush(mneme *memory, mneme_error *error);
@@ -486,22 +489,22 @@ typedef struct mneme_victim {
     mneme_prune_reason reason;
     mneme_strength strength;
     uint32_t chunks;
-    uint64_t bytes; /* about what it takes: text, labels, vectors, postings */
+    uint64_t bytes;          /* about what it takes: text, labels, vectors, postings */
     const char *archived_id; /* its id in the archive, see mneme_prune; NULL = it is not there */
 } mneme_victim;
 
 typedef struct mneme_prune_options {
     size_t size;
-    const char *name_space; /* NULL: every namespace, each with the whole budget */
+    const char *name_space;                      /* NULL: every namespace, each with the whole budget */
     uint64_t max_records, max_chunks, max_bytes; /* what may be left; 0 = no such limit */
-    double min_strength;    /* with MNEME_PRUNE_STRENGTH: what is weaker goes in any case */
+    double min_strength;                         /* with MNEME_PRUNE_STRENGTH: what is weaker goes in any case */
     mneme_prune_strategy strategy;
-    uint64_t seed;          /* of MNEME_PRUNE_RANDOM */
-    const char *archive;    /* NULL, or the directory of a store (made when missing) that what goes for its weakness or for
-                               lack of room is moved to, with its vectors and strength; what has ended is not kept */
-    bool dry_run;           /* report, change nothing */
+    uint64_t seed;       /* of MNEME_PRUNE_RANDOM */
+    const char *archive; /* NULL, or the directory of a store (made when missing) that what goes for its weakness or for
+                            lack of room is moved to, with its vectors and strength; what has ended is not kept */
+    bool dry_run;        /* report, change nothing */
     void (*victim)(void *context, const mneme_victim *victim); /* each record that went; NULL = none */
-    void *context;           /* for victim and progress */
+    void *context;                                             /* for victim and progress */
     mneme_progress progress; /* NULL = none; counts "records" of a namespace before each transaction, may cancel */
 } mneme_prune_options;
 #define MNEME_PRUNE_OPTIONS_INIT                                                                                       \
@@ -517,14 +520,13 @@ typedef struct mneme_prune_result {
 } mneme_prune_result;
 
 /* Forget what has ended, then the weakest (or as the strategy says; equal ones by age) until the budgets hold. Pinned
- * records are never forgotten, so that a budget may not be reached: see kept_*. Without budgets only what has ended goes.
- * Works in transactions of a few hundred records each: after a failure, and when it is cancelled, those before it stay
- * done, and result counts them (kept_*: of the namespaces that it came to). A record is forgotten
- * here only when the archive has it durably. Where the archive has another record under its id, that one stays, and it
- * goes in under the first free of "ID (2)", "ID (3)", ... (of a long ID the end is cut). options NULL = what has ended, everywhere.
- * ERR_USAGE (the archive is this store or lies in it, too); ERR_CANCELLED: by progress; ERR_BUSY: it is open in this process;
- * ERR_ENCODER, ERR_DIMENSION: the archive
- * holds vectors of another kind. */
+ * records are never forgotten, so that a budget may not be reached: see kept_*. Without budgets only what has ended
+ * goes. Works in transactions of a few hundred records each: after a failure, and when it is cancelled, those before it
+ * stay done, and result counts them (kept_*: of the namespaces that it came to). A record is forgotten here only when
+ * the archive has it durably. Where the archive has another record under its id, that one stays, and it goes in under
+ * the first free of "ID (2)", "ID (3)", ... (of a long ID the end is cut). options NULL = what has ended, everywhere.
+ * ERR_USAGE (the archive is this store or lies in it, too); ERR_CANCELLED: by progress; ERR_BUSY: it is open in this
+ * process; ERR_ENCODER, ERR_DIMENSION: the archive holds vectors of another kind. */
 MNEME_API mneme_status mneme_prune(mneme *memory, const mneme_prune_options *options, mneme_prune_result *result,
                                    mneme_error *error);
 
@@ -541,7 +543,7 @@ typedef struct mneme_consolidate_options {
     double cosine, terms;   /* least of each; 0 = the settings memory.duplicate_cosine, memory.duplicate_terms */
     bool dry_run;           /* report, change nothing */
     void (*merged)(void *context, const mneme_merge *merge); /* each that was merged; NULL = none */
-    void *context;           /* for merged and progress */
+    void *context;                                           /* for merged and progress */
     mneme_progress progress; /* NULL = none; counts "records", looked at and then merged; may cancel */
 } mneme_consolidate_options;
 #define MNEME_CONSOLIDATE_OPTIONS_INIT                                                                                 \
@@ -555,14 +557,13 @@ typedef struct mneme_consolidate_result {
     uint64_t merged;  /* records that are gone */
 } mneme_consolidate_result;
 
-/* Merge near-duplicates: same speaker, same numbers, cosine and common terms at least as asked, and the terms of one are
- * those of the other, in the same order, with some left out: neither says something else. The newest stays and gets
+/* Merge near-duplicates: same speaker, same numbers, cosine and common terms at least as asked, and the terms of one
+ * are those of the other, in the same order, with some left out: neither says something else. The newest stays and gets
  * stronger (its time is the last at which it was said); nothing of the others is lost: its metadata has under
- * "consolidated" a list of {"id","title","source","session","speaker","time","text","metadata"}, each where there is one,
- * text where it differs from its own. One whose metadata has another "consolidated" takes none in.
- * Works in transactions of a few hundred records. Same store, same result.
- * options NULL = everywhere, by the settings. ERR_USAGE; ERR_CANCELLED: by progress; what was merged before stays so, and
- * result counts it. */
+ * "consolidated" a list of {"id","title","source","session","speaker","time","text","metadata"}, each where there is
+ * one, text where it differs from its own. One whose metadata has another "consolidated" takes none in. Works in
+ * transactions of a few hundred records. Same store, same result. options NULL = everywhere, by the settings.
+ * ERR_USAGE; ERR_CANCELLED: by progress; what was merged before stays so, and result counts it. */
 MNEME_API mneme_status mneme_consolidate(mneme *memory, const mneme_consolidate_options *options,
                                          mneme_consolidate_result *result, mneme_error *error);
 
@@ -828,6 +829,73 @@ MNEME_API mneme_status mneme_lm_generate(mneme_lm *lm, const char *prompt, size_
                                          const mneme_lm_generate_options *options, mneme_lm_output **out,
                                          mneme_error *error);
 
+/* How an encoder is trained. */
+typedef enum mneme_train_method {
+    MNEME_TRAIN_DISTILL,   /* to come near a teacher's vectors and similarities on the texts given */
+    MNEME_TRAIN_PAIRS,     /* questions with passages that answer them, the batch's other passages being wrong */
+    MNEME_TRAIN_NEIGHBOURS /* the same with what stands next to each other in the texts: no labels */
+} mneme_train_method;
+
+typedef struct mneme_train_text {
+    const char *text; /* borrowed for the call; as a store would encode it: "title. text", "speaker: text" */
+    size_t size;
+    uint64_t document; /* texts of one document or conversation have the same number, and follow each other */
+} mneme_train_text;
+
+typedef struct mneme_train_pair {
+    const char *query, *positive; /* NUL-terminated, borrowed for the call */
+    const char *const *negatives; /* n_negatives passages that do not answer it; may be NULL */
+    size_t n_negatives;
+} mneme_train_pair;
+
+typedef struct mneme_train_encoder_options {
+    size_t size; /* sizeof(mneme_train_encoder_options) */
+    mneme_train_method method;
+    const char *from; /* a folder of a Transformer, LSTM or GRU encoder to train on; NULL = a new one */
+    mneme_cell cell;  /* of a new one; a Transformer begins with `layers` of the teacher's, evenly chosen */
+    uint32_t layers, hidden;
+    bool one_way;                  /* from left to right alone */
+    bool mean_pooling;             /* not attentive */
+    uint32_t dimension;            /* of its vectors; 0 = the teacher's */
+    double dropout;                /* between layers */
+    const mneme_train_text *texts; /* n_texts; DISTILL and NEIGHBOURS */
+    size_t n_texts;
+    const mneme_train_pair *pairs; /* n_pairs; PAIRS */
+    size_t n_pairs;
+    double held_out; /* share of the documents (or pairs) that are not trained on, to measure with; 0..0.5 */
+    const mneme_train_options *train; /* NULL = defaults of mneme_train_encoder_defaults */
+    mneme_progress progress;          /* NULL = none; of the teacher's work before training ("texts"), may cancel */
+    void *context;
+} mneme_train_encoder_options;
+#define MNEME_TRAIN_ENCODER_OPTIONS_INIT                                                                               \
+    {                                                                                                                  \
+        sizeof(mneme_train_encoder_options), MNEME_TRAIN_DISTILL, NULL, MNEME_CELL_LSTM, 1, 256, false, false, 0, 0,   \
+            NULL, 0, NULL, 0, 0.05, NULL, NULL, NULL                                                                   \
+    }
+
+/* How a trained encoder does on texts that it has not seen. Questions are spans of words of the held-out passages (or
+ * the held-out pairs' queries), and an answer is right when it is the passage that the span is of. */
+typedef struct mneme_train_encoder_result {
+    mneme_train_result train;
+    size_t n_trained, n_held_out; /* texts: passages, sentences, spans; or pairs */
+    size_t n_questions, n_passages;
+    double agreement;         /* mean cosine of its and the teacher's vectors; NAN without a teacher */
+    double found_1, found_10; /* share of the questions whose passage is the first, among the first ten */
+    double teacher_found_1, teacher_found_10; /* the same of the teacher, or of the model before training; NAN: none */
+    double teacher_seconds;                   /* for the teacher's vectors */
+} mneme_train_encoder_result;
+
+/* The options that training an encoder begins with, by method; change what you like. */
+MNEME_API mneme_train_options mneme_train_encoder_defaults(mneme_train_method method);
+
+/* Train an encoder on texts of one's own and keep it in `folder`, as mneme_train_lm does: it is a model like any other
+ * then. teacher: whose vectors are learnt (DISTILL), whose tokenizer and token table a new model begins with; NULL is
+ * allowed with `from` and without DISTILL. docs/training.md has the method and figures. *result may be NULL.
+ * ERR_USAGE: an option out of its range, too few texts; ERR_MODEL: the teacher or `from` cannot be used; others as
+ * mneme_train_lm. */
+MNEME_API mneme_status mneme_train_encoder(const mneme_encoder *teacher, const mneme_train_encoder_options *options,
+                                           const char *folder, mneme_train_encoder_result *result, mneme_error *error);
+
 /* ---- care -----------------------------------------------------------------------------------------------------------
  */
 
@@ -882,8 +950,8 @@ MNEME_API mneme_status mneme_check(mneme *memory, void (*problem)(void *context,
 
 typedef struct mneme_compact_options {
     size_t size;
-    const char *vectors;     /* "f32", "bf16", "int12" or "int8": keep all vectors so from now on; NULL = as they are. What
-                                fewer bits have lost, more bits do not bring back */
+    const char *vectors; /* "f32", "bf16", "int12" or "int8": keep all vectors so from now on; NULL = as they are. What
+                            fewer bits have lost, more bits do not bring back */
     mneme_progress progress; /* NULL = none; counts "records", may cancel: ERR_CANCELLED */
     void *context;
 } mneme_compact_options;
@@ -908,12 +976,13 @@ MNEME_API mneme_status mneme_compact(mneme *memory, const mneme_compact_options 
 
 typedef struct mneme_optimize_options {
     size_t size;
-    const char *name_space;  /* NULL = every namespace */
-    const char *kind;        /* "auto", "none" or a kind of mneme_index_info; NULL = the setting index.kind */
-    double recall;           /* of the best ten, in (0,1); 0 = the setting index.recall */
-    bool anew;               /* build again what is there, too */
-    bool only_wanted;        /* only where the background would: much is not covered (setting index.build) */
-    mneme_progress progress; /* NULL = none; counts "vectors", may cancel between batches of 131,072 (seconds): ERR_CANCELLED */
+    const char *name_space; /* NULL = every namespace */
+    const char *kind;       /* "auto", "none" or a kind of mneme_index_info; NULL = the setting index.kind */
+    double recall;          /* of the best ten, in (0,1); 0 = the setting index.recall */
+    bool anew;              /* build again what is there, too */
+    bool only_wanted;       /* only where the background would: much is not covered (setting index.build) */
+    mneme_progress
+        progress; /* NULL = none; counts "vectors", may cancel between batches of 131,072 (seconds): ERR_CANCELLED */
     /* NULL = none. What was done to a namespace's index: "built", "extended", "kept", "removed", "none". Borrowed for
      * the call. */
     void (*done)(void *context, const char *name_space, const char *what, const mneme_index_info *index);
@@ -955,9 +1024,9 @@ typedef struct mneme_backup_result {
  *
  * target   is made (mode 0700) when missing; else it may hold nothing, an interrupted backup, which is gone on with, or
  * an older backup of this store, which is replaced by one rename once the new one is whole and on the disk. A directory
- * with anything else in it, within the store, with a backup of another store, with a newer one of this, or with one that
- * has changes of its own (docs/backup.md): ERR_USAGE. The copy turns out damaged, as the store then is: ERR_DAMAGED.
- * Open elsewhere, or another backup is being written to it: ERR_BUSY. options, result  NULL allowed.
+ * with anything else in it, within the store, with a backup of another store, with a newer one of this, or with one
+ * that has changes of its own (docs/backup.md): ERR_USAGE. The copy turns out damaged, as the store then is:
+ * ERR_DAMAGED. Open elsewhere, or another backup is being written to it: ERR_BUSY. options, result  NULL allowed.
  *
  * mneme.yaml comes along, models/ do not. ERR_DISK_FULL, ERR_IO, ERR_CANCELLED: the store is untouched, an older backup
  * is as before, and what was written stays in data.mdb.partial for the next call. Pages that writers free during the

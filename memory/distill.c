@@ -1,5 +1,6 @@
-/* distill.c -- the public door to distillation (encoder/train/). */
+/* distill.c -- the public door to the making of encoders (encoder/train/). */
 #include "encoder/train/distill_static.h"
+#include "encoder/train/encoder_training.h"
 #include "memory/handle.h"
 
 #include <string.h>
@@ -11,4 +12,29 @@ mneme_status mneme_distill_static(const mneme_encoder *teacher, const mneme_dist
     if (options) memcpy(&own, options, options->size < sizeof own ? options->size : sizeof own);
     if (!folder || !*folder) return mn_fail(error, MNEME_ERR_USAGE, "no folder to distil into");
     return mn_distill_static(teacher->encoder, &own, folder, error);
+}
+
+mneme_train_options mneme_train_encoder_defaults(mneme_train_method method)
+{
+    mneme_train_options options = MNEME_TRAIN_OPTIONS_INIT;
+    bool distill = method == MNEME_TRAIN_DISTILL;
+    options.epochs = distill ? 6 : 2;
+    options.learning_rate = distill ? 2e-3 : 3e-5;
+    options.warm_up = distill ? 100 : 50;
+    options.weight_decay = 0;
+    options.batch = distill ? 128 : 64;
+    return options;
+}
+
+mneme_status mneme_train_encoder(const mneme_encoder *teacher, const mneme_train_encoder_options *options,
+                                 const char *folder, mneme_train_encoder_result *result, mneme_error *error)
+{
+    mneme_train_encoder_options own = MNEME_TRAIN_ENCODER_OPTIONS_INIT;
+    if (options) memcpy(&own, options, options->size < sizeof own ? options->size : sizeof own);
+    mneme_train_options train = mneme_train_encoder_defaults(own.method);
+    if (own.train) memcpy(&train, own.train, own.train->size < sizeof train ? own.train->size : sizeof train);
+    own.train = &train;
+    mneme_train_encoder_result unwanted;
+    if (!folder || !*folder) return mn_fail(error, MNEME_ERR_USAGE, "no folder to train into");
+    return mn_train_encoder(teacher ? teacher->encoder : NULL, &own, folder, result ? result : &unwanted, error);
 }

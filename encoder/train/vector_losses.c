@@ -22,9 +22,9 @@ static double softmax(float *row, uint32_t n, float scale)
     double largest = -INFINITY, total = 0;
     for (uint32_t j = 0; j < n; j++) largest = fmax(largest, (double)(scale * row[j]));
     for (uint32_t j = 0; j < n; j++) {
-        double e = isinf(row[j]) ? 0 : exp((double)(scale * row[j]) - largest);
-        row[j] = (float)e;
-        total += e;
+        float e = isinf(row[j]) ? 0 : expf(scale * row[j] - (float)largest);
+        row[j] = e;
+        total += (double)e;
     }
     for (uint32_t j = 0; j < n; j++) row[j] = (float)((double)row[j] / total);
     return largest + log(total);
@@ -83,6 +83,42 @@ mneme_status mn_distillation_loss(const mn_distillation *loss, mn_shard *shard, 
     }
     *value += (double)loss->cosine_weight * (1 - cosines / n);
     return MNEME_OK;
+}
+
+/* student, teacher (m): similarities with the anchors; student becomes the gradient. */
+static double ranking_divergence(float *student, float *teacher, uint32_t m, float scale, float weight)
+{
+    double value = 0;
+    softmax(student, m, scale);
+    softmax(teacher, m, scale);
+    for (uint32_t j = 0; j < m; j++) {
+        if (teacher[j] > 1e-12f)
+            value += (double)teacher[j] * log((double)teacher[j] / fmax((double)student[j], 1e-30));
+        student[j] = weight * scale * (student[j] - teacher[j]);
+    }
+    return value * (double)weight;
+}
+
+mneme_status mn_ranking_loss(const mn_ranking *loss, mn_shard *shard, float *d_student, double *value,
+                             mneme_error *error)
+{
+    uint32_t n = loss->n, m = loss->m, d = loss->d;
+    float *student = NULL, *teacher = NULL, *gradient = NULL;
+    mneme_status status = mn_shard_floats(shard, (size_t)n * m, &student, error);
+    if (status == MNEME_OK) status = mn_shard_floats(shard, (size_t)n * m, &teacher, error);
+    if (status == MNEME_OK) status = mn_shard_floats(shard, (size_t)n * d, &gradient, error);
+    if (status == MNEME_OK) status = multiply(shard, loss->student, n, loss->anchors, m, d, false, student, error);
+    if (status == MNEME_OK) status = multiply(shard, loss->teacher, n, loss->anchors, m, d, false, teacher, error);
+    if (status != MNEME_OK) return status;
+    for (uint32_t i = 0; i < n; i++) {
+        float *s = student + (size_t)i * m, *t = teacher + (size_t)i * m;
+        for (uint32_t j = 0; j < m; j++)
+            if (loss->anchor_ids[j] == loss->text_ids[i]) s[j] = t[j] = -INFINITY;
+        *value += ranking_divergence(s, t, m, loss->scale, loss->weight / (float)n);
+    }
+    status = multiply(shard, student, n, loss->anchors, m, d, true, gradient, error);
+    for (size_t i = 0; i < (size_t)n * d && status == MNEME_OK; i++) d_student[i] += gradient[i];
+    return status;
 }
 
 static bool is_negative(const mn_contrast *loss, uint32_t i, uint32_t j)

@@ -22,6 +22,22 @@ typedef struct mn_distillation {
 mneme_status mn_distillation_loss(const mn_distillation *loss, mn_shard *shard, float *d_student, double *value,
                                   mneme_error *error);
 
+/* Ranking: how a student's vectors s of n texts rank m anchors a, vectors of the teacher's, is to be as the teacher's
+ * vectors t of them rank these:
+ *
+ *     weight / n sum_i KL( softmax_j (scale t_i . a_j)  ||  softmax_j (scale s_i . a_j) )
+ *
+ * (Fang et al. 2021, "SEED", with its queue of teacher's vectors.) text_ids (n), anchor_ids (m): an anchor that is the
+ * text itself counts nothing. Adds to ds (n, d) and to *value. ERR_MEMORY. */
+typedef struct mn_ranking {
+    const float *student, *teacher, *anchors; /* (n, d), (n, d), (m, d) */
+    uint32_t n, m, d;
+    float weight, scale;
+    const uint64_t *text_ids, *anchor_ids;
+} mn_ranking;
+mneme_status mn_ranking_loss(const mn_ranking *loss, mn_shard *shard, float *d_student, double *value,
+                             mneme_error *error);
+
 /* Contrastive, with the other passages of the batch as negatives (Henderson et al. 2017; van den Oord et al. 2018):
  *
  *     1/n sum_i -log softmax_j (scale q_i . p_j) [i]       passages 0..n-1 are the positives, n..m-1 negatives given

@@ -1,7 +1,7 @@
-/* train_encoder.h -- training an encoder: by distillation from another one, by pairs of question and answer, or by
+/* encoder_training.h -- training an encoder: by distillation from another one, by pairs of question and answer, or by
  * neighbouring passages alone. See mneme_train_encoder, which this is. */
-#ifndef MN_ENCODER_TRAIN_TRAIN_ENCODER_H
-#define MN_ENCODER_TRAIN_TRAIN_ENCODER_H
+#ifndef MN_ENCODER_TRAIN_ENCODER_TRAINING_H
+#define MN_ENCODER_TRAIN_ENCODER_TRAINING_H
 
 #include "encoder/encoder.h"
 
