@@ -498,8 +498,8 @@ static void recurrent_config_with_one_thing_wrong_is_refused_by_key(void **state
     expect_config_refused("model_type", json_string("mneme-recurrent2"), "model_type");
     /* sizes that are allowed, but are not those of the weights */
     expect_config_refused("vocab_size", json_integer(207), "embedding.weight");
-    expect_config_refused("hidden_size", json_integer(21), "weight_ih_l0");
-    expect_config_refused("num_layers", json_integer(2), "weight_ih_l1");
+    expect_config_refused("hidden_size", json_integer(21), "_ih_l0");
+    expect_config_refused("num_layers", json_integer(2), "_ih_l1");
     expect_config_refused("cell", json_string("gru"), "ih_l0");
     expect_config_refused("output_size", json_integer(31), "output.weight");
     expect_config_refused("join_tokens", json_false(), "output.weight");
