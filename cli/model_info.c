@@ -74,6 +74,9 @@ static void print_json(const mneme_encoder_info *info, const mneme_settings *set
     cli_json_put(object, "reason", info->reason);
     cli_json_put(object, "packed_file", info->packed_file);
     cli_json_put(object, "distilled_from", info->distilled_from);
+    cli_json_put(object, "trained_from", info->trained_from);
+    cli_json_put(object, "trained_on", info->trained_on);
+    cli_json_put(object, "measured", info->measured);
     cli_json_put(object, "fingerprint", fingerprint);
     put_prompts(object, info);
     put_reasons(object, info, settings);
@@ -115,12 +118,18 @@ static void print_lines(const mneme_encoder_info *info, const mneme_settings *se
     for (size_t i = 0; i < N_DECIDED; i++) reasons[i] = why(settings, properties[i].setting);
     print_line(properties[0].label, properties[0].value, reasons[0]);
     print_line("folder", info->path, NULL);
-    if (info->n_layers)
+    if (info->n_heads)
         cli_print("%-13s %s, %u layers, %u heads, %s pooling\n", "kind", info->kind, info->n_layers, info->n_heads,
                   info->pooling);
+    else if (info->n_layers)
+        cli_print("%-13s %s, %u layer%s, %s pooling\n", "kind", info->kind, info->n_layers,
+                  info->n_layers == 1 ? "" : "s", info->pooling);
     else
         cli_print("%-13s %s, %s pooling\n", "kind", info->kind, info->pooling);
     if (info->distilled_from) print_line("made from", info->distilled_from, NULL);
+    if (info->trained_from) print_line("trained from", info->trained_from, NULL);
+    if (info->trained_on) print_line("trained on", info->trained_on, NULL);
+    if (info->measured) print_line("measured", info->measured, NULL);
     cli_print("%-13s %s, vocabulary of %u\n", "parameters", parameters, info->vocabulary);
     cli_print("%-13s %u floats, texts of up to %u tokens\n", "vectors", info->dimension, info->max_tokens);
     print_prompt("query prompt", info->query_prompt);

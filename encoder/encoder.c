@@ -27,6 +27,17 @@ static mneme_status open_kind(mn_encoder *encoder, const mn_encoder_options *opt
     return mn_encoder_open_transformer(encoder, options, error);
 }
 
+/* What its config.json says of how it was made. A static encoder has said itself what it was distilled from. */
+static mneme_status read_story(mn_encoder *encoder, mneme_error *error)
+{
+    mneme_status status = mn_model_story_read(encoder->folder, &encoder->story, error);
+    if (!encoder->info.distilled_from) encoder->info.distilled_from = encoder->story.teacher;
+    encoder->info.trained_from = encoder->story.trained_from;
+    encoder->info.trained_on = encoder->story.trained_on;
+    encoder->info.measured = encoder->story.measured;
+    return status;
+}
+
 mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out, mneme_error *error)
 {
     *out = NULL;
@@ -38,6 +49,7 @@ mneme_status mn_encoder_open(const mn_encoder_options *options, mn_encoder **out
     mneme_status status = encoder->name ? MNEME_OK : mn_fail_memory(error, "encoder");
     if (status == MNEME_OK) status = mn_threads_new(options->threads, &encoder->threads, error);
     if (status == MNEME_OK) status = open_kind(encoder, options, error);
+    if (status == MNEME_OK) status = read_story(encoder, error);
     if (status != MNEME_OK)
         mn_encoder_close(encoder);
     else
@@ -54,6 +66,7 @@ void mn_encoder_close(mn_encoder *encoder)
     mn_tokenizer_close(encoder->tokenizer);
     mn_packed_close(&encoder->packed);
     mn_model_config_free(&encoder->config);
+    mn_model_story_free(&encoder->story);
     pthread_mutex_destroy(&encoder->lock);
     mn_free(encoder->packed_path);
     mn_free(encoder->name);

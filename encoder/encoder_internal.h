@@ -5,6 +5,7 @@
 #include "common/crew.h"
 #include "common/threads.h"
 #include "encoder/bert.h"
+#include "encoder/model_story.h"
 #include "encoder/packed_file.h"
 #include "encoder/recurrent_model.h"
 #include "encoder/static_table.h"
@@ -15,6 +16,7 @@ struct mn_encoder {
     const mn_encoder_operations *operations;
     mneme_encoder_info info; /* borrows from what follows */
     char *folder, *name;
+    mn_model_story story;
     mn_tokenizer *tokenizer; /* may lie in packed */
     mn_model_config config;
     mn_recurrent_config recurrent_config;

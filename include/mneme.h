@@ -578,12 +578,12 @@ typedef enum mneme_text_kind { MNEME_TEXT_PASSAGE = 0, MNEME_TEXT_QUERY = 1 } mn
 typedef struct mneme_encoder_info {
     const char *name;      /* folder name of the model */
     const char *path;      /* folder */
-    const char *kind;      /* "transformer", or "static": a table of token vectors */
+    const char *kind;      /* "transformer", "lstm", "gru", or "static": a table of token vectors */
     const char *precision; /* "f32", "bf16", "int16", "int8" */
     const char
         *kernels; /* what its products run on: "amx", "avx512-bf16", "avx512-vnni", "avx512", "avx2", "reference" */
     const char *reason;  /* why this precision, in a few words */
-    const char *pooling; /* "mean" or "cls" */
+    const char *pooling; /* "mean", "cls", "max" or "attentive" */
     uint32_t dimension;  /* floats in an embedding */
     uint32_t max_tokens; /* the window, special tokens included */
     uint32_t n_layers, n_heads, vocabulary;
@@ -591,7 +591,9 @@ typedef struct mneme_encoder_info {
     const char *query_prompt, *passage_prompt; /* put before questions, texts; NULL = none */
     const char *packed_file; /* what this processor's packed weights are mapped from or were kept in; NULL = nothing */
     const char *distilled_from; /* the teacher and the settings in one line; NULL = not distilled, or not known */
-    uint64_t fingerprint;       /* equal for equal weights, tokenizer and pooling */
+    const char *trained_from, *trained_on; /* what its weights were at the start, and the texts; NULL = not known */
+    const char *measured;                  /* how good it was found to be: "cosine 0.93, ..."; NULL = not known */
+    uint64_t fingerprint;                  /* equal for equal weights, tokenizer and pooling */
 } mneme_encoder_info;
 
 /* Load the model that settings (NULL = as in mneme_open) name. ERR_MODEL says which file is missing or wrong. */

@@ -372,6 +372,25 @@ static void recurrent_info_says_what_config_says(void **state)
     mn_encoder_close(encoder);
 }
 
+static void recurrent_info_tells_how_the_model_was_made(void **state)
+{
+    (void)state;
+    json_t *shape = json_deep_copy(shape_called("lstm"));
+    json_t *story = json_pack("{s:s, s:s, s:s, s:{s:f, s:{s:f}, s:s, s:b}}", "teacher", "all-MiniLM-L6-v2",
+                              "trained_from", "random\nnumbers \x1b[31m", "trained_on", "", "measured", "cosine", 0.75,
+                              "cranfield", "ndcg@10", 0.5, "on", "a sample", "left out", 1);
+    json_object_set_new(json_object_get(shape, "config"), "mneme", story);
+    write_shape(shape);
+    mn_encoder *encoder = open_model("auto", "auto", 1);
+    const mneme_encoder_info *info = mn_encoder_info(encoder);
+    assert_string_equal(info->distilled_from, "all-MiniLM-L6-v2");
+    assert_string_equal(info->trained_from, "random numbers  [31m");
+    assert_null(info->trained_on);
+    assert_string_equal(info->measured, "cosine 0.75, cranfield.ndcg@10 0.5, on a sample");
+    mn_encoder_close(encoder);
+    json_decref(shape);
+}
+
 static void recurrent_shape_with_one_setting_changed_gives_other_vectors(void **state)
 {
     (void)state;
@@ -615,6 +634,7 @@ int main(void)
         cmocka_unit_test(recurrent_by_a_crew_gives_the_same_bits),
         cmocka_unit_test(recurrent_from_packed_weights_gives_the_same_bits),
         cmocka_unit_test(recurrent_info_says_what_config_says),
+        cmocka_unit_test(recurrent_info_tells_how_the_model_was_made),
         cmocka_unit_test(recurrent_shape_with_one_setting_changed_gives_other_vectors),
         cmocka_unit_test(recurrent_model_with_any_tensor_broken_is_refused_by_name),
         cmocka_unit_test(recurrent_config_with_one_thing_wrong_is_refused_by_key),

@@ -1,6 +1,7 @@
-/* fuzz_recurrent_config.c -- the config.json of a recurrent encoder. */
+/* fuzz_recurrent_config.c -- the config.json of a recurrent encoder, and what it says of how it was made. */
 #include "fuzz_support.h"
 
+#include "encoder/model_story.h"
 #include "encoder/recurrent_config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -19,6 +20,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz_check_failure(status, &error, NULL);
         fuzz_require(config.hidden == 0);
     }
+    mn_model_story story;
+    fuzz_require(mn_model_story_parse(text, size, &story, NULL) == MNEME_OK);
+    const char *lines[] = {story.teacher, story.trained_from, story.trained_on, story.measured};
+    for (size_t i = 0; i < 4; i++)
+        for (const char *at = lines[i]; at && *at; at++) fuzz_require((unsigned char)*at >= 0x20);
+    mn_model_story_free(&story);
     free(text);
     return 0;
 }
