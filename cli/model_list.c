@@ -50,7 +50,8 @@ static model_row describe(const char *name, const char *path)
     struct stat info;
     json_t *config = cli_model_json(path, "config.json");
     const char *kind = json_string_value(json_object_get(config, "model_type"));
-    json_int_t dimension = json_integer_value(json_object_get(config, "hidden_size"));
+    const json_t *output = json_object_get(config, "output_size"); /* of a recurrent encoder; its hidden size differs */
+    json_int_t dimension = json_integer_value(output ? output : json_object_get(config, "hidden_size"));
     char *weights = cli_path_join(path, "model.safetensors");
     model_row row = {.name = cli_strdup(name),
                      .path = cli_strdup(path),
