@@ -9,9 +9,10 @@
     X(init)                                                                                                            \
     X(index)                                                                                                           \
     X(add)                                                                                                             \
-    X(get) X(list) X(forget) X(reinforce) X(pin) X(unpin) X(prune) X(consolidate) X(query) X(context) X(embed)         \
-    X(tokenize) X(stats) X(check) X(optimize) X(compact) X(backup) X(export) X(import) X(eval) X(config)        \
-        X(bench) X(model) X(train)
+    X(get)                                                                                                             \
+    X(list) X(forget) X(reinforce) X(pin) X(unpin) X(prune) X(consolidate) X(query) X(context) X(embed) X(tokenize)    \
+        X(stats) X(check) X(optimize) X(compact) X(reindex) X(backup) X(export) X(import) X(eval) X(config) X(bench)   \
+            X(model) X(train)
 
 #define CLI_DECLARE_COMMAND(name) extern const cli_command cli_command_##name;
 CLI_COMMANDS(CLI_DECLARE_COMMAND)

@@ -146,7 +146,8 @@ typedef struct mneme mneme;
 
 /* Open the store in directory `path`, creating it (mode 0700) when missing or empty, unless flags forbid.
  * settings: copied; NULL = defaults and what mneme_settings_load_environment adds. The encoder's model is loaded at
- * first use, not here. ERR_NOT_A_STORE, ERR_FORMAT, ERR_PERMISSION, ERR_BUSY, ERR_DAMAGED, ERR_IO. */
+ * first use, not here: the one that encoder.model names; where that is not set, the one that the store names, if it is in
+ * encoder.path. ERR_NOT_A_STORE, ERR_FORMAT, ERR_PERMISSION, ERR_BUSY, ERR_DAMAGED, ERR_IO. */
 MNEME_API mneme_status mneme_open(const char *path, const mneme_settings *settings, unsigned flags, mneme **out,
                                   mneme_error *error);
 MNEME_API void mneme_close(mneme *memory);
@@ -691,7 +692,7 @@ typedef struct mneme_distill_options {
 MNEME_API mneme_status mneme_distill_static(const mneme_encoder *teacher, const mneme_distill_options *options,
                                             const char *folder, mneme_error *error);
 
-/* The encoder of an open store, loaded if need be; borrowed until mneme_close. */
+/* The encoder that an open store is of now, loaded if need be; borrowed until mneme_close. */
 MNEME_API mneme_status mneme_get_encoder(mneme *memory, const mneme_encoder **out, mneme_error *error);
 
 /* ---- training -------------------------------------------------------------------------------------------------------
@@ -974,6 +975,55 @@ typedef struct mneme_compact_result {
  * result: NULL allowed. Other processes that have the store open let go of the old file, and of its disk space, when
  * they next use the store. */
 MNEME_API mneme_status mneme_compact(mneme *memory, const mneme_compact_options *options, mneme_compact_result *result,
+                                     mneme_error *error);
+
+typedef struct mneme_reindex_options {
+    size_t size;
+    const char *encoder;     /* a name to look up in encoder.path, or a folder (with a /); NULL = the setting encoder.model */
+    bool dry_run;            /* count what would be done, change nothing */
+    mneme_progress progress; /* NULL = none; counts "chunks" that are encoded, then "records" that are written; may cancel:
+                                ERR_CANCELLED. `total` of chunks is an estimate until all records are cut */
+    /* NULL = none. Called for each namespace that has records with vectors of their own (mneme_record.vector): they keep
+     * them. Borrowed for the call. */
+    void (*kept)(void *context, const char *name_space, uint64_t n_records);
+    void *context; /* for both */
+} mneme_reindex_options;
+#define MNEME_REINDEX_OPTIONS_INIT                                                                                     \
+    {                                                                                                                  \
+        sizeof(mneme_reindex_options), NULL, false, NULL, NULL, NULL                                                   \
+    }
+
+typedef struct mneme_reindex_result {
+    bool changed; /* the store is of another encoder than before. False: a dry run, a failure, it was of this one already,
+                     or nothing in it comes from an encoder (before is "") */
+    char encoder[256], before[256]; /* names of the new encoder and of the one before; cut off where they are longer */
+    uint64_t fingerprint;           /* of the new one */
+    uint32_t dimension;
+    uint64_t records, chunks;           /* with vectors of the new encoder */
+    uint64_t encoded;                   /* of the chunks: encoded by this call; dry run: that would be */
+    uint64_t ready;                     /* of the chunks: ready from a call before, or equal to another chunk */
+    double seconds;                     /* of the call */
+    uint64_t bytes_before, bytes_after; /* of the data file */
+} mneme_reindex_result;
+
+/* Bring the store to another encoder: every record whose vectors come from an encoder is cut into chunks and encoded anew,
+ * and the store is then what it would be if it had been made with the new encoder. Ids, record numbers, times, sessions,
+ * metadata, importance, pins and strengths stay; records with vectors of their own keep them. docs/reindex.md.
+ *
+ * While it encodes, the store answers with its old encoder and takes writes, in all processes. Then a new data file is
+ * written and takes the place of the old one by one rename, as mneme_compact does it: meanwhile questions go on and writers
+ * wait. A process that has the store open loads the new encoder when it next needs one: the one that the store names, if
+ * its encoder.model is not set; if it is, to another one, ERR_ENCODER. This memory has it already.
+ *
+ * Vectors that are ready are kept in the store's folder (reindex.vectors) until all are: cancelled, failed or killed at any
+ * point, the store is as it was, and the next call for the same encoder goes on from there. A call for another encoder
+ * begins anew; one for the encoder that the store has removes the file.
+ *
+ * ERR_MODEL: the model does not load; ERR_DIMENSION: a namespace has encoded records beside ones with vectors of their own,
+ * and the dimensions differ; ERR_BUSY: another reindex of the store runs; ERR_DISK_FULL: it takes room for the vectors, and
+ * up to two copies of what lives; ERR_READ_ONLY, ERR_DAMAGED, ERR_CANCELLED. result: NULL allowed; after a failure it says
+ * how far it came. */
+MNEME_API mneme_status mneme_reindex(mneme *memory, const mneme_reindex_options *options, mneme_reindex_result *result,
                                      mneme_error *error);
 
 typedef struct mneme_optimize_options {

@@ -38,9 +38,11 @@ typedef struct add_job {
     mn_arena arena;
     draft *drafts;
     size_t n_drafts;
-    mn_add_chunks chunks;     /* of all drafts to store */
-    mneme_encoder *encoder;   /* NULL: nothing to encode */
-    uint32_t given_dimension; /* of the chunks that records bring; 0: none does */
+    mn_add_chunks chunks;       /* of all drafts to store */
+    mneme_encoder *encoder;     /* NULL: nothing to encode */
+    uint64_t seen_encoder;      /* fingerprint of the store's when namespaces were looked at; 0: it had none */
+    bool is_stale;              /* the store has got another one since */
+    uint32_t given_dimension;   /* of the chunks that records bring; 0: none does */
     mn_vector_type vector_type; /* of namespaces without vectors, where takes_vector_type */
     bool takes_vector_type;
 } add_job;
@@ -204,14 +206,15 @@ static mneme_status mark_repeated(add_job *job, mneme_error *error)
     return MNEME_OK;
 }
 
-/* Does the record say something else of its life than the store? Importance and pin, once given, stay until others are. */
+/* Does the record say something else of its life than the store? Importance and pin, once given, stay until others are.
+ */
 static bool attributes_differ(const mneme_record *record, const mn_record *old, const mn_strength *kept)
 {
-    bool importance = record->has_importance &&
-                      (!old->importance_given ||
-                       lroundf(record->importance * MN_IMPORTANCE_STEPS) != lroundf(old->importance * MN_IMPORTANCE_STEPS));
-    bool end = record->has_expires != kept->has_expires ||
-               (record->has_expires && record->expires_ms != kept->expires_ms);
+    bool importance =
+        record->has_importance && (!old->importance_given || lroundf(record->importance * MN_IMPORTANCE_STEPS) !=
+                                                                 lroundf(old->importance * MN_IMPORTANCE_STEPS));
+    bool end =
+        record->has_expires != kept->has_expires || (record->has_expires && record->expires_ms != kept->expires_ms);
     return importance || end || (record->pinned && !kept->pinned);
 }
 
@@ -241,6 +244,9 @@ static mneme_status skip_unchanged(add_job *job, mneme_error *error)
     mn_read *read = NULL;
     if (status == MNEME_OK) status = mn_read_begin(job->memory->store, &read, error);
     if (status != MNEME_OK) return status;
+    mn_encoder_stamp stored;
+    status = mn_read_encoder(read, &stored, error);
+    job->seen_encoder = stored.fingerprint;
     for (size_t i = 0; i < job->n_drafts && status == MNEME_OK; i++) {
         status = compare_with_store(read, &job->drafts[i], error);
         if (job->drafts[i].left_out && !job->drafts[i].attributes) job->result->unchanged++;
@@ -257,6 +263,17 @@ static uint32_t dimension_of(const add_job *job, const mneme_record *record)
     return record->vector || record->n_chunks ? record->dimension : 0;
 }
 
+/* The encoder that the store is of now; it must be the one that it was of when its namespaces were looked at. */
+static mneme_status load_encoder(add_job *job, mneme_error *error)
+{
+    mneme_status status = mn_memory_encoder(job->memory, &job->encoder, error);
+    if (status != MNEME_OK || !job->seen_encoder) return status;
+    job->is_stale = mn_memory_stamp(job->encoder).fingerprint != job->seen_encoder;
+    if (!job->is_stale) return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_ENCODER, "store %s got another encoder meanwhile; try again",
+                   mn_store_path(job->memory->store));
+}
+
 /* All vectors of a namespace have one dimension: the store's, else that of the first record for it in this call. */
 static mneme_status refuse_wrong_dimensions(add_job *job, mneme_error *error)
 {
@@ -264,8 +281,7 @@ static mneme_status refuse_wrong_dimensions(add_job *job, mneme_error *error)
     for (size_t i = 0; i < job->n_drafts && status == MNEME_OK; i++) {
         draft *d = &job->drafts[i];
         if (d->left_out) continue;
-        if (mn_add_needs_encoder(&d->record) && !job->encoder)
-            status = mn_memory_encoder(job->memory, &job->encoder, error);
+        if (mn_add_needs_encoder(&d->record) && !job->encoder) status = load_encoder(job, error);
         if (status != MNEME_OK) return status;
         uint32_t has = dimension_of(job, &d->record);
         for (size_t j = 0; j < i && d->dimension == 0; j++) {
@@ -276,7 +292,9 @@ static mneme_status refuse_wrong_dimensions(add_job *job, mneme_error *error)
         if (d->dimension == 0) d->dimension = has;
         if (d->dimension == has || has == 0) continue;
         mneme_error reason;
-        mn_fail(&reason, MNEME_ERR_DIMENSION, "record \"%s\": a vector of dimension %u; namespace \"%s\" has vectors of dimension %u; put it into another one",
+        mn_fail(&reason, MNEME_ERR_DIMENSION,
+                "record \"%s\": a vector of dimension %u; namespace \"%s\" has vectors of dimension %u; put it into "
+                "another one",
                 d->record.id, has, name_or_empty(d->record.name_space), d->dimension);
         d->left_out = true;
         status = refuse(job, d->index, &reason, error);
@@ -336,8 +354,10 @@ static mneme_status estimate_importance(add_job *job, mneme_error *error)
     if (status == MNEME_OK) status = mn_importance_open(job->memory, read, &state, error);
     for (size_t i = 0; i < job->n_drafts && status == MNEME_OK; i++) {
         draft *d = &job->drafts[i];
-        if (d->left_out || d->record.has_importance) status = mn_importance_pass(state, &d->record, error);
-        else status = mn_importance_next(state, &d->record, &d->importance, error);
+        if (d->left_out || d->record.has_importance)
+            status = mn_importance_pass(state, &d->record, error);
+        else
+            status = mn_importance_next(state, &d->record, &d->importance, error);
     }
     mn_importance_close(state);
     mn_read_end(read);
@@ -416,29 +436,52 @@ static void free_job(add_job *job)
     mn_arena_free(&job->arena);
 }
 
+static mneme_status add_once(mneme *memory, const mneme_record *records, size_t n, add_job *job, mneme_error *error)
+{
+    mneme_add_result *result = job->result;
+    *result = (mneme_add_result){0};
+    mneme_status status = mn_add_vectors_type(memory, job->options, &job->vector_type, &job->takes_vector_type, error);
+    if (status == MNEME_OK) status = prepare_all(job, records, n, error);
+    if (status == MNEME_OK) status = skip_unchanged(job, error);
+    if (status == MNEME_OK) status = refuse_wrong_dimensions(job, error);
+    if (status == MNEME_OK) status = check_given_chunks(job, error);
+    if (status == MNEME_OK) count_changes(job);
+    bool nothing = result->added + result->updated == 0 || job->options->dry_run;
+    if (status == MNEME_OK && !nothing) status = chunk_all(job, error);
+    if (status == MNEME_OK && !nothing)
+        status = mn_add_chunks_encode(&job->chunks, job->options->progress, job->options->context, error);
+    if (status == MNEME_OK && !nothing) status = estimate_importance(job, error);
+    if (status == MNEME_OK && !nothing)
+        status = mn_store_update(memory->store, write_all, job, &result->generation, error);
+    if (status == MNEME_OK && !nothing) mn_index_keeper_note(memory->keeper, result->chunks);
+    if (status != MNEME_OK) result->added = result->updated = result->unchanged = result->chunks = 0;
+    free_job(job);
+    return status;
+}
+
+/* Has the store got another encoder (mneme_reindex) than the one that this job has loaded? */
+static bool encoder_has_changed(mneme *memory, const add_job *job)
+{
+    mn_read *read = NULL;
+    bool changed = false;
+    if (job->is_stale) return true;
+    if (!job->encoder || mn_read_begin(memory->store, &read, NULL) != MNEME_OK) return false;
+    mneme_status status = mn_memory_encoder_changed(read, job->encoder, &changed, NULL);
+    mn_read_end(read);
+    return status == MNEME_OK && changed;
+}
+
 mneme_status mneme_add(mneme *memory, const mneme_record *records, size_t n, const mneme_add_options *options,
                        mneme_add_result *result, mneme_error *error)
 {
     static const mneme_add_options defaults = MNEME_ADD_OPTIONS_INIT;
     mneme_add_result own;
-    if (!result) result = &own;
-    *result = (mneme_add_result){0};
-    add_job job = {.memory = memory, .options = options ? options : &defaults, .result = result};
-    mneme_status status = mn_add_vectors_type(memory, job.options, &job.vector_type, &job.takes_vector_type, error);
-    if (status == MNEME_OK) status = prepare_all(&job, records, n, error);
-    if (status == MNEME_OK) status = skip_unchanged(&job, error);
-    if (status == MNEME_OK) status = refuse_wrong_dimensions(&job, error);
-    if (status == MNEME_OK) status = check_given_chunks(&job, error);
-    if (status == MNEME_OK) count_changes(&job);
-    bool nothing = result->added + result->updated == 0 || job.options->dry_run;
-    if (status == MNEME_OK && !nothing) status = chunk_all(&job, error);
-    if (status == MNEME_OK && !nothing)
-        status = mn_add_chunks_encode(&job.chunks, job.options->progress, job.options->context, error);
-    if (status == MNEME_OK && !nothing) status = estimate_importance(&job, error);
-    if (status == MNEME_OK && !nothing)
-        status = mn_store_update(memory->store, write_all, &job, &result->generation, error);
-    if (status == MNEME_OK && !nothing) mn_index_keeper_note(memory->keeper, result->chunks);
-    if (status != MNEME_OK) result->added = result->updated = result->unchanged = result->chunks = 0;
-    free_job(&job);
-    return status;
+    add_job job = {.memory = memory, .options = options ? options : &defaults, .result = result ? result : &own};
+    mneme_status status = add_once(memory, records, n, &job, error);
+    /* The store was re-encoded while these were encoded: once more, with its new encoder. */
+    if (status != MNEME_ERR_ENCODER || !encoder_has_changed(memory, &job)) return status;
+    mneme_add_options silent = *job.options; /* what is refused was told */
+    silent.refused = NULL;
+    job = (add_job){.memory = memory, .options = &silent, .result = job.result};
+    return add_once(memory, records, n, &job, error);
 }

@@ -1,5 +1,6 @@
 /* care.c -- statistics, the check, compaction and the backup. */
 #include "memory/index_check.h"
+#include "memory/reindex_file.h"
 
 #include <string.h>
 
@@ -74,6 +75,26 @@ mneme_status mneme_get_stats(mneme *memory, mneme_stats **out, mneme_error *erro
     return status;
 }
 
+/* An unfinished reindex keeps vectors beside the store: none of what is forgotten. */
+static mneme_status check_ready_file(mneme *memory, void (*problem)(void *context, const char *line), void *context,
+                                     mneme_check_report *report, mneme_error *error)
+{
+    mn_read *read = NULL;
+    uint64_t n = 0;
+    mneme_status status = mn_read_begin(memory->store, &read, error);
+    if (status == MNEME_OK) status = mn_ready_count_dead(memory->store, read, &n, error);
+    mn_read_end(read);
+    if (status != MNEME_OK || n == 0) return status;
+    mneme_error line;
+    report->problems++;
+    mn_fail(
+        &line, MNEME_ERR_DAMAGED,
+        "reindex.vectors holds %llu vectors that are damaged or of records that are gone; the next writer removes them",
+        (unsigned long long)n);
+    if (problem) problem(context, line.message);
+    return MNEME_OK;
+}
+
 mneme_status mneme_check(mneme *memory, void (*problem)(void *context, const char *line), mneme_progress progress,
                          void *context, mneme_check_report *report, mneme_error *error)
 {
@@ -82,7 +103,8 @@ mneme_status mneme_check(mneme *memory, void (*problem)(void *context, const cha
     mneme_status status = mn_store_check(memory->store, problem, progress, context, report, error);
     /* What is damaged in the store itself would be found in its indexes once more. */
     if (status != MNEME_OK || report->problems) return status;
-    return mn_check_indexes(memory, problem, context, report, error);
+    status = mn_check_indexes(memory, problem, context, report, error);
+    return status == MNEME_OK ? check_ready_file(memory, problem, context, report, error) : status;
 }
 
 mneme_status mneme_compact(mneme *memory, const mneme_compact_options *options, mneme_compact_result *result,
@@ -96,7 +118,7 @@ mneme_status mneme_compact(mneme *memory, const mneme_compact_options *options, 
         return mn_fail(error, MNEME_ERR_USAGE, "vectors are kept as f32, bf16, int12 or int8, not as \"%s\"",
                        options->vectors);
     return mn_store_compact(memory->store, options->vectors ? &type : NULL, options->progress, options->context,
-                               result ? result : &own, error);
+                            result ? result : &own, error);
 }
 
 mneme_status mneme_backup(mneme *memory, const char *target, const mneme_backup_options *options,

@@ -5,6 +5,7 @@
 #include "common/file.h"
 #include "memory/index_keeper.h"
 #include "memory/optimize.h"
+#include "memory/reindex_file.h"
 
 #include <string.h>
 
@@ -75,13 +76,21 @@ static mneme_status open_store(const char *path, const mn_store_options *options
     return status == MNEME_OK ? mn_store_open(path, options, out, error) : status;
 }
 
+/* What has died must be in no file beside the store. */
+static void scrub_files(void *context)
+{
+    mneme *memory = context;
+    mn_index_table_scrub(memory->indexes);
+    mn_ready_scrub_store(memory->store);
+}
+
 /* What died while nobody could take it out of the index files is taken out now. */
 static mneme_status open_indexes(mneme *memory, mneme_error *error)
 {
     mneme_status status = mn_index_table_open(memory->store, &memory->indexes, error);
     if (status != MNEME_OK || memory->read_only) return status;
-    mn_index_table_scrub(memory->indexes);
-    mn_store_set_removed(memory->store, mn_index_table_scrub, memory->indexes);
+    scrub_files(memory);
+    mn_store_set_removed(memory->store, scrub_files, memory);
     if (strcmp(memory->values.index_build, "auto") != 0) return MNEME_OK;
     status = mn_index_keeper_open(memory, &memory->keeper, error);
     if (status == MNEME_OK && mn_index_is_wanted(memory)) mn_index_keeper_note(memory->keeper, 0);
@@ -141,7 +150,7 @@ void mneme_close(mneme *memory)
     if (!memory) return;
     mn_index_keeper_close(memory->keeper);
     mn_uses_close(memory->uses);
-    mneme_encoder_close(memory->encoder);
+    while (memory->encoders) mn_memory_take_encoder(memory, memory->encoders);
     if (memory->indexes && !memory->read_only) mn_index_table_note_stamps(memory->indexes);
     mn_index_table_close(memory->indexes);
     mn_store_close(memory->store);
@@ -168,19 +177,14 @@ int64_t mneme_now(const mneme *memory)
 
 /* ---- the encoder -------------------------------------------------------------------------------------------- */
 
-/* The folder of the model that the settings name: a path, or a name looked up in encoder.path. *out: owned. */
-static mneme_status find_model(const mn_settings_values *values, char **out, mneme_error *error)
+/* The folder that a name stands for in encoder.path; NULL with MNEME_OK: there is none. *out: owned. */
+static mneme_status look_up_model(const mn_settings_values *values, const char *name, char **out, mneme_error *error)
 {
-    const char *model = values->encoder_model;
     *out = NULL;
-    if (strchr(model, '/')) {
-        *out = mn_strdup(model);
-        return *out ? MNEME_OK : mn_fail_memory(error, "model path");
-    }
     for (const char *at = values->encoder_path; *at;) {
         size_t size = strcspn(at, ":");
         char *folder = mn_strndup(at, size);
-        char *path = folder ? mn_path_join(folder, model) : NULL;
+        char *path = folder ? mn_path_join(folder, name) : NULL;
         mn_free(folder);
         if (!path) return mn_fail_memory(error, "model path");
         if (size > 0 && mn_is_directory(path)) {
@@ -191,16 +195,30 @@ static mneme_status find_model(const mn_settings_values *values, char **out, mne
         at += size;
         if (*at == ':') at++;
     }
+    return MNEME_OK;
+}
+
+/* The folder of a model: a path, or a name looked up in encoder.path. *out: owned. */
+static mneme_status find_model(const mn_settings_values *values, const char *model, char **out, mneme_error *error)
+{
+    *out = NULL;
+    if (strchr(model, '/')) {
+        *out = mn_strdup(model);
+        return *out ? MNEME_OK : mn_fail_memory(error, "model path");
+    }
+    mneme_status status = look_up_model(values, model, out, error);
+    if (status != MNEME_OK || *out) return status;
     return mn_fail(error, MNEME_ERR_MODEL,
                    "model \"%s\" is not in %s; scripts/setup fetches the default one, encoder.model may name a folder",
                    model, *values->encoder_path ? values->encoder_path : "encoder.path, which is empty");
 }
 
-static mneme_status open_encoder(const mn_settings_values *values, mneme_encoder **out, mneme_error *error)
+static mneme_status open_encoder(const mn_settings_values *values, const char *model, mneme_encoder **out,
+                                 mneme_error *error)
 {
     *out = NULL;
     char *folder = NULL;
-    mneme_status status = find_model(values, &folder, error);
+    mneme_status status = find_model(values, model, &folder, error);
     if (status != MNEME_OK) return status;
     mneme_encoder *encoder = mn_alloc_zeroed(1, sizeof *encoder);
     if (!encoder) status = mn_fail_memory(error, "encoder");
@@ -226,7 +244,7 @@ mneme_status mneme_encoder_open(const mneme_settings *settings, mneme_encoder **
     if (status != MNEME_OK) return status;
     mn_settings_values values;
     mn_settings_values_get(own, &values);
-    status = open_encoder(&values, out, error);
+    status = open_encoder(&values, values.encoder_model, out, error);
     mneme_settings_free(own);
     return status;
 }
@@ -243,46 +261,119 @@ mneme_encoder_info mneme_encoder_get_info(const mneme_encoder *encoder)
     return *mn_encoder_info(encoder->encoder);
 }
 
+/* ---- the encoder of an open memory ---- */
+
 mn_encoder_stamp mn_memory_stamp(const mneme_encoder *encoder)
 {
     const mneme_encoder_info *info = mn_encoder_info(encoder->encoder);
     return (mn_encoder_stamp){.name = info->name, .fingerprint = info->fingerprint, .dimension = info->dimension};
 }
 
-/* Refuse an encoder whose vectors would not mean what the stored ones mean. */
-static mneme_status check_stamp(mneme *memory, const mneme_encoder *encoder, mneme_error *error)
+mneme_status mn_memory_encoder_changed(mn_read *read, const mneme_encoder *encoder, bool *changed, mneme_error *error)
 {
-    mn_read *read = NULL;
-    mn_encoder_stamp stored, now = mn_memory_stamp(encoder);
-    mneme_status status = mn_read_begin(memory->store, &read, error);
-    if (status != MNEME_OK) return status;
-    status = mn_read_encoder(read, &stored, error);
-    if (status == MNEME_OK && *stored.name && stored.fingerprint != now.fingerprint)
-        status = mn_fail(error, MNEME_ERR_ENCODER,
-                         "store %s was made with encoder %s (%016llx), not with %s (%016llx); set encoder.model to it, "
-                         "or index into a new store",
-                         mn_store_path(memory->store), stored.name, (unsigned long long)stored.fingerprint, now.name,
-                         (unsigned long long)now.fingerprint);
-    mn_read_end(read);
+    mn_encoder_stamp stored;
+    mneme_status status = mn_read_encoder(read, &stored, error);
+    *changed = status == MNEME_OK && *stored.name && stored.fingerprint != mn_memory_stamp(encoder).fingerprint;
+    return status;
+}
+
+mneme_status mn_memory_load_encoder(mneme *memory, const char *model, mneme_encoder **out, mneme_error *error)
+{
+    return open_encoder(&memory->values, model ? model : memory->values.encoder_model, out, error);
+}
+
+void mn_memory_give_encoder(mneme *memory, mneme_encoder *encoder)
+{
+    pthread_mutex_lock(&memory->encoder_lock);
+    encoder->next = memory->encoders;
+    memory->encoders = encoder;
+    pthread_mutex_unlock(&memory->encoder_lock);
+}
+
+void mn_memory_take_encoder(mneme *memory, mneme_encoder *encoder)
+{
+    pthread_mutex_lock(&memory->encoder_lock);
+    for (mneme_encoder **link = &memory->encoders; *link; link = &(*link)->next) {
+        if (*link != encoder) continue;
+        *link = encoder->next;
+        break;
+    }
+    pthread_mutex_unlock(&memory->encoder_lock);
+    mneme_encoder_close(encoder);
+}
+
+/* The model to load for a store of `stored`: the one of the settings; where they leave it to the default, the one that
+ * the store names, if there is one of that name. *out: owned. */
+static mneme_status choose_model(const mneme *memory, const mn_encoder_stamp *stored, char **out, mneme_error *error)
+{
+    mneme_setting setting;
+    bool given =
+        mneme_settings_find(memory->settings, "encoder.model", &setting) && strcmp(setting.origin, "default") != 0;
+    *out = NULL;
+    mneme_status status = MNEME_OK;
+    if (!given && *stored->name && stored->name[0] != '.' && !strchr(stored->name, '/'))
+        status = look_up_model(&memory->values, stored->name, out, error);
+    if (status != MNEME_OK || *out) return status;
+    *out = mn_strdup(memory->values.encoder_model);
+    return *out ? MNEME_OK : mn_fail_memory(error, "model path");
+}
+
+/* Refuse an encoder whose vectors would not mean what the stored ones mean. */
+static mneme_status check_stamp(const mneme *memory, const mn_encoder_stamp *stored, const mneme_encoder *encoder,
+                                mneme_error *error)
+{
+    mn_encoder_stamp now = mn_memory_stamp(encoder);
+    if (!*stored->name || stored->fingerprint == now.fingerprint) return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_ENCODER,
+                   "store %s was made with encoder %s (%016llx), not with %s (%016llx); set encoder.model to it, or "
+                   "bring the store to another one with mneme reindex",
+                   mn_store_path(memory->store), stored->name, (unsigned long long)stored->fingerprint, now.name,
+                   (unsigned long long)now.fingerprint);
+}
+
+static mneme_status load_for(mneme *memory, const mn_encoder_stamp *stored, mneme_encoder **out, mneme_error *error)
+{
+    char *model = NULL;
+    mneme_encoder *encoder = NULL;
+    mneme_status status = choose_model(memory, stored, &model, error);
+    if (status == MNEME_OK) status = open_encoder(&memory->values, model, &encoder, error);
+    if (status == MNEME_OK) status = check_stamp(memory, stored, encoder, error);
+    mn_free(model);
+    if (status != MNEME_OK) {
+        mneme_encoder_close(encoder);
+        return status;
+    }
+    encoder->next = memory->encoders;
+    *out = memory->encoders = encoder;
+    return MNEME_OK;
+}
+
+/* stored: of the store as it is now. */
+static mneme_status encoder_for(mneme *memory, const mn_encoder_stamp *stored, mneme_encoder **out, mneme_error *error)
+{
+    mneme_status status = MNEME_OK;
+    pthread_mutex_lock(&memory->encoder_lock);
+    for (mneme_encoder *e = memory->encoders; e && !*out; e = e->next)
+        if (!*stored->name || mn_memory_stamp(e).fingerprint == stored->fingerprint) *out = e;
+    if (!*out) status = load_for(memory, stored, out, error);
+    pthread_mutex_unlock(&memory->encoder_lock);
     return status;
 }
 
 mneme_status mn_memory_encoder(mneme *memory, mneme_encoder **out, mneme_error *error)
 {
     *out = NULL;
-    mneme_status status = MNEME_OK;
-    pthread_mutex_lock(&memory->encoder_lock);
-    if (!memory->encoder) {
-        mneme_encoder *encoder = NULL;
-        status = open_encoder(&memory->values, &encoder, error);
-        if (status == MNEME_OK) status = check_stamp(memory, encoder, error);
-        if (status == MNEME_OK)
-            memory->encoder = encoder;
-        else
-            mneme_encoder_close(encoder);
-    }
-    *out = memory->encoder;
-    pthread_mutex_unlock(&memory->encoder_lock);
+    mn_read *read = NULL;
+    mn_encoder_stamp stored;
+    mneme_status status = mn_read_begin(memory->store, &read, error);
+    if (status != MNEME_OK) return status;
+    status = mn_read_encoder(read, &stored, error);
+    char *name = status == MNEME_OK ? mn_strdup(stored.name) : NULL;
+    mn_read_end(read); /* a model is not loaded inside a read */
+    if (status == MNEME_OK && !name) status = mn_fail_memory(error, "encoder stamp");
+    stored.name = name;
+    if (status == MNEME_OK) status = encoder_for(memory, &stored, out, error);
+    mn_free(name);
     return status;
 }
 

@@ -15,6 +15,7 @@
 
 struct mneme_encoder {
     mn_encoder *encoder;
+    struct mneme_encoder *next; /* of the same memory */
 };
 
 struct mneme {
@@ -22,10 +23,10 @@ struct mneme {
     mn_analyzer *analyzer;
     mneme_settings *settings;
     mn_settings_values values;    /* texts borrowed from settings */
-    pthread_mutex_t encoder_lock; /* guards the filling of encoder */
-    mneme_encoder *encoder;       /* NULL until first needed */
+    pthread_mutex_t encoder_lock; /* guards encoders */
+    mneme_encoder *encoders;      /* all that were needed, newest first; a reindex adds one. They live until close */
     mn_strength_model model;
-    mn_index_table *indexes; /* NULL: of a damaged store */
+    mn_index_table *indexes;        /* NULL: of a damaged store */
     struct mn_index_keeper *keeper; /* NULL: indexes are built by mneme_optimize alone */
     bool read_only;
     mn_uses *uses;     /* NULL: use does not strengthen here */
@@ -39,8 +40,17 @@ int64_t mn_memory_now(const mneme *memory);
 mneme_status mn_strength_view(const mneme *memory, mn_read *read, uint32_t ns, const mn_record *record,
                               mneme_strength *out, mneme_error *error);
 
-/* The encoder, loaded at the first call; ERR_ENCODER when the store's vectors come from another one. Any thread. */
+/* The encoder that the store is of now, loaded when it is first needed; of a store without vectors, the one of the
+ * settings. ERR_ENCODER when the store's vectors come from another one than the settings name. Begins a read. Any
+ * thread. */
 mneme_status mn_memory_encoder(mneme *memory, mneme_encoder **out, mneme_error *error);
+/* Is the store that this read sees of another encoder than this one? */
+mneme_status mn_memory_encoder_changed(mn_read *read, const mneme_encoder *encoder, bool *changed, mneme_error *error);
+/* Load the model of this name or folder, as the settings say; NULL: the one that they name. *out: owned. */
+mneme_status mn_memory_load_encoder(mneme *memory, const char *model, mneme_encoder **out, mneme_error *error);
+/* Have it at hand for when the store is of it; it is the memory's then, until it is taken back. */
+void mn_memory_give_encoder(mneme *memory, mneme_encoder *encoder);
+void mn_memory_take_encoder(mneme *memory, mneme_encoder *encoder);
 
 /* The encoder's stamp for a store's vectors. */
 mn_encoder_stamp mn_memory_stamp(const mneme_encoder *encoder);

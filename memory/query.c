@@ -59,14 +59,18 @@ static mneme_status knows_any(const mn_encoder *encoder, const char *text, bool 
     return status;
 }
 
-/* The question's embedding in the arena; NULL when words alone are asked, or there is nothing to compare with. */
-static mneme_status embed_question(mneme *memory, const char *text, const mneme_query_options *options, mn_found *found,
-                                   mn_question *question, mneme_error *error)
+/* The question's embedding in the arena; NULL when words alone are asked, or there is nothing to compare with. *used:
+ * the encoder that it comes from, or NULL. */
+static mneme_status embed_question(mneme *memory, const mneme_query_options *options, mn_found *found,
+                                   mn_question *question, mneme_encoder **used, mneme_error *error)
 {
+    const char *text = question->text;
     bool lexical = mode_of(memory, options) == MNEME_MODE_LEXICAL;
+    *used = NULL;
     if (lexical || (!options->vector && (is_blank(text) || !store_has_vectors(memory)))) return MNEME_OK;
     mneme_encoder *encoder = NULL;
     mneme_status status = options->vector ? MNEME_OK : mn_memory_encoder(memory, &encoder, error);
+    *used = encoder;
     bool known = true;
     if (status == MNEME_OK && encoder) status = knows_any(encoder->encoder, text, &known, error);
     found->is_unknown = !known;
@@ -251,6 +255,24 @@ static mneme_status get_indexes(mneme *memory, const mn_question *question, mn_f
     return MNEME_OK;
 }
 
+/* Embed the question, then open found->read. A store that gets another encoder in between (mneme_reindex) is asked with
+ * that one. */
+static mneme_status embed_and_read(mneme *memory, const mneme_query_options *options, mn_found *found,
+                                   mn_question *question, mneme_error *error)
+{
+    for (;;) {
+        mneme_encoder *used = NULL;
+        bool changed = false;
+        mneme_status status = embed_question(memory, options, found, question, &used, error);
+        if (status == MNEME_OK) status = mn_read_begin(memory->store, &found->read, error);
+        if (status == MNEME_OK && used) status = mn_memory_encoder_changed(found->read, used, &changed, error);
+        if (status != MNEME_OK || !changed) return status;
+        mn_read_end(found->read);
+        found->read = NULL;
+        question->vector = NULL;
+    }
+}
+
 mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options *options, uint32_t k, mn_found *found,
                      mneme_error *error)
 {
@@ -259,8 +281,7 @@ mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options 
     mn_question question = {
         .text = text, .text_size = strlen(text), .analyze = mn_analyzer_question, .analyze_context = memory->analyzer};
     mneme_status status = mn_filter_compile(&options->select, &found->arena, &found->filter, error);
-    if (status == MNEME_OK) status = embed_question(memory, text, options, found, &question, error);
-    if (status == MNEME_OK) status = mn_read_begin(memory->store, &found->read, error);
+    if (status == MNEME_OK) status = embed_and_read(memory, options, found, &question, error);
     if (status == MNEME_OK)
         status = mn_selected_namespaces(found->read, &options->select, &found->arena, &found->namespaces,
                                         &found->n_namespaces, error);

@@ -26,7 +26,8 @@ static const mn_setting_spec table[] = {
      .fallback = "all-MiniLM-L6-v2",
      TEXT(1),
      FIELD(encoder_model),
-     .summary = "the model: a name to look up in encoder.path, or a folder (with a /)"},
+     .summary = "the model: a name to look up in encoder.path, or a folder (with a /). Not set: a store that names "
+                "another one gets that one, if it is there"},
     {.name = "encoder.path",
      .fallback = "",
      TEXT(0),

@@ -299,7 +299,7 @@ static mneme_status upgrade_held(upgrade *u, const mn_gate *gate, mneme_error *e
     uint64_t bytes = 0;
     mn_compact_files_remove(u->old);
     mneme_status status = mn_load_generation(&u->from, error);
-    if (status == MNEME_OK) status = mn_check_space(u->old, u->from.txn, error);
+    if (status == MNEME_OK) status = mn_check_space(u->old, u->from.txn, 0, error);
     if (status == MNEME_OK) status = mn_target_open(u->old, &u->target, error);
     if (status == MNEME_OK) status = copy_all(u, error);
     if (status == MNEME_OK) status = mn_target_write(u->old, &u->target, &bytes, error);

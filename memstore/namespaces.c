@@ -54,7 +54,8 @@ mneme_status mn_read_namespaces(mn_read *read, mn_arena *arena, mn_namespace **o
     mdb_stat(read->txn, read->store->dbs[DB_NAMESPACES], &stat);
     mn_namespace *items = mn_arena_array(arena, stat.ms_entries, sizeof *items);
     MDB_cursor *cursor = NULL;
-    mneme_status status = items ? mn_cursor_open(read, DB_NAMESPACES, &cursor, error) : mn_fail_memory(error, "namespaces");
+    mneme_status status =
+        items ? mn_cursor_open(read, DB_NAMESPACES, &cursor, error) : mn_fail_memory(error, "namespaces");
     MDB_val key, value;
     int code = status == MNEME_OK ? mdb_cursor_get(cursor, &key, &value, MDB_FIRST) : MDB_NOTFOUND;
     for (; code == 0 && *n < stat.ms_entries; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
@@ -64,7 +65,8 @@ mneme_status mn_read_namespaces(mn_read *read, mn_arena *arena, mn_namespace **o
         if (status != MNEME_OK) break;
         items[(*n)++] = public_view(&stored, name);
     }
-    if (status == MNEME_OK && code != 0 && code != MDB_NOTFOUND) status = mn_lmdb_fail(error, code, "cannot read the store");
+    if (status == MNEME_OK && code != 0 && code != MDB_NOTFOUND)
+        status = mn_lmdb_fail(error, code, "cannot read the store");
     if (cursor) mdb_cursor_close(cursor);
     *out = items;
     return status;
@@ -102,7 +104,8 @@ static mneme_status create_namespace(mn_write *write, const char *name, namespac
     return status;
 }
 
-mneme_status mn_write_namespace(mn_write *write, const char *name, bool create, namespace_state **out, mneme_error *error)
+mneme_status mn_write_namespace(mn_write *write, const char *name, bool create, namespace_state **out,
+                                mneme_error *error)
 {
     *out = NULL;
     if (!name) name = "";
@@ -169,6 +172,18 @@ mneme_status mn_read_encoder(mn_read *read, mn_encoder_stamp *out, mneme_error *
     return MNEME_OK;
 }
 
+mneme_status mn_put_encoder(mn_write *write, const mn_encoder_stamp *stamp, mneme_error *error)
+{
+    mn_buffer value = {0};
+    mn_buffer_append(&value, &stamp->fingerprint, 8);
+    mn_buffer_append(&value, &stamp->dimension, 4);
+    mn_buffer_text(&value, stamp->name);
+    mneme_status status = value.failed ? mn_fail_memory(error, "encoder stamp")
+                                       : mn_meta_put(write, "encoder", value.data, value.size, error);
+    mn_buffer_free(&value);
+    return status;
+}
+
 mneme_status mn_write_encoder(mn_write *write, const mn_encoder_stamp *stamp, mneme_error *error)
 {
     mn_encoder_stamp stored;
@@ -178,13 +193,5 @@ mneme_status mn_write_encoder(mn_write *write, const mn_encoder_stamp *stamp, mn
         return mn_fail(error, MNEME_ERR_ENCODER, "the store was made with encoder %s (%016llx), not with %s (%016llx)",
                        stored.name, (unsigned long long)stored.fingerprint, stamp->name,
                        (unsigned long long)stamp->fingerprint);
-    if (*stored.name) return MNEME_OK;
-    mn_buffer value = {0};
-    mn_buffer_append(&value, &stamp->fingerprint, 8);
-    mn_buffer_append(&value, &stamp->dimension, 4);
-    mn_buffer_text(&value, stamp->name);
-    status = value.failed ? mn_fail_memory(error, "encoder stamp")
-                          : mn_meta_put(write, "encoder", value.data, value.size, error);
-    mn_buffer_free(&value);
-    return status;
+    return *stored.name ? MNEME_OK : mn_put_encoder(write, stamp, error);
 }

@@ -381,6 +381,26 @@ mneme_status mn_write_rebuild_fields(mn_write *write, mneme_error *error);
 mneme_status mn_store_compact(mn_store *store, const mn_vector_type *type, mneme_progress progress, void *context,
                               mneme_compact_result *result, mneme_error *error);
 
+/* Chunks and vectors by another encoder, for mn_store_recode. */
+typedef struct mn_recode {
+    mn_encoder_stamp stamp; /* what made the new vectors */
+    uint64_t extra_bytes;   /* disk space that the new file takes beyond what the old one holds, estimated */
+    /* The chunks that a record gets: `from` as it is stored, `record` the same with its text. The result is in the
+     * arena, or lives until the next call. Called by one thread, in the order of the records, while writers wait; a
+     * record may come again. */
+    mneme_status (*chunks)(void *context, uint32_t ns, const mn_record *from, const mneme_record *record,
+                           mn_arena *arena, mn_new_chunk **out, uint32_t *n, mneme_error *error);
+    mneme_progress progress; /* as in mn_store_compact */
+    void *context;           /* of both */
+} mn_recode;
+
+/* Compact the store, with new chunks and vectors for every record whose vectors come from the encoder; the store is of
+ * the new encoder from then on. Records with a vector of their own keep it; a namespace of them alone is copied as it is.
+ * ERR_DIMENSION: a namespace has both, and the two encoders' dimensions differ. Else as mn_store_compact. result->chunks
+ * counts the new ones. */
+mneme_status mn_store_recode(mn_store *store, const mn_recode *recode, mneme_compact_result *result,
+                             mneme_error *error);
+
 /* ---- check ------------------------------------------------------------------------------------------------------ */
 
 /* Read everything and hold it against itself (docs/architecture.md lists what is compared). */

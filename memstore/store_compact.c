@@ -5,7 +5,8 @@
  *                              some thousand records
  *
  * The copy is logical: each record is put as if it were added now, under the number that it has, so dead rows vanish,
- * vectors lie in full blocks, postings are packed, and nothing of a forgotten record can come along. Whoever compacts
+ * vectors lie in full blocks, postings are packed, and nothing of a forgotten record can come along. With a recode
+ * (mn_store_recode), records get other chunks and vectors on the way. Whoever compacts
  * holds the write transaction of the old file from before the first record is read until the new file has its name, and
  * never commits it. store_swap.c has the rename, and why no interleaving and no crash loses anything. */
 #include "memstore/store_internal.h"
@@ -30,6 +31,7 @@ enum {
 
 typedef struct compaction {
     const mn_vector_type *type; /* of all vectors in the new file; NULL = each namespace's own */
+    const mn_recode *recode;    /* NULL: chunks and vectors stay */
     mn_store *store, *target;
     mn_read from; /* the old file, inside the write transaction that holds it */
     mn_gate gate;
@@ -40,6 +42,8 @@ typedef struct compaction {
     /* the namespace at work */
     const char *name;
     namespace_value space;
+    bool recodes; /* it gets other chunks and vectors */
+    mn_vector_type new_type;
     mn_arena arena;
     mn_rows rows;
     mn_vector_blocks vectors;
@@ -74,14 +78,31 @@ static mneme_status gather_chunks(compaction *c, const mn_record *record, mn_are
     return MNEME_OK;
 }
 
-static mneme_status copy_record(compaction *c, mn_write *write, const mn_record *record, mneme_error *error)
+/* The chunks that a record has in the new file. */
+static mneme_status new_chunks(compaction *c, const mn_record *record, const mneme_record *whole, mn_arena *arena,
+                               mn_new_record *out, mneme_error *error)
+{
+    mn_new_chunk *chunks = NULL;
+    uint32_t n = record->n_chunks;
+    bool recodes = c->recodes && !record->own_vector;
+    mneme_status status =
+        recodes ? c->recode->chunks(c->recode->context, c->space.ns, record, whole, arena, &chunks, &n, error)
+                : gather_chunks(c, record, arena, &chunks, error);
+    out->chunks = chunks;
+    out->n_chunks = n;
+    out->dimension = recodes ? c->recode->stamp.dimension : c->space.dimension;
+    if (n == 0 && c->recodes) out->dimension = 0; /* it says nothing of its namespace's */
+    return status;
+}
+
+/* *n_chunks: that it has in the new file. */
+static mneme_status copy_record(compaction *c, mn_write *write, const mn_record *record, uint64_t *n_chunks,
+                                mneme_error *error)
 {
     static const float given = 0; /* that the vector is the record's own is all that its pointer says */
     mn_arena arena = {0};
-    mn_new_chunk *chunks = NULL;
     mn_buffer_clear(&c->text);
     mneme_status status = mn_read_text(&c->from, c->space.ns, record->rec, 0, record->text_size, &c->text, error);
-    if (status == MNEME_OK) status = gather_chunks(c, record, &arena, &chunks, error);
     const mneme_record whole = {.id = record->id,
                                 .text = c->text.data ? c->text.data : "",
                                 .text_size = c->text.size,
@@ -98,18 +119,18 @@ static mneme_status copy_record(compaction *c, mn_write *write, const mn_record 
                                 .importance = record->importance};
     mn_strength strength;
     if (status == MNEME_OK) status = mn_read_strength(&c->from, c->space.ns, record->rec, &strength, error);
-    const mn_new_record copy = {.record = &whole,
-                                .hash = {record->hash[0], record->hash[1]},
-                                .chunks = chunks,
-                                .n_chunks = record->n_chunks,
-                                .dimension = c->space.dimension,
-                                .rec = record->rec,
-                                .session_place = record->session_place,
-                                .has_estimate = record->has_importance,
-                                .estimate = record->importance,
-                                .written_ms = record->written_ms,
-                                .strength = &strength};
+    mn_new_record copy = {.record = &whole,
+                          .hash = {record->hash[0], record->hash[1]},
+                          .vector_type = &c->new_type,
+                          .rec = record->rec,
+                          .session_place = record->session_place,
+                          .has_estimate = record->has_importance,
+                          .estimate = record->importance,
+                          .written_ms = record->written_ms,
+                          .strength = &strength};
+    if (status == MNEME_OK) status = new_chunks(c, record, &whole, &arena, &copy, error);
     if (status == MNEME_OK) status = mn_write_put(write, &copy, error);
+    *n_chunks = copy.n_chunks;
     mn_arena_free(&arena);
     return status;
 }
@@ -119,7 +140,7 @@ static mneme_status copy_record(compaction *c, mn_write *write, const mn_record 
 typedef struct batch {
     compaction *compaction;
     uint32_t next_rec; /* where it ended; 0: at the namespace's end */
-    uint64_t n_records, n_chunks, text_size;
+    uint64_t n_records, n_chunks, n_new_chunks, text_size;
 } batch;
 
 /* After the last record: the numbers go on where they were. */
@@ -140,16 +161,18 @@ static mneme_status copy_batch(void *context, mn_write *write, mneme_error *erro
     *b = (batch){.compaction = c, .next_rec = c->next_rec}; /* it may be run again */
     while (b->n_records < BATCH_RECORDS && b->n_chunks < BATCH_CHUNKS && b->text_size < BATCH_TEXT) {
         mn_record record;
+        uint64_t n_chunks = 0;
         mneme_status status = mn_read_next_record(&c->from, c->space.ns, b->next_rec, &record, error);
         if (status == MNEME_ERR_NOT_FOUND) {
             b->next_rec = 0;
             return end_namespace(c, write, error);
         }
-        if (status == MNEME_OK) status = copy_record(c, write, &record, error);
+        if (status == MNEME_OK) status = copy_record(c, write, &record, &n_chunks, error);
         if (status != MNEME_OK) return status;
         b->next_rec = record.rec + 1;
         b->n_records++;
         b->n_chunks += record.n_chunks;
+        b->n_new_chunks += n_chunks;
         b->text_size += record.text_size;
     }
     return MNEME_OK;
@@ -166,6 +189,7 @@ static mneme_status begin_namespace(void *context, mn_write *write, mneme_error 
     fresh.next_rec = 1;
     fresh.next_session = 1;
     if (c->type && fresh.dimension) fresh.vector_type = *c->type;
+    if (c->recodes) fresh.dimension = fresh.own_vectors = 0; /* as the first vector has it */
     fresh.n_records = fresh.n_chunks = fresh.n_terms = fresh.n_sessions = 0;
     return mn_db_put(write, DB_NAMESPACES, &key, &fresh, sizeof fresh, error);
 }
@@ -181,9 +205,10 @@ static mneme_status copy_records(compaction *c, mneme_error *error)
         c->n_records += b.n_records;
         c->n_chunks += b.n_chunks;
         c->result->records += b.n_records;
-        c->result->chunks += b.n_chunks;
+        c->result->chunks += b.n_new_chunks;
         if (c->progress && !c->progress(c->context, c->result->records, c->total, "records"))
-            status = mn_fail(error, MNEME_ERR_CANCELLED, "compaction was cancelled; the store is as it was");
+            status = mn_fail(error, MNEME_ERR_CANCELLED, "%s was cancelled; the store is as it was",
+                             c->recode ? "re-encoding" : "compaction");
     }
     return status;
 }
@@ -204,6 +229,22 @@ static mneme_status check_vectors(compaction *c, mneme_error *error)
     return mn_damaged(error, "the checksum of the vectors from row", c->space.ns, first);
 }
 
+/* Does any vector of the namespace come from the encoder? One without any counts as such, unless it had others. */
+static mneme_status finds_encoded(compaction *c, bool *out, mneme_error *error)
+{
+    mneme_status status = MNEME_OK;
+    uint64_t rec = 1;
+    *out = !c->space.own_vectors;
+    while (status == MNEME_OK && !*out && rec < UINT32_MAX) {
+        mn_record record;
+        status = mn_read_next_record(&c->from, c->space.ns, (uint32_t)rec, &record, error);
+        if (status != MNEME_OK) break;
+        *out = record.n_chunks > 0 && !record.own_vector;
+        rec = (uint64_t)record.rec + 1;
+    }
+    return status == MNEME_ERR_NOT_FOUND ? MNEME_OK : status;
+}
+
 static mneme_status copy_namespace(compaction *c, const MDB_val *key, const MDB_val *value, mneme_error *error)
 {
     c->name = mn_arena_copy(&c->arena, (const char *)key->mv_data + 1, key->mv_size - 1);
@@ -213,7 +254,10 @@ static mneme_status copy_namespace(compaction *c, const MDB_val *key, const MDB_
                        c->name);
     memcpy(&c->space, value->mv_data, sizeof c->space);
     c->n_records = c->n_chunks = 0;
-    mneme_status status = check_vectors(c, error);
+    c->recodes = false;
+    c->new_type = c->space.dimension ? (mn_vector_type)c->space.vector_type : c->store->vector_type;
+    mneme_status status = c->recode ? finds_encoded(c, &c->recodes, error) : MNEME_OK;
+    if (status == MNEME_OK) status = check_vectors(c, error);
     if (status == MNEME_OK) status = mn_store_update(c->target, begin_namespace, c, NULL, error);
     if (status == MNEME_OK) status = mn_read_rows(&c->from, c->space.ns, &c->arena, &c->rows, error);
     if (status == MNEME_OK) status = mn_read_vectors(&c->from, c->space.ns, &c->arena, &c->vectors, error);
@@ -259,7 +303,8 @@ mneme_status mn_copy_meta(mn_read *from, mn_write *write, mneme_error *error)
 static mneme_status copy_meta(void *context, mn_write *write, mneme_error *error)
 {
     compaction *c = context;
-    return mn_copy_meta(&c->from, write, error);
+    mneme_status status = mn_copy_meta(&c->from, write, error);
+    return status == MNEME_OK && c->recode ? mn_put_encoder(write, &c->recode->stamp, error) : status;
 }
 
 /* Beginnings of texts from all over the store, in the arena. */
@@ -324,10 +369,10 @@ static mneme_status count_records(compaction *c, mneme_error *error)
     return status;
 }
 
-mneme_status mn_check_space(const mn_store *store, MDB_txn *txn, mneme_error *error)
+mneme_status mn_check_space(const mn_store *store, MDB_txn *txn, uint64_t extra, mneme_error *error)
 {
     struct statvfs info;
-    uint64_t needed = SPARE_BYTES; /* twice the pages that hold something */
+    uint64_t needed = SPARE_BYTES + extra; /* twice the pages that hold something */
     for (int i = 0; i < DB_COUNT; i++) {
         MDB_stat s;
         if (store->dbs[i] == UINT32_MAX) continue; /* format 1 has fewer */
@@ -379,7 +424,8 @@ static mneme_status compact_held(compaction *c, bool *swapped, mneme_error *erro
     mn_compact_files_remove(c->store);
     mneme_status status = mn_load_generation(&c->from, error);
     if (status == MNEME_OK) status = count_records(c, error);
-    if (status == MNEME_OK) status = mn_check_space(c->store, c->from.txn, error);
+    if (status == MNEME_OK)
+        status = mn_check_space(c->store, c->from.txn, c->recode ? c->recode->extra_bytes : 0, error);
     if (status == MNEME_OK && fstatat(c->store->directory, "data.mdb", &info, 0) != 0)
         status = mn_fail_errno(error, errno, "cannot compact %s", c->store->path);
     if (status == MNEME_OK) c->result->bytes_before = (uint64_t)info.st_size;
@@ -393,32 +439,41 @@ static mneme_status compact_held(compaction *c, bool *swapped, mneme_error *erro
     return status;
 }
 
-mneme_status mn_store_compact(mn_store *store, const mn_vector_type *type, mneme_progress progress, void *context,
-                                 mneme_compact_result *result, mneme_error *error)
+static mneme_status compact_store(compaction *c, mneme_error *error)
 {
-    *result = (mneme_compact_result){0};
+    mn_store *store = c->store;
+    *c->result = (mneme_compact_result){0};
     if (store->read_only) return mn_fail(error, MNEME_ERR_READ_ONLY, "store %s is open for reading only", store->path);
-    compaction c = {.store = store,
-                    .type = type,
-                    .progress = progress,
-                    .context = context,
-                    .result = result,
-                    .from = {.store = store}};
+    c->from.store = store;
     bool swapped = false;
-    mneme_status status = mn_gate_enter_swapping(store, &c.gate, error);
+    mneme_status status = mn_gate_enter_swapping(store, &c->gate, error);
     if (status != MNEME_OK) return status;
-    status = mn_txn_begin(store, TXN_SWAP, &c.from.txn, error);
+    status = mn_txn_begin(store, TXN_SWAP, &c->from.txn, error);
     if (status == MNEME_OK) {
-        status = compact_held(&c, &swapped, error);
-        mdb_txn_abort(c.from.txn);
+        status = compact_held(c, &swapped, error);
+        mdb_txn_abort(c->from.txn);
         pthread_rwlock_unlock(&store->map_lock);
     }
-    mn_gate_leave(&c.gate);
-    mn_unpacker_free(&c.from);
-    mn_arena_free(&c.from.arena);
-    mn_arena_free(&c.arena);
-    mn_buffer_free(&c.text);
+    mn_gate_leave(&c->gate);
+    mn_unpacker_free(&c->from);
+    mn_arena_free(&c->from.arena);
+    mn_arena_free(&c->arena);
+    mn_buffer_free(&c->text);
     if (!swapped) return status;
     mneme_status opened = mn_store_reopen(store, status == MNEME_OK ? error : NULL);
     return status == MNEME_OK ? opened : status;
+}
+
+mneme_status mn_store_compact(mn_store *store, const mn_vector_type *type, mneme_progress progress, void *context,
+                              mneme_compact_result *result, mneme_error *error)
+{
+    compaction c = {.store = store, .type = type, .progress = progress, .context = context, .result = result};
+    return compact_store(&c, error);
+}
+
+mneme_status mn_store_recode(mn_store *store, const mn_recode *recode, mneme_compact_result *result, mneme_error *error)
+{
+    compaction c = {
+        .store = store, .recode = recode, .progress = recode->progress, .context = recode->context, .result = result};
+    return compact_store(&c, error);
 }

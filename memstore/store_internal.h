@@ -259,8 +259,8 @@ mneme_status mn_txn_begin(mn_store *store, txn_kind kind, MDB_txn **txn, mneme_e
 mneme_status mn_load_generation(mn_read *read, mneme_error *error);
 
 /* The parts of a compaction that an upgrade shares (store_compact.c). */
-/* ERR_DISK_FULL unless there is room for what the store's databases hold, twice. */
-mneme_status mn_check_space(const mn_store *store, MDB_txn *txn, mneme_error *error);
+/* ERR_DISK_FULL unless there is room for what the store's databases hold, twice, and `extra` bytes. */
+mneme_status mn_check_space(const mn_store *store, MDB_txn *txn, uint64_t extra, mneme_error *error);
 /* A new private store in the store's directory, like it. */
 mneme_status mn_target_open(const mn_store *store, mn_store **target, mneme_error *error);
 /* Close it and keep it, without its free pages, as MN_COMPACT_FILE; its directory stays. */
@@ -415,6 +415,9 @@ bool mn_decode_postings(uint32_t first_row, const MDB_val *value,
 /* meta values */
 mneme_status mn_meta_get(const mn_read *read, const char *name, MDB_val *value, mneme_error *error);
 mneme_status mn_meta_put(mn_write *write, const char *name, const void *data, size_t size, mneme_error *error);
+
+/* The stamp of the store's encoder, whatever it was before. */
+mneme_status mn_put_encoder(mn_write *write, const mn_encoder_stamp *stamp, mneme_error *error);
 
 /* The next epoch (index_marks.c), where the store has an identity: its rows have new numbers. */
 mneme_status mn_next_epoch(mn_write *write, mneme_error *error);
