@@ -189,7 +189,7 @@ static mneme_status begin_namespace(void *context, mn_write *write, mneme_error 
     fresh.next_rec = 1;
     fresh.next_session = 1;
     if (c->type && fresh.dimension) fresh.vector_type = *c->type;
-    if (c->recodes) fresh.dimension = fresh.own_vectors = 0; /* as the first vector has it */
+    if (c->recodes && fresh.dimension) fresh.dimension = c->recode->stamp.dimension;
     fresh.n_records = fresh.n_chunks = fresh.n_terms = fresh.n_sessions = 0;
     return mn_db_put(write, DB_NAMESPACES, &key, &fresh, sizeof fresh, error);
 }
