@@ -429,19 +429,24 @@ static mneme_status walk(run *r, const plan *p, mneme_error *error)
 
 /* ---- the switch ---- */
 
+/* ERR_DAMAGED: some of its vectors are; they are not counted as ready any more. */
 static mneme_status read_cut(run *r, const cut *made, mn_arena *arena, mn_new_chunk **out, mneme_error *error)
 {
     mn_new_chunk *chunks = mn_arena_array(arena, made->n, sizeof *chunks);
     mneme_status status = chunks ? MNEME_OK : mn_fail_memory(error, "chunks");
+    bool damaged = false;
     for (size_t i = 0; i < made->n && status == MNEME_OK; i++) {
         const span *at = &r->spans[made->first + i];
         float *vector = mn_arena_array(arena, dimension_of(r), sizeof *vector);
         status = vector ? mn_ready_read(r->file, at->number, vector, error) : mn_fail_memory(error, "vectors");
-        if (status == MNEME_ERR_DAMAGED) mn_ready_drop(r->file, at->number);
         chunks[i] = (mn_new_chunk){.start = at->start, .end = at->end, .vector = vector};
+        if (status != MNEME_ERR_DAMAGED) continue;
+        mn_ready_drop(r->file, at->number);
+        damaged = true;
+        status = MNEME_OK;
     }
     *out = chunks;
-    return status;
+    return status == MNEME_OK && damaged ? MNEME_ERR_DAMAGED : status;
 }
 
 /* Cut and encode a record that the walk has not seen, or whose vectors cannot be read any more. */
@@ -487,17 +492,6 @@ static uint64_t extra_bytes(const run *r)
     return 2 * r->result->chunks * dimension_of(r) * sizeof(float);
 }
 
-/* Has the store the new encoder now? */
-static bool is_of(mneme *memory, const mneme_encoder *encoder)
-{
-    mn_read *read = NULL;
-    bool changed = true;
-    if (mn_read_begin(memory->store, &read, NULL) != MNEME_OK) return true; /* who knows: keep the encoder */
-    mneme_status status = mn_memory_encoder_changed(read, encoder, &changed, NULL);
-    mn_read_end(read);
-    return status != MNEME_OK || !changed;
-}
-
 /* Other threads of this process need the new encoder from the moment of the rename. */
 static mneme_status switch_over(run *r, mneme_error *error)
 {
@@ -508,18 +502,14 @@ static mneme_status switch_over(run *r, mneme_error *error)
                               .progress = pass_records,
                               .context = r};
     uint64_t records = r->result->records, chunks = r->result->chunks;
-    mneme_encoder *given = r->encoder;
-    mn_memory_give_encoder(r->memory, given);
-    mneme_status status = mn_store_recode(r->memory->store, &recode, &compacted, error);
-    r->result->changed = is_of(r->memory, given);
+    mn_memory_give_encoder(r->memory, r->encoder);
+    mneme_status status = mn_store_recode(r->memory->store, &recode, &compacted, &r->result->changed, error);
     if (!r->result->changed) {
         r->result->records = records;
         r->result->chunks = chunks;
-        mn_memory_take_encoder(r->memory, given);
-        r->encoder = NULL;
-        return status;
+        mn_memory_take_encoder(r->memory, r->encoder);
     }
-    r->encoder = NULL; /* the memory's */
+    r->encoder = NULL; /* the memory's, or closed */
     r->result->bytes_before = compacted.bytes_before;
     r->result->bytes_after = compacted.bytes_after;
     return status;

@@ -397,8 +397,8 @@ typedef struct mn_recode {
 /* Compact the store, with new chunks and vectors for every record whose vectors come from the encoder; the store is of
  * the new encoder from then on. Records with a vector of their own keep it; a namespace of them alone is copied as it is.
  * ERR_DIMENSION: a namespace has both, and the two encoders' dimensions differ. Else as mn_store_compact. result->chunks
- * counts the new ones. */
-mneme_status mn_store_recode(mn_store *store, const mn_recode *recode, mneme_compact_result *result,
+ * counts the new ones. *swapped: the store is the new one, even if the status tells of a failure. */
+mneme_status mn_store_recode(mn_store *store, const mn_recode *recode, mneme_compact_result *result, bool *swapped,
                              mneme_error *error);
 
 /* ---- check ------------------------------------------------------------------------------------------------------ */

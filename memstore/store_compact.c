@@ -439,18 +439,18 @@ static mneme_status compact_held(compaction *c, bool *swapped, mneme_error *erro
     return status;
 }
 
-static mneme_status compact_store(compaction *c, mneme_error *error)
+static mneme_status compact_store(compaction *c, bool *swapped, mneme_error *error)
 {
     mn_store *store = c->store;
+    *swapped = false;
     *c->result = (mneme_compact_result){0};
     if (store->read_only) return mn_fail(error, MNEME_ERR_READ_ONLY, "store %s is open for reading only", store->path);
     c->from.store = store;
-    bool swapped = false;
     mneme_status status = mn_gate_enter_swapping(store, &c->gate, error);
     if (status != MNEME_OK) return status;
     status = mn_txn_begin(store, TXN_SWAP, &c->from.txn, error);
     if (status == MNEME_OK) {
-        status = compact_held(c, &swapped, error);
+        status = compact_held(c, swapped, error);
         mdb_txn_abort(c->from.txn);
         pthread_rwlock_unlock(&store->map_lock);
     }
@@ -459,7 +459,7 @@ static mneme_status compact_store(compaction *c, mneme_error *error)
     mn_arena_free(&c->from.arena);
     mn_arena_free(&c->arena);
     mn_buffer_free(&c->text);
-    if (!swapped) return status;
+    if (!*swapped) return status;
     mneme_status opened = mn_store_reopen(store, status == MNEME_OK ? error : NULL);
     return status == MNEME_OK ? opened : status;
 }
@@ -468,12 +468,14 @@ mneme_status mn_store_compact(mn_store *store, const mn_vector_type *type, mneme
                               mneme_compact_result *result, mneme_error *error)
 {
     compaction c = {.store = store, .type = type, .progress = progress, .context = context, .result = result};
-    return compact_store(&c, error);
+    bool swapped;
+    return compact_store(&c, &swapped, error);
 }
 
-mneme_status mn_store_recode(mn_store *store, const mn_recode *recode, mneme_compact_result *result, mneme_error *error)
+mneme_status mn_store_recode(mn_store *store, const mn_recode *recode, mneme_compact_result *result, bool *swapped,
+                             mneme_error *error)
 {
     compaction c = {
         .store = store, .recode = recode, .progress = recode->progress, .context = recode->context, .result = result};
-    return compact_store(&c, error);
+    return compact_store(&c, swapped, error);
 }
