@@ -142,7 +142,8 @@ static int run(cli_global *global, int argc, char **argv)
 {
     mneme_reindex_options how = MNEME_REINDEX_OPTIONS_INIT;
     const cli_option options[] = {
-        {0, "encoder", CLI_TEXT, &how.encoder, "NAME", "the model: a name or a folder (default: encoder.model)"},
+        {0, "encoder", CLI_TEXT, &how.encoder, "NAME",
+         "the model: a name or a folder (default: encoder.model, if set)"},
         {0, "dry-run", CLI_FLAG, &how.dry_run, NULL, "say what would be done, change nothing"},
         CLI_OPTIONS_END,
     };

@@ -979,7 +979,8 @@ MNEME_API mneme_status mneme_compact(mneme *memory, const mneme_compact_options 
 
 typedef struct mneme_reindex_options {
     size_t size;
-    const char *encoder;     /* a name to look up in encoder.path, or a folder (with a /); NULL = the setting encoder.model */
+    const char *encoder;     /* a name to look up in encoder.path, or a folder (with a /); NULL = the setting encoder.model,
+                                which must be set then */
     bool dry_run;            /* count what would be done, change nothing */
     mneme_progress progress; /* NULL = none; counts "chunks" that are encoded, then "records" that are written; may cancel:
                                 ERR_CANCELLED. `total` of chunks is an estimate until all records are cut */

@@ -522,6 +522,18 @@ static void copy_name(char to[256], const char *name)
     snprintf(to, 256, "%s", name);
 }
 
+/* The default model is nobody's choice: an encoder must be named, here or in the settings. */
+static mneme_status load_encoder(run *r, mneme_error *error)
+{
+    mneme_setting setting;
+    bool set =
+        mneme_settings_find(r->memory->settings, "encoder.model", &setting) && strcmp(setting.origin, "default") != 0;
+    if (!r->options->encoder && !set)
+        return mn_fail(error, MNEME_ERR_USAGE,
+                       "no encoder to reindex with: neither one is named, nor encoder.model set");
+    return mn_memory_load_encoder(r->memory, r->options->encoder, &r->encoder, error);
+}
+
 /* *needed: the store has vectors of another encoder. */
 static mneme_status compare_encoders(run *r, bool *needed, mneme_error *error)
 {
@@ -588,7 +600,7 @@ mneme_status mneme_reindex(mneme *memory, const mneme_reindex_options *options, 
     *r.result = (mneme_reindex_result){0};
     if (memory->read_only && !dry)
         return mn_fail(error, MNEME_ERR_READ_ONLY, "store %s is open for reading only", mn_store_path(memory->store));
-    mneme_status status = mn_memory_load_encoder(memory, r.options->encoder, &r.encoder, error);
+    mneme_status status = load_encoder(&r, error);
     if (status == MNEME_OK) status = compare_encoders(&r, &needed, error);
     if (status == MNEME_OK) {
         const mn_encoder_stamp stamp = mn_memory_stamp(r.encoder);

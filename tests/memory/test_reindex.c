@@ -137,6 +137,7 @@ static void reindex_that_cannot_be_done_says_why(void **state)
     (void)state;
     rx_make("refused", "wide", NULL);
     mneme *memory = rx_open("refused", NULL);
+    assert_int_equal(rx_reindex(memory, NULL, NULL), MNEME_ERR_USAGE); /* the default is nobody's choice */
     assert_int_equal(rx_reindex(memory, "no-such-model", NULL), MNEME_ERR_MODEL);
     assert_non_null(strstr(test_error()->message, "no-such-model"));
     mneme_close(memory);
