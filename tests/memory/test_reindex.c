@@ -3,6 +3,7 @@
 #include "memory/reindex_support.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* ---- equal to a store made with the new encoder ---- */
 
@@ -313,6 +314,79 @@ static void writer_that_waits_for_the_new_file_stores_with_the_new_encoder(void 
     rx_assert_equal("late", NULL, "late-fresh", "table");
 }
 
+/* ---- threads that ask and add all the time ---- */
+
+typedef struct hammer {
+    mneme *memory;
+    atomic_bool stop;
+    atomic_uint n_answers, n_added, n_failures;
+} hammer;
+
+static void *ask_on(void *context)
+{
+    hammer *h = context;
+    while (!atomic_load(&h->stop)) {
+        mneme_hits *hits = NULL;
+        mneme_error error;
+        mneme_query_options options = MNEME_QUERY_OPTIONS_INIT;
+        options.mode = MNEME_MODE_DENSE;
+        options.leave_strength = true;
+        if (mneme_query(h->memory, "who can spin straw into gold", &options, &hits, &error) != MNEME_OK ||
+            hits->n < 5) {
+            printf("query: %s\n", hits ? "no hits" : error.message);
+            atomic_fetch_add(&h->n_failures, 1);
+        }
+        mneme_hits_free(hits);
+        atomic_fetch_add(&h->n_answers, 1);
+    }
+    return NULL;
+}
+
+static void *add_on(void *context)
+{
+    hammer *h = context;
+    for (unsigned i = 0; !atomic_load(&h->stop); i++) {
+        char id[32];
+        mneme_error error;
+        snprintf(id, sizeof id, "hammer%u", i);
+        const mneme_record record = {.id = id, .text = "A miller had a daughter.", .title = id};
+        if (mneme_add(h->memory, &record, 1, NULL, NULL, &error) == MNEME_OK) {
+            atomic_fetch_add(&h->n_added, 1);
+            usleep(2000);
+            continue;
+        }
+        printf("add: %s\n", error.message);
+        atomic_fetch_add(&h->n_failures, 1);
+    }
+    return NULL;
+}
+
+static void threads_that_ask_and_add_meanwhile_never_fail(void **state)
+{
+    (void)state;
+    rx_make("hammer", "wide", NULL);
+    hammer h = {.memory = rx_open("hammer", NULL)};
+    pthread_t threads[3];
+    mneme_stats *before = NULL, *after = NULL;
+    assert_ok(mneme_get_stats(h.memory, &before, test_error()));
+    assert_int_equal(pthread_create(&threads[0], NULL, ask_on, &h), 0);
+    assert_int_equal(pthread_create(&threads[1], NULL, ask_on, &h), 0);
+    assert_int_equal(pthread_create(&threads[2], NULL, add_on, &h), 0);
+    static const char *const models[] = {"narrow", "table", "wide", "narrow"};
+    for (size_t i = 0; i < 4; i++) assert_ok(rx_reindex(h.memory, models[i], NULL));
+    atomic_store(&h.stop, true);
+    for (size_t i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+    printf("%u answers, %u added\n", h.n_answers, h.n_added);
+    assert_int_equal(h.n_failures, 0);
+    assert_true(h.n_answers > 0 && h.n_added > 0);
+    assert_ok(mneme_get_stats(h.memory, &after, test_error()));
+    assert_int_equal(after->records, before->records + h.n_added);
+    mneme_stats_free(before);
+    mneme_stats_free(after);
+    rx_assert_sound(h.memory);
+    mneme_close(h.memory);
+}
+
 static bool run_another(void *context, uint64_t done, uint64_t total, const char *unit)
 {
     (void)done, (void)total, (void)unit;
@@ -439,6 +513,7 @@ int main(void)
         cmocka_unit_test(own_vectors_beside_encoded_ones_are_kept_or_named),
         cmocka_unit_test(store_answers_and_takes_changes_meanwhile),
         cmocka_unit_test(writer_that_waits_for_the_new_file_stores_with_the_new_encoder),
+        cmocka_unit_test(threads_that_ask_and_add_meanwhile_never_fail),
         cmocka_unit_test(second_reindex_at_once_is_refused),
         cmocka_unit_test(open_handles_follow_unless_their_settings_say_otherwise),
         cmocka_unit_test(store_names_the_encoder_that_is_used_when_none_is_set),
