@@ -16,17 +16,19 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* RECORDS, TEXT: what is taken out of the store at once; SLICE: chunks (and about 32,000 tokens) of one call of the
- * encoder, which is what a kill can cost; SYNC_SECONDS: what power loss can. PASSES: looks for what has come meanwhile,
- * before writers are stopped. */
+/* BATCH: what is taken out of the store at once. SLICE: what goes to the encoder at once, which is what a kill can
+ * cost; how much text that is follows the encoder's speed, so that it takes LEAST_SECONDS to MOST_SECONDS.
+ * SYNC_SECONDS: what power loss can cost. PASSES: looks for what has come meanwhile, before writers are stopped. */
 enum {
     BATCH_RECORDS = 512,
     BATCH_TEXT = 1 << 20,
     SLICE_CHUNKS = 256,
-    SLICE_TEXT = 128 << 10,
+    SLICE_TEXT_LEAST = 8 << 10,
+    SLICE_TEXT_MOST = 256 << 10,
     SYNC_SECONDS = 2,
     PASSES = 8
 };
+static const double LEAST_SECONDS = 0.5, MOST_SECONDS = 2;
 
 typedef struct span {
     uint32_t start, end, number; /* number: in the file of vectors */
@@ -58,6 +60,7 @@ typedef struct run {
     uint64_t n_left;   /* chunks that the records not walked yet have now */
     uint64_t n_before; /* chunks done before the batch at work */
     double synced;
+    size_t slice_text;
 } run;
 
 static uint32_t dimension_of(const run *r)
@@ -174,15 +177,24 @@ static mneme_status sync_sometimes(run *r, mneme_error *error)
     return mn_ready_sync(r->file, error);
 }
 
+/* took: seconds of a slice. */
+static void adapt(run *r, double took)
+{
+    if (took < LEAST_SECONDS && r->slice_text < SLICE_TEXT_MOST) r->slice_text *= 2;
+    if (took > MOST_SECONDS && r->slice_text > SLICE_TEXT_LEAST) r->slice_text /= 2;
+}
+
 static mneme_status encode_slice(slice *s, mneme_error *error)
 {
     run *r = s->run;
     size_t first = 0;
     if (s->n == 0) return MNEME_OK;
     for (size_t i = 0; i < s->n; i++) s->texts[i] = s->sizes[i] ? s->bytes.data + s->starts[i] : "";
+    double started = mn_clock_monotonic();
     mneme_status status = mn_encoder_encode(r->encoder->encoder, s->texts, s->sizes, s->n, MNEME_TEXT_PASSAGE,
                                             s->vectors, pass_progress, s, error);
     if (status == MNEME_ERR_CANCELLED) return cancelled(r, error);
+    adapt(r, mn_clock_monotonic() - started);
     if (status == MNEME_OK) status = mn_ready_put(r->file, s->keys, s->vectors, s->n, &first, error);
     if (status == MNEME_OK) status = sync_sometimes(r, error);
     for (size_t i = 0; i < s->n && status == MNEME_OK; i++) r->spans[s->spans[i]].number = (uint32_t)(first + i);
@@ -216,7 +228,7 @@ static mneme_status take_chunk(slice *s, const mneme_record *record, mn_ready_ke
     s->sizes[s->n] = size;
     s->spans[s->n] = place;
     s->keys[s->n++] = key;
-    return s->n == SLICE_CHUNKS || s->bytes.size >= SLICE_TEXT ? encode_slice(s, error) : MNEME_OK;
+    return s->n == SLICE_CHUNKS || s->bytes.size >= r->slice_text ? encode_slice(s, error) : MNEME_OK;
 }
 
 typedef struct some_records {
@@ -608,6 +620,7 @@ mneme_status mneme_reindex(mneme *memory, const mneme_reindex_options *options, 
         if (status == MNEME_ERR_PERMISSION && dry) status = MNEME_OK; /* nothing of it is known, then */
     }
     r.synced = started;
+    r.slice_text = 4 * SLICE_TEXT_LEAST;
     if (status == MNEME_OK && needed) status = encode_and_switch(&r, error);
     put_file_away(&r, status == MNEME_OK);
     free_run(&r);
