@@ -251,10 +251,10 @@ static mneme_status add_positions(build *b, size_t first, size_t end)
     return status;
 }
 
-static mneme_status fill(build *b, const char *present_path)
+static mneme_status fill(build *b, const char *present_path, const char *fresh)
 {
     size_t without_sample = b->n - b->n_sample;
-    mneme_status status = b->n_old ? mn_faiss_open(present_path, MN_FAISS_WHOLE, &b->faiss, b->error)
+    mneme_status status = b->n_old ? mn_faiss_open(present_path, &b->faiss, b->error)
                                    : mn_faiss_new(mn_index_recipe(b->facts.kind), b->facts.padded,
                                                   mn_index_build_parameters(b->facts.kind), &b->faiss, b->error);
     if (status == MNEME_OK && mn_faiss_count(b->faiss) != b->n_old)
@@ -265,7 +265,7 @@ static mneme_status fill(build *b, const char *present_path)
     mn_faiss_set_threads(threads_of(b));
     if (status == MNEME_OK) status = add_positions(b, b->n_old, without_sample);
     if (status == MNEME_OK) {
-        const mn_tuning tuning = {b->store,       b->space,    b->faiss,      b->rows,
+        const mn_tuning tuning = {b->store,       b->space,    b->faiss,      fresh,  b->rows,
                                   without_sample, b->n_sample, threads_of(b), b->plan};
         status = mn_index_tune(&tuning, &b->facts, b->error);
     }
@@ -313,20 +313,22 @@ static mneme_status write_file(build *b, const char *path, const char *fresh)
     return status;
 }
 
-static mneme_status put_in_place(build *b, const char *path, mn_index_built *out)
+static mneme_status put_in_place(build *b, const char *path, const char *fresh, mn_index_built *out)
 {
-    char *fresh = mn_alloc(strlen(path) + sizeof ".new"), *folder = mn_index_folder(mn_store_folder(b->store));
-    mneme_status status = fresh && folder ? MNEME_OK : mn_fail_memory(b->error, "index");
-    if (status == MNEME_OK) {
-        sprintf(fresh, "%s.new", path);
-        status = write_file(b, path, fresh);
-    }
+    char *folder = mn_index_folder(mn_store_folder(b->store));
+    mneme_status status = folder ? write_file(b, path, fresh) : mn_fail_memory(b->error, "index");
     if (status == MNEME_OK) status = mn_directory_sync(folder, b->error);
     if (status == MNEME_OK) status = scrub_new(b, path, out);
     if (status == MNEME_OK) status = mn_store_update(b->store, write_stamp, b, NULL, b->error);
     mn_free(folder);
-    mn_free(fresh);
     return status;
+}
+
+static char *path_of_new(const char *path)
+{
+    char *fresh = mn_alloc(strlen(path) + sizeof ".new");
+    if (fresh) sprintf(fresh, "%s.new", path);
+    return fresh;
 }
 
 mneme_status mn_index_build(mn_store *store, const mn_namespace *space, const mn_index_plan *plan, mn_index *present,
@@ -335,16 +337,17 @@ mneme_status mn_index_build(mn_store *store, const mn_namespace *space, const mn
     build b = {.store = store, .space = space, .plan = plan, .error = error};
     double started = mn_clock_monotonic();
     bool extends = present && !plan->anew && mn_index_get_facts(present)->kind == plan->kind;
-    char *path = mn_index_path(mn_store_folder(store), space->ns);
+    char *path = mn_index_path(mn_store_folder(store), space->ns), *fresh = path ? path_of_new(path) : NULL;
     *out = (mn_index_built){.extended = extends};
-    mneme_status status = path ? begin(&b, extends ? present : NULL) : mn_fail_memory(error, "index");
-    if (status == MNEME_OK) status = fill(&b, path);
+    mneme_status status = fresh ? begin(&b, extends ? present : NULL) : mn_fail_memory(error, "index");
+    if (status == MNEME_OK) status = fill(&b, path, fresh);
     b.facts.build_ms = (uint64_t)((mn_clock_monotonic() - started) * 1000.0);
-    if (status == MNEME_OK) status = put_in_place(&b, path, out);
+    if (status == MNEME_OK) status = put_in_place(&b, path, fresh, out);
     out->facts = b.facts;
     mn_faiss_free(b.faiss);
     mn_free(b.codes);
     mn_free(b.rows);
+    mn_free(fresh);
     mn_free(path);
     return status;
 }

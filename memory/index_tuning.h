@@ -8,8 +8,9 @@
 typedef struct mn_tuning {
     mn_store *store;
     const mn_namespace *space;
-    mn_faiss *faiss;      /* has positions 0 .. n_added - 1 */
-    const uint32_t *rows; /* of the positions; those of the questions follow */
+    const mn_faiss *faiss;    /* has positions 0 .. n_added - 1 */
+    const char *scratch_path; /* where the graph is written to, to be walked over, and removed from */
+    const uint32_t *rows;     /* of the positions; those of the questions follow */
     size_t n_added, n_questions;
     unsigned n_threads; /* of the exact scans */
     const mn_index_plan *plan;
@@ -19,7 +20,7 @@ typedef struct mn_tuning {
  * the others reach with it; when that is less, the next effort is taken. Then half as much again, for questions that
  * are not like the vectors. With fewer than 100 questions they stay as they are; of an effort of 0, a middling one.
  * Questions whose rows have died meanwhile are left out. Reads of the store are held for a few scans. ERR_CANCELLED,
- * ERR_BUSY. */
+ * ERR_BUSY, ERR_DISK_FULL. */
 mneme_status mn_index_tune(const mn_tuning *tuning, mn_index_facts *facts, mneme_error *error);
 
 #endif

@@ -4,14 +4,10 @@
 #include <faiss/c_api/AutoTune_c.h>
 #include <faiss/c_api/Index_c.h>
 #include <faiss/c_api/error_c.h>
-#include <faiss/c_api/impl/AuxIndexStructures_c.h>
 #include <faiss/c_api/index_factory_c.h>
 #include <faiss/c_api/index_io_c.h>
 #include <faiss/c_api/utils/distances_c.h>
 #include <string.h>
-
-/* Not in the C API: faiss/index_io.h. */
-#define MAPPED_FLAGS (1 << 9)
 
 /* Of OpenMP's runtime, which FAISS brings along; its header belongs to the compiler, and not every one has it. */
 extern void omp_set_num_threads(int n) __attribute__((weak));
@@ -39,7 +35,7 @@ static mneme_status failed(mneme_error *error, const char *what)
     return mn_fail(error, MNEME_ERR_INTERNAL, "%s: %s", what, last && last[1] ? last + 1 : text);
 }
 
-mneme_status mn_faiss_set(mn_faiss *index, const char *parameters, mneme_error *error)
+static mneme_status set_parameters(mn_faiss *index, const char *parameters, mneme_error *error)
 {
     FaissParameterSpace *space = NULL;
     int code = faiss_ParameterSpace_new(&space);
@@ -56,7 +52,7 @@ mneme_status mn_faiss_new(const char *recipe, uint32_t dimension, const char *pa
     *out = NULL;
     if (faiss_index_factory(&index, (int)dimension, recipe, METRIC_L2) != 0)
         return failed(error, "cannot make an index");
-    mneme_status status = parameters ? mn_faiss_set((mn_faiss *)index, parameters, error) : MNEME_OK;
+    mneme_status status = parameters ? set_parameters((mn_faiss *)index, parameters, error) : MNEME_OK;
     if (status == MNEME_OK)
         *out = (mn_faiss *)index;
     else
@@ -80,12 +76,11 @@ mneme_status mn_faiss_write(const mn_faiss *index, const char *path, mneme_error
     return faiss_write_index_fname(of(index), path) == 0 ? MNEME_OK : failed(error, "cannot write the index");
 }
 
-mneme_status mn_faiss_open(const char *path, mn_faiss_open_how how, mn_faiss **out, mneme_error *error)
+mneme_status mn_faiss_open(const char *path, mn_faiss **out, mneme_error *error)
 {
     FaissIndex *index = NULL;
     *out = NULL;
-    if (faiss_read_index_fname(path, how == MN_FAISS_MAPPED ? MAPPED_FLAGS : 0, &index) != 0)
-        return failed(error, "cannot open the index");
+    if (faiss_read_index_fname(path, 0, &index) != 0) return failed(error, "cannot open the index");
     *out = (mn_faiss *)index;
     return MNEME_OK;
 }
@@ -98,35 +93,6 @@ void mn_faiss_free(mn_faiss *index)
 uint64_t mn_faiss_count(const mn_faiss *index)
 {
     return (uint64_t)faiss_Index_ntotal(of(index));
-}
-
-uint32_t mn_faiss_dimension(const mn_faiss *index)
-{
-    return (uint32_t)faiss_Index_d(of(index));
-}
-
-static int search_allowed(const mn_faiss *index, const float *query, size_t k, const unsigned char *allowed,
-                          float *distances, idx_t *positions)
-{
-    FaissIDSelectorBitmap *bitmap = NULL;
-    FaissSearchParameters *parameters = NULL;
-    size_t bytes = (size_t)(mn_faiss_count(index) + 7) / 8;
-    int code = faiss_IDSelectorBitmap_new(&bitmap, bytes, allowed); /* n: bytes, whatever its comment says */
-    if (code == 0) code = faiss_SearchParameters_new(&parameters, (FaissIDSelector *)bitmap);
-    if (code == 0)
-        code = faiss_Index_search_with_params(of(index), 1, query, (idx_t)k, parameters, distances, positions);
-    if (parameters) faiss_SearchParameters_free(parameters);
-    if (bitmap) faiss_IDSelectorBitmap_free(bitmap);
-    return code;
-}
-
-mneme_status mn_faiss_search(const mn_faiss *index, const float *query, size_t k, const unsigned char *allowed,
-                             float *distances, int64_t *positions, mneme_error *error)
-{
-    _Static_assert(sizeof(idx_t) == sizeof(int64_t), "positions are FAISS's own");
-    int code = allowed ? search_allowed(index, query, k, allowed, distances, positions)
-                       : faiss_Index_search(of(index), 1, query, (idx_t)k, distances, positions);
-    return code == 0 ? MNEME_OK : failed(error, "cannot search the index");
 }
 
 void mn_faiss_set_threads(unsigned n)

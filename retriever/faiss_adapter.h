@@ -19,23 +19,13 @@ mneme_status mn_faiss_new(const char *recipe, uint32_t dimension, const char *pa
 mneme_status mn_faiss_train(mn_faiss *index, const float *vectors, size_t n, mneme_error *error);
 /* Add n x dimension floats. ERR_MEMORY or ERR_INTERNAL: the index is of no use any more. */
 mneme_status mn_faiss_add(mn_faiss *index, const float *vectors, size_t n, mneme_error *error);
-/* Search parameters: "efSearch=64", "nprobe=16". No search may run meanwhile. */
-mneme_status mn_faiss_set(mn_faiss *index, const char *parameters, mneme_error *error);
 
 mneme_status mn_faiss_write(const mn_faiss *index, const char *path, mneme_error *error);
-/* mapped: searched where it lies in the page cache; else read whole, to be added to. FAISS does not check what it
- * reads: compare the checksums first. */
-typedef enum mn_faiss_open_how { MN_FAISS_WHOLE, MN_FAISS_MAPPED } mn_faiss_open_how;
-mneme_status mn_faiss_open(const char *path, mn_faiss_open_how how, mn_faiss **out, mneme_error *error);
+/* Read it whole, to be added to. FAISS does not check what it reads: compare the checksums first. */
+mneme_status mn_faiss_open(const char *path, mn_faiss **out, mneme_error *error);
 void mn_faiss_free(mn_faiss *index);
 
 uint64_t mn_faiss_count(const mn_faiss *index);
-uint32_t mn_faiss_dimension(const mn_faiss *index);
-
-/* The k nearest of one question, nearest first: positions[k], -1 where there are no more. distances: room for k.
- * allowed: one bit a position (lowest first), NULL = all. On the calling thread. Any number of threads at once. */
-mneme_status mn_faiss_search(const mn_faiss *index, const float *query, size_t k, const unsigned char *allowed,
-                             float *distances, int64_t *positions, mneme_error *error);
 
 /* How many threads train and add calls of this thread use from now on. */
 void mn_faiss_set_threads(unsigned n);

@@ -1,16 +1,13 @@
 /* index_file.c -- reading and completing index files.
  *
- * FAISS maps the file by itself, once for each efSearch that is asked for: it keeps efSearch in the index, and a shared
- * one must not change under a search. The pages are shared, so one more handle costs some bytes a row and under a
- * millisecond. It opens the file by its descriptor (/proc/self/fd), so that the file is the one that was checked. */
+ * The file is mapped once, and the graph in it is searched where it lies (graph.h). */
 #include "retriever/index_file.h"
 
 #include "common/file.h"
-#include "retriever/faiss_adapter.h"
+#include "retriever/graph.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,10 +18,6 @@
 _Static_assert(sizeof(mn_index_facts) == 256, "the trailer's size is format");
 
 static const char magic[8] = "mnemeIX";
-static const uint32_t efforts[] = {16,   20,   24,   28,   32,   40,   48,   56,   64,   72,   80,    96,
-                                   112,  128,  160,  192,  224,  256,  320,  384,  448,  512,  640,   768,
-                                   1024, 1280, 1536, 2048, 2560, 3072, 4096, 5120, 6144, 8192, 12288, 16384};
-enum { N_EFFORTS = sizeof efforts / sizeof efforts[0] };
 
 struct mn_index {
     atomic_uint references;
@@ -36,8 +29,7 @@ struct mn_index {
     mn_index_facts facts;
     const uint32_t *rows;
     const uint64_t *sums;
-    pthread_mutex_t lock;         /* of handles */
-    mn_faiss *handles[N_EFFORTS]; /* NULL until needed */
+    mn_graph *graph;
 };
 
 /* ---- names and stamps ---- */
@@ -179,23 +171,10 @@ static mneme_status map_file(mn_index *index, const char *path, mneme_error *err
     return MNEME_OK;
 }
 
-/* FAISS must find in the file what the trailer says. */
-static mneme_status open_handle(mn_index *index, size_t level, mneme_error *error)
+static mneme_status open_graph(mn_index *index, mneme_error *error)
 {
-    char path[40], parameters[40];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", index->fd);
-    snprintf(parameters, sizeof parameters, "efSearch=%u", efforts[level]);
-    mn_faiss *faiss = NULL;
-    mneme_status status = mn_faiss_open(path, MN_FAISS_MAPPED, &faiss, error);
-    if (status == MNEME_OK) status = mn_faiss_set(faiss, parameters, error);
-    if (status == MNEME_OK &&
-        (mn_faiss_count(faiss) != index->facts.n_codes || mn_faiss_dimension(faiss) != index->facts.padded))
-        status = mn_fail(error, MNEME_ERR_DAMAGED, "it does not hold as many vectors as it should");
-    if (status == MNEME_OK)
-        index->handles[level] = faiss;
-    else
-        mn_faiss_free(faiss);
-    return status;
+    const mn_graph_shape shape = {(mn_index_kind)index->facts.kind, index->facts.padded, index->facts.n_codes};
+    return mn_graph_open(index->map, (size_t)index->facts.graph_bytes, &shape, &index->graph, error);
 }
 
 mneme_status mn_index_open(const char *path, const mn_index_owner *owner, const mn_file_stamp *known, mn_index **out,
@@ -205,7 +184,6 @@ mneme_status mn_index_open(const char *path, const mn_index_owner *owner, const 
     mn_index *index = mn_alloc_zeroed(1, sizeof *index);
     if (!index) return mn_fail_memory(error, "index");
     atomic_init(&index->references, 1);
-    pthread_mutex_init(&index->lock, NULL);
     index->fd = -1;
     mneme_status status = map_file(index, path, error);
     if (status == MNEME_OK) status = read_facts(index, error);
@@ -215,6 +193,7 @@ mneme_status mn_index_open(const char *path, const mn_index_owner *owner, const 
         index->sums = (const uint64_t *)(const void *)(index->map + sums_start(&index->facts));
         if (!known || !mn_file_stamps_equal(known, &index->stamp)) status = compare_sums(index, error);
     }
+    if (status == MNEME_OK) status = open_graph(index, error);
     if (status == MNEME_OK)
         *out = index;
     else
@@ -231,10 +210,9 @@ mn_index *mn_index_keep(mn_index *index)
 void mn_index_release(mn_index *index)
 {
     if (!index || atomic_fetch_sub(&index->references, 1) != 1) return;
-    for (size_t i = 0; i < N_EFFORTS; i++) mn_faiss_free(index->handles[i]);
+    mn_graph_free(index->graph);
     if (index->map) munmap((void *)(uintptr_t)index->map, index->size);
     if (index->fd >= 0) close(index->fd);
-    pthread_mutex_destroy(&index->lock);
     mn_free(index);
 }
 
@@ -326,49 +304,36 @@ bool mn_index_fits(const mn_index *index, const mn_rows *rows, const mn_vector_b
 
 /* ---- searching ---- */
 
-static size_t level_of(uint32_t effort)
+/* vector: facts->padded floats. */
+static mneme_status search_graph(mn_index *index, const float *vector, const mn_index_question *question,
+                                 mn_arena *arena, int64_t **positions, mneme_error *error)
 {
-    size_t level = 0;
-    while (level + 1 < N_EFFORTS && efforts[level] < effort) level++;
-    return level;
+    const mn_graph_question asked = {vector, question->k, question->effort, question->allowed};
+    *positions = mn_arena_array(arena, question->k, sizeof **positions);
+    if (!*positions) return mn_fail_memory(error, "search");
+    return mn_graph_search(index->graph, &asked, *positions, error);
 }
 
-uint32_t mn_index_next_effort(uint32_t effort)
-{
-    return efforts[level_of(effort + 1)];
-}
-
-static mneme_status handle_for(mn_index *index, uint32_t effort, const mn_faiss **out, mneme_error *error)
-{
-    size_t level = level_of(effort);
-    mneme_status status = MNEME_OK;
-    pthread_mutex_lock(&index->lock);
-    if (!index->handles[level]) status = open_handle(index, level, error);
-    *out = index->handles[level];
-    pthread_mutex_unlock(&index->lock);
-    return status;
-}
-
-mneme_status mn_index_search_codes(mn_index *index, const float *codes, size_t k, uint32_t effort,
-                                   const unsigned char *allowed, mn_arena *arena, int64_t **positions,
-                                   mneme_error *error)
-{
-    const mn_faiss *faiss = NULL;
-    float *distances = mn_arena_array(arena, k, sizeof *distances);
-    *positions = mn_arena_array(arena, k, sizeof **positions);
-    if (!distances || !*positions) return mn_fail_memory(error, "search");
-    mneme_status status = handle_for(index, effort, &faiss, error);
-    return status == MNEME_OK ? mn_faiss_search(faiss, codes, k, allowed, distances, *positions, error) : status;
-}
-
-mneme_status mn_index_search(mn_index *index, const float *query, size_t k, uint32_t effort,
-                             const unsigned char *allowed, mn_arena *arena, int64_t **positions, mneme_error *error)
+mneme_status mn_index_search(mn_index *index, const mn_index_question *question, mn_arena *arena, int64_t **positions,
+                             mneme_error *error)
 {
     const mn_index_facts *facts = &index->facts;
-    float *codes = mn_arena_array(arena, facts->padded, sizeof *codes);
-    if (!codes) return mn_fail_memory(error, "search");
-    mn_index_prepare(facts->kind, facts->scale, query, facts->dimension, codes);
-    return mn_index_search_codes(index, codes, k, effort, allowed, arena, positions, error);
+    float *vector = mn_arena_array(arena, facts->padded, sizeof *vector);
+    if (!vector) return mn_fail_memory(error, "search");
+    memcpy(vector, question->vector, facts->dimension * sizeof *vector);
+    for (uint32_t i = facts->dimension; i < facts->padded; i++) vector[i] = 0;
+    return search_graph(index, vector, question, arena, positions, error);
+}
+
+mneme_status mn_index_search_near(mn_index *index, uint64_t position, const mn_index_question *question,
+                                  mn_arena *arena, int64_t **positions, mneme_error *error)
+{
+    const mn_index_facts *facts = &index->facts;
+    float *vector = mn_arena_array(arena, facts->padded, sizeof *vector);
+    if (!vector) return mn_fail_memory(error, "search");
+    mn_index_decode(facts->kind, mn_index_codes(index, position), facts->padded, vector);
+    mn_index_center(facts->kind, facts->padded, vector);
+    return search_graph(index, vector, question, arena, positions, error);
 }
 
 /* ---- completing ---- */

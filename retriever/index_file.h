@@ -87,18 +87,20 @@ bool mn_index_has_vector(const mn_index *index, uint64_t position, const mn_vect
 /* Do 64 of its codes fit the vectors of the store? Dead rows are not asked about. */
 bool mn_index_fits(const mn_index *index, const mn_rows *rows, const mn_vector_blocks *vectors, mn_arena *arena);
 
-/* The least effort above this one that a search makes a difference between. */
-uint32_t mn_index_next_effort(uint32_t effort);
+typedef struct mn_index_question {
+    const float *vector;          /* facts->dimension floats */
+    size_t k;                     /* positions wanted */
+    size_t effort;                /* ef: how many of the nearest are gone on from (graph.h) */
+    const unsigned char *allowed; /* one bit a position, lowest first; NULL = all */
+} mn_index_question;
 
-/* The k positions nearest to a question of facts->dimension floats, nearest first, -1 where there are no more.
- * effort: efSearch, rounded up; allowed: one bit a position, NULL = all. */
-mneme_status mn_index_search(mn_index *index, const float *query, size_t k, uint32_t effort,
-                             const unsigned char *allowed, mn_arena *arena, int64_t **positions, mneme_error *error);
+/* The k positions nearest to a question, nearest first, -1 where there are no more. ERR_MEMORY. */
+mneme_status mn_index_search(mn_index *index, const mn_index_question *question, mn_arena *arena, int64_t **positions,
+                             mneme_error *error);
 
-/* The same of codes, as mn_index_decode gives them. */
-mneme_status mn_index_search_codes(mn_index *index, const float *codes, size_t k, uint32_t effort,
-                                   const unsigned char *allowed, mn_arena *arena, int64_t **positions,
-                                   mneme_error *error);
+/* The same, nearest to what a position's codes stand for; question->vector is not looked at. */
+mneme_status mn_index_search_near(mn_index *index, uint64_t position, const mn_index_question *question,
+                                  mn_arena *arena, int64_t **positions, mneme_error *error);
 
 /* A descriptor of the file that can be written, for index_scrub.c; -1: errno tells. To be closed. */
 int mn_index_open_writable(const mn_index *index);

@@ -95,3 +95,8 @@ void mn_index_decode(mn_index_kind kind, const unsigned char *codes, uint32_t pa
         }
     }
 }
+
+void mn_index_center(mn_index_kind kind, uint32_t padded, float *codes)
+{
+    for (uint32_t i = 0; i < padded && kind == MN_INDEX_HNSW; i++) codes[i] -= 128;
+}

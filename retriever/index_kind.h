@@ -45,5 +45,7 @@ float mn_index_scale(mn_index_kind kind, float largest);
 void mn_index_prepare(mn_index_kind kind, float scale, const float *vector, uint32_t dimension, float *out);
 /* A row's codes as FAISS is to get them again, `padded` floats. */
 void mn_index_decode(mn_index_kind kind, const unsigned char *codes, uint32_t padded, float *out);
+/* From what mn_index_decode gives to what it stands for, up to the scale. */
+void mn_index_center(mn_index_kind kind, uint32_t padded, float *codes);
 
 #endif

@@ -159,13 +159,13 @@ static uint64_t next_living(const scrub *s, uint64_t position)
     return UINT64_MAX;
 }
 
-static uint64_t nearest_living(scrub *s, uint64_t position, float *codes)
+static uint64_t nearest_living(scrub *s, uint64_t position)
 {
+    const mn_index_question nearby = {NULL, NEIGHBOURS, SEARCH_EFFORT, NULL};
     int64_t *found = NULL;
     mn_arena arena = {0};
     uint64_t nearest = UINT64_MAX;
-    mn_index_decode(s->facts.kind, mn_index_codes(s->index, position), s->facts.padded, codes);
-    if (mn_index_search_codes(s->index, codes, NEIGHBOURS, SEARCH_EFFORT, NULL, &arena, &found, NULL) == MNEME_OK)
+    if (mn_index_search_near(s->index, position, &nearby, &arena, &found, NULL) == MNEME_OK)
         for (size_t i = 0; i < NEIGHBOURS && nearest == UINT64_MAX; i++)
             if (found[i] >= 0 && (uint64_t)found[i] < s->facts.n_codes && is_live(s, (uint64_t)found[i]))
                 nearest = (uint64_t)found[i];
@@ -177,12 +177,11 @@ static mneme_status overwrite(scrub *s)
 {
     size_t size = mn_index_code_bytes(s->facts.kind, s->facts.padded);
     unsigned char *bytes = mn_arena_alloc(&s->arena, size);
-    float *codes = mn_arena_array(&s->arena, s->facts.padded, sizeof *codes);
-    if (!bytes || !codes) return mn_fail_memory(s->error, "index");
+    if (!bytes) return mn_fail_memory(s->error, "index");
     mneme_status status = MNEME_OK;
     for (size_t i = 0; i < s->n && status == MNEME_OK; i++) {
         uint64_t p = s->positions[i];
-        uint64_t from = s->n <= SEARCHED ? nearest_living(s, p, codes) : next_living(s, p);
+        uint64_t from = s->n <= SEARCHED ? nearest_living(s, p) : next_living(s, p);
         if (from == UINT64_MAX)
             memset(bytes, 0, size);
         else

@@ -2,8 +2,8 @@
  *
  * The codes of an index are rounded, so it is asked for a quarter more than are wanted, and ten. Rows that the filter
  * does not pass take their places among the candidates: when too few are left, it is asked for more, until that costs
- * as much as reading all vectors. Where the rows that may come are known beforehand, FAISS looks at these only; it
- * walks the same graph, so that it has to look the farther the fewer they are. */
+ * as much as reading all vectors. Where the rows that may come are known beforehand, only these are taken; the walk
+ * goes over the same graph, so that it has to look the farther the fewer they are. */
 #include "retriever/nearest.h"
 
 #include <string.h>
@@ -28,10 +28,9 @@ static size_t candidates_for(size_t wanted)
 }
 
 /* The effort is tuned for ten rows; more of them lie farther out. */
-static uint32_t effort_for(const mn_index_facts *facts, size_t k)
+static size_t effort_for(const mn_index_facts *facts, size_t k)
 {
-    size_t effort = facts->effort + (k > 40 ? (k - 40) / 2 : 0);
-    return effort > UINT32_MAX ? UINT32_MAX : (uint32_t)effort;
+    return facts->effort + (k > 40 ? (k - 40) / 2 : 0);
 }
 
 static size_t most_candidates(const mn_index_facts *facts)
@@ -68,8 +67,8 @@ static mneme_status search_all(const search *s, bool *used)
         *used = k <= most;
         s->top->n = 0;
         if (!*used) return MNEME_OK;
-        mneme_status status =
-            mn_index_search(s->index, s->scan->query, k, effort_for(s->facts, k), NULL, s->arena, &positions, s->error);
+        const mn_index_question asked = {s->scan->query, k, effort_for(s->facts, k), NULL};
+        mneme_status status = mn_index_search(s->index, &asked, s->arena, &positions, s->error);
         if (status != MNEME_OK) return status;
         size_t passed = offer_found(s, positions, k);
         if (passed + 10 >= needed || k == s->facts->n_codes) return MNEME_OK;
@@ -129,8 +128,8 @@ static mneme_status search_ranges(const search *s, const mn_row_ranges *ranges, 
     if (!allowed) return mn_fail_memory(s->error, "filter");
     if (n < k || effort * s->facts->n_codes / n > most_candidates(s->facts)) return MNEME_OK;
     int64_t *positions = NULL;
-    mneme_status status = mn_index_search(s->index, s->scan->query, k, (uint32_t)(effort * s->facts->n_codes / n),
-                                          allowed, s->arena, &positions, s->error);
+    const mn_index_question asked = {s->scan->query, k, effort * (size_t)s->facts->n_codes / n, allowed};
+    mneme_status status = mn_index_search(s->index, &asked, s->arena, &positions, s->error);
     if (status != MNEME_OK) return status;
     *used = offer_found(s, positions, k) + 10 >= k;
     if (!*used) s->top->n = 0;
