@@ -2,6 +2,7 @@
 #include "retriever/code_products.h"
 
 #define BYTES_KERNEL mn_code_bytes_generic
+#define LANES        4
 #define BF16_KERNEL  mn_code_bf16_generic
 #define F32_KERNEL   mn_code_f32_generic
 #include "retriever/code_products_simd.h"

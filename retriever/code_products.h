@@ -24,7 +24,7 @@ typedef struct mn_code_rows {
     const unsigned char *codes; /* any alignment */
     size_t row_bytes;
     uint32_t n_numbers;   /* of a row; a multiple of 32 */
-    const void *question; /* n_numbers of int16_t for bytes, else of float */
+    const void *question; /* n_numbers: int16_t for bytes, else float; for bf16 those of even places first */
 } mn_code_rows;
 
 typedef void (*mn_code_products)(const mn_code_rows *rows, const uint32_t *positions, size_t n, uint32_t *far);

@@ -173,6 +173,16 @@ static void quantize(const float *vector, uint32_t n, int16_t *out)
     for (uint32_t i = 0; i < n; i++) out[i] = (int16_t)lrint((double)vector[i] * to_code);
 }
 
+/* As the kernels want it. */
+static void arrange(const mn_graph_shape *shape, const float *vector, void *out)
+{
+    float *numbers = out;
+    uint32_t n = shape->padded;
+    if (shape->kind == MN_INDEX_HNSW) quantize(vector, n, out);
+    if (shape->kind == MN_INDEX_HNSW_F32) memcpy(out, vector, n * sizeof *numbers);
+    for (uint32_t i = 0; i < n && shape->kind == MN_INDEX_HNSW_BF16; i++) numbers[i % 2 * (n / 2) + i / 2] = vector[i];
+}
+
 static bool begin(walk *w, const mn_graph *graph, const mn_graph_question *question)
 {
     walk_space *space = w->space;
@@ -184,10 +194,7 @@ static bool begin(walk *w, const mn_graph *graph, const mn_graph_question *quest
     w->allowed = question->allowed;
     w->k = k;
     w->effort = effort < graph->shape.n ? effort : (size_t)graph->shape.n;
-    if (graph->shape.kind == MN_INDEX_HNSW)
-        quantize(question->vector, graph->shape.padded, space->question);
-    else
-        memcpy(space->question, question->vector, graph->shape.padded * sizeof(float));
+    arrange(&graph->shape, question->vector, space->question);
     memset(space->visited, 0, visited_words(graph) * sizeof *space->visited);
     return heap_reserve(&space->beam, w->effort) && heap_reserve(&space->found, w->k) &&
            heap_reserve(&space->waiting, 2 * w->effort + MN_GRAPH_MOST_LINKS);
