@@ -8,9 +8,9 @@
 
 #include <string.h>
 
-/* A search for n candidates takes about as long as scanning ROWS_PER_CANDIDATE * n rows (3.5 us against 36 ns a row,
+/* A search for n candidates takes about as long as scanning ROWS_PER_CANDIDATE * n rows (1.5 us against 25 ns a row,
  * 87,408 rows of 384 dimensions on two cores). */
-enum { ROWS_PER_CANDIDATE = 100, MOST_AT_LEAST = 256 };
+enum { ROWS_PER_CANDIDATE = 60, MOST_AT_LEAST = 256, FETCH_AHEAD = 8 };
 
 typedef struct search {
     mn_index *index;
@@ -39,12 +39,20 @@ static size_t most_candidates(const mn_index_facts *facts)
     return most < MOST_AT_LEAST ? MOST_AT_LEAST : most;
 }
 
+static void fetch_candidate(const search *s, int64_t position)
+{
+    if (position >= 0 && (uint64_t)position < s->facts->n_codes)
+        mn_scan_fetch(s->scan, mn_index_rows(s->index)[position]);
+}
+
 /* Offer what the index found; returns how many the filter passed. */
 static size_t offer_found(const search *s, const int64_t *positions, size_t k)
 {
     size_t passed = 0;
     const uint32_t *rows = mn_index_rows(s->index);
+    for (size_t i = 0; i < k && i < FETCH_AHEAD; i++) fetch_candidate(s, positions[i]);
     for (size_t i = 0; i < k; i++) {
+        if (i + FETCH_AHEAD < k) fetch_candidate(s, positions[i + FETCH_AHEAD]);
         if (positions[i] < 0 || (uint64_t)positions[i] >= s->facts->n_codes) continue;
         uint32_t row = rows[positions[i]];
         bool has_vector = false;

@@ -53,10 +53,20 @@ mneme_status mn_place_step(mn_read *read, uint32_t ns, mn_place *place, int dire
     return MNEME_OK;
 }
 
+/* A record of one chunk where there are no sessions: it need not be read to know that nothing is beside it. */
+static bool stands_alone(const mn_row_filter *filter, uint32_t row)
+{
+    const mn_rows *rows = filter->rows;
+    uint32_t rec = mn_row_at(rows, row)->rec;
+    if (filter->has_sessions || (row > 0 && mn_row_at(rows, row - 1)->rec == rec)) return false;
+    return row + 1 >= rows->n_rows || mn_row_at(rows, row + 1)->rec != rec;
+}
+
 mneme_status mn_near_rows(mn_row_filter *filter, uint32_t row, uint32_t reach, mn_near *out, size_t *n,
                           mneme_error *error)
 {
     *n = 0;
+    if (stands_alone(filter, row)) return filter->status;
     mn_place start;
     mneme_status status = mn_place_of(filter->read, filter->ns, filter->rows, row, &start, error);
     for (int direction = -1; direction <= 1 && status == MNEME_OK; direction += 2) {

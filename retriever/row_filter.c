@@ -9,6 +9,7 @@ bool mn_row_filter_init(mn_row_filter *filter, mn_read *read, const mn_namespace
                         mn_arena *arena, mneme_error *error)
 {
     *filter = (mn_row_filter){.read = read, .ns = space->ns, .name = space->name, .rows = rows, .error = error};
+    filter->has_sessions = space->n_sessions > 0;
     filter->arena = arena;
     return true;
 }

@@ -11,6 +11,7 @@ typedef struct mn_row_filter {
     mn_read *read;
     uint32_t ns;
     const char *name;
+    bool has_sessions; /* the namespace */
     const mn_rows *rows;
     bool (*accept)(void *context, const char *name_space, const mn_record *record); /* NULL: every live row */
     void *context;

@@ -159,6 +159,25 @@ float mn_scan_one(const mn_scan *scan, uint32_t row, bool *has_vector)
     return *has_vector ? product : 0;
 }
 
+static void fetch(const void *data, size_t size)
+{
+    const char *first = data;
+    for (size_t at = 0; at < size; at += 64) __builtin_prefetch(first + at);
+}
+
+void mn_scan_fetch(const mn_scan *scan, uint32_t row)
+{
+    uint32_t place;
+    size_t d = scan->blocks->dimension, half = (d + 1) / 2;
+    const mn_vector_block *block = mn_vector_find(scan->blocks, row, &place);
+    if (!block) return;
+    if (block->vectors) fetch(block->vectors + place * d, d * sizeof *block->vectors);
+    if (block->halves) fetch(block->halves + place * d, d * sizeof *block->halves);
+    if (block->scales) fetch(block->scales + place, 1);
+    if (block->high) fetch(block->high + place * d, d);
+    if (block->low) fetch(block->low + place * half, half);
+}
+
 /* ---- all rows ---- */
 
 typedef struct product_job {

@@ -37,5 +37,7 @@ bool mn_scan_top(const mn_scan *scan, mn_row_filter *filter, mn_arena *arena, mn
 
 /* The same product for one row; 0 when it has no vector (*has_vector false) or it is not a number. */
 float mn_scan_one(const mn_scan *scan, uint32_t row, bool *has_vector);
+/* Ask for a row's vector before it is needed: rows that an index found lie all over the map. */
+void mn_scan_fetch(const mn_scan *scan, uint32_t row);
 
 #endif
