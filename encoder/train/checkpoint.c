@@ -2,6 +2,7 @@
 #include "encoder/train/checkpoint.h"
 
 #include "common/file.h"
+#include "common/json.h"
 #include "encoder/train/safetensors_write.h"
 
 #include <jansson.h>
@@ -138,7 +139,8 @@ static mneme_status compare(const char *path, json_t *stored, json_t *wanted, mn
 static mneme_status check_description(const mn_checkpoint *c, const char *path, const mn_tensor *tensor,
                                       mneme_error *error)
 {
-    json_t *stored = tensor ? json_loadb(tensor->data, tensor->size_bytes, 0, NULL) : NULL;
+    bool flat = tensor && !mn_json_deeper_than(tensor->data, tensor->size_bytes, 1);
+    json_t *stored = flat ? json_loadb(tensor->data, tensor->size_bytes, 0, NULL) : NULL;
     json_t *wanted = json_loads(c->description, 0, NULL);
     mneme_status status =
         !wanted ? mn_fail_memory(error, path)

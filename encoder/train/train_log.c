@@ -2,6 +2,7 @@
 #include "encoder/train/train_log.h"
 
 #include "common/file.h"
+#include "common/json.h"
 #include "common/memory.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@
 /* The step of one line; 0: it is not whole. */
 static uint64_t step_of(const char *line, size_t size)
 {
-    json_t *object = json_loadb(line, size, 0, NULL);
+    json_t *object = mn_json_deeper_than(line, size, 1) ? NULL : json_loadb(line, size, 0, NULL);
     json_int_t step = json_integer_value(json_object_get(object, "step"));
     json_decref(object);
     return step > 0 ? (uint64_t)step : 0;
