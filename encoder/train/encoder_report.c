@@ -187,14 +187,13 @@ static mneme_status measure_teacher(mn_encoder_run *run, mneme_error *error)
 
 static mneme_status measure_model(mn_encoder_run *run, mneme_error *error)
 {
-    mn_train_workers workers = {.n_shards = 1, .shards = &run->loss_shard};
+    mn_train_workers workers = {.n_shards = 1};
     mn_shard *shard = NULL;
     double loss = 0;
     mneme_status status = mn_threads_new(run->train.threads, &workers.threads, error);
     if (status == MNEME_OK) status = mn_shard_new(&run->model->parameters, &shard, error);
     if (status == MNEME_OK) {
         workers.shards = &shard;
-        mn_parameters_pack(&run->model->parameters, workers.threads);
         status = mn_encoder_report_measure(run, &workers, &loss, error);
         run->before = run->measured;
         run->best_loss = INFINITY;

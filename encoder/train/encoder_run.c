@@ -76,10 +76,20 @@ static mneme_status open_model(mn_encoder_run *run, const mn_train_arithmetic *a
     return mn_trainable_recurrent_new(&new_one, &run->model, error);
 }
 
+static mneme_status pack(mn_encoder_run *run, mneme_error *error)
+{
+    mn_threads *threads = NULL;
+    mneme_status status = mn_threads_new(run->train.threads, &threads, error);
+    if (status == MNEME_OK) mn_parameters_pack(&run->model->parameters, threads);
+    mn_threads_free(threads);
+    return status;
+}
+
 mneme_status mn_encoder_run_open(mn_encoder_run *run, mneme_error *error)
 {
     const mn_train_arithmetic arithmetic = mn_train_arithmetic_for(run->train.bf16, MN_CPU_AMX, false);
     mneme_status status = open_model(run, &arithmetic, error);
+    if (status == MNEME_OK) status = pack(run, error);
     if (status != MNEME_OK) return status;
     if (run->teacher)
         run->tokenizer = mn_encoder_tokenizer(run->teacher);

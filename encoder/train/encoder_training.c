@@ -20,7 +20,7 @@
 
 /* Of the losses: 4 (1 - cos) + KL of similarities at a scale of 20, found by trying on texts of both kinds in
  * shared/data; InfoNCE at the scale that sentence-transformers' MultipleNegativesRankingLoss has. */
-static const float COSINE_WEIGHT = 4, SIMILARITY_WEIGHT = 1, RANKING_WEIGHT = 1, SCALE = 20;
+static const float COSINE_WEIGHT = 4, SIMILARITY_WEIGHT = 1, RANKING_WEIGHT = 3, SCALE = 20;
 
 enum { TOKENS_PER_UNIT = 48 }; /* a batch has as many tokens as its number of texts times this, or fewer texts */
 

@@ -16,7 +16,8 @@ static mneme_status multiply(mn_shard *shard, const float *a, uint32_t n, const 
     return mn_multiply_right(shard->arithmetic, &shard->scratch, a, right.depth, n, &right, &to, error);
 }
 
-/* row (n) = softmax(scale row), without the places where it is -infinity. Returns log of the sum of exponentials. */
+/* row (n) = softmax(scale row), without the places where it is -infinity; all zeros when there is no other. Returns log
+ * of the sum of exponentials. */
 static double softmax(float *row, uint32_t n, float scale)
 {
     double largest = -INFINITY, total = 0;
@@ -26,7 +27,7 @@ static double softmax(float *row, uint32_t n, float scale)
         row[j] = e;
         total += (double)e;
     }
-    for (uint32_t j = 0; j < n; j++) row[j] = (float)((double)row[j] / total);
+    for (uint32_t j = 0; j < n; j++) row[j] = total > 0 ? (float)((double)row[j] / total) : 0;
     return largest + log(total);
 }
 

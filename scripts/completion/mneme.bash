@@ -66,7 +66,7 @@ _mneme() {
             [ "$before" = info ] && mapfile -t COMPREPLY < <(compgen -W "$("$program" model list 2>/dev/null | sed 's/^[* ] \([^ ]*\) .*/\1/')" -- "$word") && return
             ;;
         train)
-            [ "$before" = train ] && mapfile -t COMPREPLY < <(compgen -W "lm sample" -- "$word") && return
+            [ "$before" = train ] && mapfile -t COMPREPLY < <(compgen -W "encoder lm sample" -- "$word") && return
             [ "$before" = sample ] && mapfile -t COMPREPLY < <(compgen -d -- "$word") && return
             ;;
         config) mapfile -t COMPREPLY < <(compgen -W "$("$program" config --quiet 2>/dev/null | awk '{print $1}')" -- "$word") && return ;;

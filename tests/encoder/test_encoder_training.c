@@ -185,6 +185,18 @@ static void a_student_that_equals_its_teacher_has_no_loss(void **state)
     }
 }
 
+static void a_text_with_no_other_anchor_than_itself_has_no_ranking(void **state)
+{
+    (void)state;
+    loss_case c;
+    open_loss(&c, 1, &g_arithmetic);
+    for (int j = 0; j < M; j++) c.other_ids[j] = 7;
+    for (int i = 0; i < N; i++) c.ids[i] = 7;
+    assert_true(run_loss(&c) == 0);
+    for (int i = 0; i < N * D; i++) assert_true(c.da[i] == 0);
+    close_loss(&c);
+}
+
 static double unit_loss(void *context)
 {
     float *u = context, v[3 * D], lengths[3];
@@ -406,6 +418,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_equal_their_formulas_and_gradients_finite_differences),
         cmocka_unit_test(a_student_that_equals_its_teacher_has_no_loss),
+        cmocka_unit_test(a_text_with_no_other_anchor_than_itself_has_no_ranking),
         cmocka_unit_test(unit_length_has_the_gradient_of_finite_differences),
         cmocka_unit_test(recurrent_encoders_gradients_equal_finite_differences),
         cmocka_unit_test(a_saved_recurrent_encoder_gives_the_vectors_of_training),

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# mneme train encoder: by distillation, pairs and neighbours; what it says of itself; going on; bad input.
+. "$MNEME_SOURCE_DIR/tests/cli/support.sh"
+mkdir -p "$work/teacher"
+"$MNEME_BUILD_DIR/tests/cli/tiny_bert" "$work/teacher" 7
+export MNEME_ENCODER_MODEL=$work/teacher/
+words=(river stone bridge winter letter garden engine market silver window forest harbour)
+for i in $(seq 1 60); do
+    text=""
+    for j in $(seq 1 24); do text+="${words[$(((i * j + j * j / 3 + i) % 12))]} "; done
+    printf '{"id":"%s","text":"%s","session":"s%s","speaker":"Ann"}\n' "$i" "${text% }." $((i / 4))
+done >notes.jsonl
+small=(--hidden 8 --batch 16 --epochs 2 --shards 2 --held-out 0.2)
+
+# A new encoder of each kind, and what it says of itself.
+for cell in lstm gru transformer; do
+    expect 0 mneme train encoder notes.jsonl --out "$cell" "${small[@]}" --cell "$cell" --json
+    json '.trained_on > 100 and .held_out > 10 and .steps > 4 and .agreement <= 1 and .found_10 >= .found_1 and
+          .teacher_found_10 >= .teacher_found_1 and .folder == "'$cell'"'
+    for file in config.json model.safetensors training.safetensors teacher.safetensors vocab.txt log.jsonl loss.svg; do
+        [ -s "$cell/$file" ] || fail "no $cell/$file"
+    done
+    expect 0 mneme --json --set encoder.model="$PWD/$cell/" model info
+    json '.kind == "'$cell'" and .dimension > 0'
+    expect 0 mneme --set encoder.model="$PWD/$cell/" --store "st-$cell" index notes.jsonl
+    expect 0 mneme --set encoder.model="$PWD/$cell/" --store "st-$cell" query "river stone"
+done
+expect 0 mneme --set encoder.model="$PWD/lstm/" model info
+grep -q "of 15 documents\|of 16 documents" "$work/out" || fail "model info does not say what it was trained on"
+
+# The loss on what is held out falls, and a run in two pieces has the bytes of one in one go, on one thread or two.
+expect 0 mneme train encoder notes.jsonl --out whole "${small[@]}" --epochs 6 --rate 0.01 --warm-up 5 --threads 1
+first=$(grep -m1 -o '"validation_loss": [0-9.]*' whole/log.jsonl | cut -d' ' -f2)
+last=$(grep -o '"validation_loss": [0-9.]*' whole/log.jsonl | tail -1 | cut -d' ' -f2)
+awk -v a="$first" -v b="$last" 'BEGIN { exit !(b < 0.9 * a) }' || fail "held out: $first, then $last"
+mneme train encoder notes.jsonl --out pieces "${small[@]}" --epochs 6 --rate 0.01 --warm-up 5 --quiet 2>/dev/null &
+pid=$!
+for _ in $(seq 200); do [ "$(wc -l 2>/dev/null <pieces/log.jsonl || echo 0)" -ge 12 ] && break; sleep 0.05; done
+kill -9 $pid 2>/dev/null || true
+wait $pid 2>/dev/null || true
+expect 0 mneme train encoder notes.jsonl --out pieces "${small[@]}" --epochs 6 --rate 0.01 --warm-up 5 --resume
+cmp whole/model.safetensors pieces/model.safetensors || fail "going on gives other bytes"
+
+# From a store, then the store brought to it.
+expect 0 mneme --store memory index notes.jsonl
+expect 0 mneme --store memory train encoder --from-store --out own "${small[@]}"
+expect 0 mneme --store memory reindex --encoder "$PWD/own/"
+expect 0 mneme --store memory --set encoder.model="$PWD/own/" query "garden engine"
+expect 0 mneme --store memory --set encoder.model="$PWD/own/" check
+
+# Pairs and neighbours, from a model that is there; a Transformer too.
+for i in $(seq 1 40); do
+    printf '{"query":"%s %s","positive":"%s and %s by the %s","negatives":["%s"]}\n' "${words[$((i % 12))]}" \
+        "${words[$((i * 5 % 12))]}" "${words[$((i % 12))]}" "${words[$((i * 5 % 12))]}" "${words[$((i * 7 % 12))]}" \
+        "${words[$(((i + 3) % 12))]}"
+done >pairs.jsonl
+expect 0 mneme train encoder --pairs pairs.jsonl --from lstm --out by-pairs "${small[@]}" --json
+json '.trained_on > 25 and .before_found_10 >= 0'
+expect 0 mneme train encoder notes.jsonl --neighbours --from "$work/teacher" --out by-neighbours "${small[@]}" --rate 1e-4 --json
+json '.trained_on > 20'
+
+# Bad input.
+expect 2 mneme train encoder --out x
+err "expected files to learn from"
+expect 2 mneme train encoder notes.jsonl
+err "--out"
+expect 2 mneme train encoder notes.jsonl --out lstm "${small[@]}"
+err "holds a training run already"
+expect 2 mneme train encoder missing.jsonl --out x
+err "missing.jsonl"
+printf '{"query":"a"}\n' >bad.jsonl
+expect 2 mneme train encoder --pairs bad.jsonl --from lstm --out x
+err 'bad.jsonl:1: expected a text as "positive"'
+printf '{"id":"1","text":"one"}\n' >one.jsonl
+expect 2 mneme train encoder one.jsonl --out x
+err "too few to train on"
+: >empty.jsonl
+expect 2 mneme train encoder empty.jsonl --out x
+err "too few to train on"
+expect 2 mneme train encoder notes.jsonl --out x --dim 7
+err "cannot be held against the teacher"
+expect 2 mneme train encoder notes.jsonl --out x --teacher "$work/nothing/"
+err "nothing"
+expect 2 mneme train encoder notes.jsonl --out x --neighbours --pairs pairs.jsonl
+err "exclude each other"
+[ ! -e x ] || fail "a refused run left a folder"
