@@ -1,5 +1,6 @@
 /* cmd_model.c -- mneme model: finds the verb; each is in a file of its own (model_verbs.h). */
 #include "cli/commands.h"
+#include "cli/model_compress.h"
 #include "cli/model_distill.h"
 #include "cli/model_verbs.h"
 #include "cli/output.h"
@@ -40,10 +41,12 @@ static int check_options(int verb, const cli_model_options *options)
 
 static int check_words(const cli_words *words, int *verb)
 {
-    if (words->n == 0) return cli_usage_error(&cli_command_model, "expected list, info, add, pull, pack or distill");
+    if (words->n == 0)
+        return cli_usage_error(&cli_command_model, "expected list, info, add, pull, pack, distill, quantize or prune");
     *verb = find_verb(words->items[0]);
     if (*verb == N_VERBS)
-        return cli_usage_error(&cli_command_model, "unknown '%s': expected list, info, add, pull, pack or distill",
+        return cli_usage_error(&cli_command_model,
+                               "unknown '%s': expected list, info, add, pull, pack, distill, quantize or prune",
                                words->items[0]);
     size_t n = words->n - 1;
     return n >= verbs[*verb].words_min && n <= verbs[*verb].words_max
@@ -65,7 +68,12 @@ static int run_verb(const cli_global *global, mneme_settings *settings, int verb
 
 static int run(cli_global *global, int argc, char **argv)
 {
-    if (argc > 0 && strcmp(argv[0], "distill") == 0) return cli_model_distill(global, argc - 1, argv + 1);
+    static const struct { /* with options of their own */
+        const char *name;
+        int (*run)(cli_global *global, int argc, char **argv);
+    } others[] = {{"distill", cli_model_distill}, {"quantize", cli_model_quantize}, {"prune", cli_model_prune}};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (argc > 0 && strcmp(argv[0], others[i].name) == 0) return others[i].run(global, argc - 1, argv + 1);
     cli_model_options chosen = {0};
     const cli_option options[] = {
         {0, "name", CLI_TEXT, &chosen.name, "NAME",
@@ -90,7 +98,8 @@ static int run(cli_global *global, int argc, char **argv)
 
 const cli_command cli_command_model = {
     .name = "model",
-    .usage = "list | info [NAME|DIR] | add DIR | pull ORG/NAME | pack [NAME] | distill --static NAME [OPTIONS]",
+    .usage = "list | info [NAME|DIR] | add DIR | pull ORG/NAME | pack [NAME] | distill --static NAME [OPTIONS] | "
+             "quantize NAME --to int8 --name NEW | prune NAME --keep SHARE --name NEW",
     .summary = "the encoders: which there are, what the one in use is, getting others",
     .details =
         "list   models in the folders of encoder.path; * marks the one in use\n"
@@ -101,7 +110,8 @@ const cli_command cli_command_model = {
         "       $HF_ENDPOINT names another hub, $HF_TOKEN lets private and gated models in. No other command opens a\n"
         "       connection.\n"
         "pack   keep a model's weights as this processor wants them in encoder.cache now, as its first use would\n"
-        "distill  make a fast static encoder out of a Transformer: see mneme model distill --help",
+        "distill  make a fast static encoder out of a Transformer: see mneme model distill --help\n"
+        "quantize, prune  make a smaller copy of a model: see mneme model quantize --help",
     .example =
         "mneme model info\nmneme model add ~/downloads/bge-small-en-v1.5\nmneme model pull BAAI/bge-small-en-v1.5",
     .run = run,

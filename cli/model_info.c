@@ -77,6 +77,7 @@ static void print_json(const mneme_encoder_info *info, const mneme_settings *set
     cli_json_put(object, "trained_from", info->trained_from);
     cli_json_put(object, "trained_on", info->trained_on);
     cli_json_put(object, "measured", info->measured);
+    cli_json_put(object, "compressed", info->compressed);
     cli_json_put(object, "fingerprint", fingerprint);
     put_prompts(object, info);
     put_reasons(object, info, settings);
@@ -130,6 +131,7 @@ static void print_lines(const mneme_encoder_info *info, const mneme_settings *se
     if (info->trained_from) print_line("trained from", info->trained_from, NULL);
     if (info->trained_on) print_line("trained on", info->trained_on, NULL);
     if (info->measured) print_line("measured", info->measured, NULL);
+    if (info->compressed) print_line("compressed", info->compressed, NULL);
     cli_print("%-13s %s, vocabulary of %u\n", "parameters", parameters, info->vocabulary);
     cli_print("%-13s %u floats, texts of up to %u tokens\n", "vectors", info->dimension, info->max_tokens);
     print_prompt("query prompt", info->query_prompt);

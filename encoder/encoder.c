@@ -35,6 +35,7 @@ static mneme_status read_story(mn_encoder *encoder, mneme_error *error)
     encoder->info.trained_from = encoder->story.trained_from;
     encoder->info.trained_on = encoder->story.trained_on;
     encoder->info.measured = encoder->story.measured;
+    encoder->info.compressed = encoder->story.compressed;
     return status;
 }
 

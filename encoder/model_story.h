@@ -8,6 +8,7 @@ typedef struct mn_model_story {
     char *teacher;      /* "teacher", or "distilled_from" */
     char *trained_from; /* what its weights were at the start */
     char *trained_on;
+    char *compressed;
     char *measured; /* the numbers and texts of the object "measured": "cosine 0.93, cranfield.ndcg@10 0.41" */
 } mn_model_story;   /* owned, each NULL where it is not said; printable, at most some hundred bytes */
 

@@ -14,7 +14,8 @@ mneme_status mn_weights_find(const mn_model_weights *weights, const char *name, 
     const mn_tensor *tensor = mn_safetensors_find(weights->file, full);
     if (!tensor) return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is missing", weights->path, full);
     if (tensor->type == MN_TENSOR_OTHER)
-        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is not F32, F16 or BF16", weights->path, full);
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is not F32, F16, BF16 or I8 with a scale", weights->path,
+                       full);
     bool vector = columns == 0 && tensor->rank == 1 && tensor->shape[0] == rows;
     bool matrix = columns != 0 && tensor->rank == 2 && tensor->shape[0] == rows && tensor->shape[1] == columns;
     if (!vector && !matrix)
@@ -85,6 +86,7 @@ uint64_t mn_weights_parameters(const mn_safetensors *file)
     for (size_t i = 0; i < mn_safetensors_count(file); i++) {
         const mn_tensor *tensor = mn_safetensors_at(file, i);
         if (tensor->type != MN_TENSOR_OTHER) n += tensor->n_elements;
+        if (tensor->type == MN_TENSOR_SCALED_I8) n -= tensor->shape[0]; /* its scales, which count by themselves */
     }
     return n;
 }

@@ -12,7 +12,7 @@ typedef struct mn_model_weights {
 } mn_model_weights;
 
 /* A tensor of rows by columns, columns 0: a vector of rows. ERR_MODEL: it is missing, of another shape or not of
- * floats. */
+ * numbers that mn_tensor_to_f32 knows. */
 mneme_status mn_weights_find(const mn_model_weights *weights, const char *name, uint64_t rows, uint64_t columns,
                              const mn_tensor **out, mneme_error *error);
 

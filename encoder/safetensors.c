@@ -127,6 +127,23 @@ static int by_name(const void *left, const void *right)
     return strcmp(((const mn_tensor *)left)->name, ((const mn_tensor *)right)->name);
 }
 
+static mneme_status find_scales(mn_safetensors *file, mneme_error *error)
+{
+    for (size_t i = 0; i < file->n; i++) {
+        mn_tensor *tensor = &file->tensors[i];
+        if (strcmp(tensor->dtype, "I8") != 0 || tensor->rank != 2) continue;
+        mn_buffer name = {0};
+        mn_buffer_format(&name, "%s.scale", tensor->name);
+        if (name.failed) return mn_fail_memory(error, file->path);
+        const mn_tensor *scale = mn_safetensors_find(file, name.data);
+        mn_buffer_free(&name);
+        if (!scale || scale->type != MN_TENSOR_F32 || scale->rank != 1 || scale->shape[0] != tensor->shape[0]) continue;
+        tensor->type = MN_TENSOR_SCALED_I8;
+        tensor->scale = scale->data;
+    }
+    return MNEME_OK;
+}
+
 static mneme_status read_header(mn_safetensors *file, mneme_error *error)
 {
     if (file->map.size < 8)
@@ -159,6 +176,7 @@ static mneme_status read_header(mn_safetensors *file, mneme_error *error)
     }
     mneme_status status = check_overlaps(file, error);
     qsort(file->tensors, file->n, sizeof *file->tensors, by_name);
+    if (status == MNEME_OK) status = find_scales(file, error);
     return status;
 }
 
@@ -242,11 +260,27 @@ static float half_to_float(uint16_t half)
     return result;
 }
 
+static void scaled_to_f32(const mn_tensor *tensor, uint64_t first, size_t n_elements, float *out)
+{
+    const int8_t *numbers = (const int8_t *)tensor->data + first;
+    uint64_t columns = tensor->shape[1];
+    for (size_t i = 0; i < n_elements;) {
+        uint64_t row = (first + i) / columns, end = (row + 1) * columns - first; /* of the row, from `first` on */
+        float scale;
+        memcpy(&scale, (const char *)tensor->scale + row * sizeof scale, sizeof scale);
+        for (; i < n_elements && i < end; i++) out[i] = (float)numbers[i] * scale;
+    }
+}
+
 void mn_tensor_to_f32(const mn_tensor *tensor, uint64_t first, size_t n_elements, float *out)
 {
     const unsigned char *bytes = tensor->data;
     if (tensor->type == MN_TENSOR_F32) {
         memcpy(out, bytes + first * 4, n_elements * 4);
+        return;
+    }
+    if (tensor->type == MN_TENSOR_SCALED_I8) {
+        scaled_to_f32(tensor, first, n_elements, out);
         return;
     }
     for (size_t i = 0; i < n_elements; i++) {

@@ -7,7 +7,15 @@
 
 typedef struct mn_safetensors mn_safetensors;
 
-typedef enum mn_tensor_type { MN_TENSOR_F32, MN_TENSOR_F16, MN_TENSOR_BF16, MN_TENSOR_OTHER } mn_tensor_type;
+/* SCALED_I8: a matrix of I8 beside which there is a vector NAME.scale of F32, a factor for each row: number = integer x
+ * factor. Other I8 is OTHER. */
+typedef enum mn_tensor_type {
+    MN_TENSOR_F32,
+    MN_TENSOR_F16,
+    MN_TENSOR_BF16,
+    MN_TENSOR_SCALED_I8,
+    MN_TENSOR_OTHER
+} mn_tensor_type;
 
 enum { MN_TENSOR_RANK_MAX = 8 };
 
@@ -18,7 +26,8 @@ typedef struct mn_tensor {
     size_t rank;
     uint64_t shape[MN_TENSOR_RANK_MAX];
     uint64_t n_elements;
-    const void *data; /* in the map, little-endian, row-major; alignment is the file's */
+    const void *scale; /* SCALED_I8: the factors, (shape[0]) F32, as data */
+    const void *data;  /* in the map, little-endian, row-major; alignment is the file's */
     size_t size_bytes;
 } mn_tensor;
 

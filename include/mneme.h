@@ -594,6 +594,7 @@ typedef struct mneme_encoder_info {
     const char *distilled_from; /* the teacher and the settings in one line; NULL = not distilled, or not known */
     const char *trained_from, *trained_on; /* what its weights were at the start, and the texts; NULL = not known */
     const char *measured;                  /* how good it was found to be: "cosine 0.93, ..."; NULL = not known */
+    const char *compressed;                /* how its weights were made smaller; NULL = not, or not known */
     uint64_t fingerprint;                  /* equal for equal weights, tokenizer and pooling */
 } mneme_encoder_info;
 
@@ -691,6 +692,24 @@ typedef struct mneme_distill_options {
  * ERR_USAGE: the folder exists, or an option makes no sense; ERR_CANCELLED, ERR_DISK_FULL, ERR_IO, ERR_MEMORY. */
 MNEME_API mneme_status mneme_distill_static(const mneme_encoder *teacher, const mneme_distill_options *options,
                                             const char *folder, mneme_error *error);
+
+typedef struct mneme_compress_options {
+    size_t size;  /* sizeof(mneme_compress_options) */
+    bool int8;    /* weights as bytes with one scale a row: a quarter of f32's size */
+    double keep;  /* or, below 1: the share of each product's weights, the largest, that do not become zero */
+    bool replace; /* the model that is in the folder */
+} mneme_compress_options;
+#define MNEME_COMPRESS_OPTIONS_INIT                                                                                    \
+    {                                                                                                                  \
+        sizeof(mneme_compress_options), false, 1.0, false                                                              \
+    }
+
+/* Write a smaller copy of the model in folder `from` to `folder`, whole or not at all; it is a model like any other
+ * then. docs/compression.md says what is gained and lost. Both: one after the other.
+ * ERR_USAGE: the folder exists, not one of int8 and keep is asked for, or there is nothing to change; ERR_MODEL: `from`
+ * is no model; ERR_DISK_FULL, ERR_IO, ERR_MEMORY. */
+MNEME_API mneme_status mneme_compress_model(const char *from, const mneme_compress_options *options, const char *folder,
+                                            mneme_error *error);
 
 /* The encoder that an open store is of now, loaded if need be; borrowed until mneme_close. */
 MNEME_API mneme_status mneme_get_encoder(mneme *memory, const mneme_encoder **out, mneme_error *error);

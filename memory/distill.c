@@ -1,4 +1,5 @@
 /* distill.c -- the public door to the making of encoders (encoder/train/). */
+#include "encoder/train/compress_model.h"
 #include "encoder/train/distill_static.h"
 #include "encoder/train/encoder_training.h"
 #include "memory/handle.h"
@@ -37,4 +38,14 @@ mneme_status mneme_train_encoder(const mneme_encoder *teacher, const mneme_train
     mneme_train_encoder_result unwanted;
     if (!folder || !*folder) return mn_fail(error, MNEME_ERR_USAGE, "no folder to train into");
     return mn_train_encoder(teacher ? teacher->encoder : NULL, &own, folder, result ? result : &unwanted, error);
+}
+
+mneme_status mneme_compress_model(const char *from, const mneme_compress_options *options, const char *folder,
+                                  mneme_error *error)
+{
+    mneme_compress_options own = MNEME_COMPRESS_OPTIONS_INIT;
+    if (options) memcpy(&own, options, options->size < sizeof own ? options->size : sizeof own);
+    if (!from || !*from || !folder || !*folder)
+        return mn_fail(error, MNEME_ERR_USAGE, "no folder to compress, or none to write to");
+    return mn_compress_model(from, &own, folder, error);
 }

@@ -2,15 +2,11 @@
  */
 #include "encoder/train/static_folder.h"
 
-#include "common/file.h"
-#include "common/memory.h"
+#include "common/buffer.h"
 #include "encoder/train/model_files.h"
+#include "encoder/train/new_folder.h"
 
-#include <errno.h>
-#include <ftw.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* ---- numbers ---- */
 
@@ -79,69 +75,17 @@ static mneme_status write_tensor(const mn_static_folder *what, const char *folde
 
 /* ---- folders ---- */
 
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *place)
-{
-    (void)info, (void)kind, (void)place;
-    return remove(path);
-}
-
-static void remove_folder(const char *folder)
-{
-    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 mneme_status mn_static_folder_check(const mn_static_folder *what, mneme_error *error)
 {
-    struct stat info;
-    if (lstat(what->folder, &info) != 0)
-        return errno == ENOENT ? MNEME_OK : mn_fail_errno(error, errno, "cannot write %s", what->folder);
-    if (!what->replace)
-        return mn_fail(error, MNEME_ERR_USAGE, "%s exists already; give another name, or replace it (--force)",
-                       what->folder);
-    char *config = mn_path_join(what->folder, "config.json");
-    bool is_model = config && S_ISDIR(info.st_mode) && mn_file_exists(config);
-    mneme_status status = config ? MNEME_OK : mn_fail_memory(error, "path");
-    if (config && !is_model)
-        status = mn_fail(error, MNEME_ERR_USAGE, "%s is no model's folder, and is not replaced; give another name",
-                         what->folder);
-    mn_free(config);
-    return status;
-}
-
-/* Put `part` where what->folder is, and remove what was there. */
-static mneme_status move_into_place(const mn_static_folder *what, const char *part, const char *old, mneme_error *error)
-{
-    bool had = what->replace && mn_is_directory(what->folder);
-    if (had && rename(what->folder, old) != 0)
-        return mn_fail_errno(error, errno, "cannot rename %s to %s", what->folder, old);
-    if (rename(part, what->folder) == 0) {
-        if (had) remove_folder(old);
-        return MNEME_OK;
-    }
-    mneme_status status = mn_fail_errno(error, errno, "cannot rename %s to %s", part, what->folder);
-    if (had && rename(old, what->folder) != 0)
-        status = mn_fail_errno(error, errno, "cannot rename %s back to %s", old, what->folder);
-    return status;
+    return mn_new_folder_check(what->folder, what->replace, error);
 }
 
 mneme_status mn_static_folder_write(const mn_static_folder *what, mneme_error *error)
 {
-    mn_buffer part = {0}, old = {0};
-    mn_buffer_format(&part, "%s.part-%ld", what->folder, (long)getpid());
-    mn_buffer_format(&old, "%s.old-%ld", what->folder, (long)getpid());
-    bool made = false;
-    mneme_status status =
-        part.failed || old.failed ? mn_fail_memory(error, "path") : mn_static_folder_check(what, error);
-    if (status == MNEME_OK) {
-        status = mn_make_directories(part.data, 0755, error);
-        made = status == MNEME_OK;
-    }
-    if (status == MNEME_OK) status = mn_model_copy_tokenizer(what->tokenizer_folder, part.data, error);
-    if (status == MNEME_OK) status = write_tensor(what, part.data, error);
-    if (status == MNEME_OK) status = write_config(what, part.data, error);
-    if (status == MNEME_OK) status = move_into_place(what, part.data, old.data, error);
-    if (status != MNEME_OK && made) remove_folder(part.data);
-    mn_buffer_free(&part);
-    mn_buffer_free(&old);
-    return status;
+    mn_new_folder made;
+    mneme_status status = mn_new_folder_begin(&made, what->folder, what->replace, error);
+    if (status == MNEME_OK) status = mn_model_copy_tokenizer(what->tokenizer_folder, made.part, error);
+    if (status == MNEME_OK) status = write_tensor(what, made.part, error);
+    if (status == MNEME_OK) status = write_config(what, made.part, error);
+    return mn_new_folder_end(&made, status, error);
 }

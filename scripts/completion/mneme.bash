@@ -62,7 +62,7 @@ _mneme() {
         case $command in
         backup) mapfile -t COMPREPLY < <(compgen -d -- "$word") && return ;;
         model)
-            [ "$before" = model ] && mapfile -t COMPREPLY < <(compgen -W "list info add pull pack distill" -- "$word") && return
+            [ "$before" = model ] && mapfile -t COMPREPLY < <(compgen -W "list info add pull pack distill quantize prune" -- "$word") && return
             [ "$before" = info ] && mapfile -t COMPREPLY < <(compgen -W "$("$program" model list 2>/dev/null | sed 's/^[* ] \([^ ]*\) .*/\1/')" -- "$word") && return
             ;;
         train)
