@@ -19,8 +19,8 @@ mneme_train_options mneme_train_encoder_defaults(mneme_train_method method)
 {
     mneme_train_options options = MNEME_TRAIN_OPTIONS_INIT;
     bool distill = method == MNEME_TRAIN_DISTILL;
-    options.epochs = distill ? 6 : 2;
-    options.learning_rate = distill ? 2e-3 : 3e-5;
+    options.epochs = distill ? 5 : 2;
+    options.learning_rate = distill ? 3e-3 : 3e-5;
     options.warm_up = distill ? 100 : 50;
     options.weight_decay = 0;
     options.batch = distill ? 128 : 64;
