@@ -179,7 +179,6 @@ static mneme_status cut_texts(mn_encoder_run *run, mneme_error *error)
     const mn_cutting cutting = {.tokenizer = run->tokenizer,
                                 .max_tokens = window - 2,
                                 .words_per_span = WORDS_PER_SPAN,
-                                .questions = o->method == MNEME_TRAIN_DISTILL,
                                 .sentences = true,
                                 .seed = run->train.seed};
     mneme_status status = MNEME_OK;

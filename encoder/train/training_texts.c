@@ -66,39 +66,6 @@ static uint32_t find_words(const mn_tokenizer *tokenizer, const uint32_t *ids, u
     return n_words;
 }
 
-/* How questions begin: words that texts which answer them seldom have, and that an encoder should have seen. */
-static const char *const question_beginnings[] = {
-    "what is",  "what are", "what did", "how does",  "how do",   "how can",  "how many", "why is",
-    "why did",  "when did", "when was", "where did", "where is", "who is",   "who did",  "which",
-    "is there", "can",      "has",      "does",      "did",      "are there"};
-
-/* What goes before a span: nothing, or how a question begins. */
-static mneme_status begin_span(const mn_cutting *cutting, mn_random *random, mn_tokens *span, mneme_error *error)
-{
-    span->n = 0;
-    if (!cutting->questions || below(random, 3) != 0) return MNEME_OK;
-    const char *text = question_beginnings[below(random, sizeof question_beginnings / sizeof *question_beginnings)];
-    return mn_tokenizer_encode(cutting->tokenizer, text, strlen(text), cutting->max_tokens, span, error);
-}
-
-static mneme_status add_span(mn_training_texts *texts, const mn_cutting *cutting, const uint32_t *ids, uint32_t n,
-                             uint32_t document, mn_random *random, mneme_error *error)
-{
-    mn_tokens beginning = {0};
-    mneme_status status = begin_span(cutting, random, &beginning, error);
-    size_t total = beginning.n + n;
-    uint32_t *all = status == MNEME_OK ? mn_alloc_array(total, sizeof *all) : NULL;
-    if (status == MNEME_OK && !all) status = mn_fail_memory(error, "texts to train on");
-    if (status == MNEME_OK) {
-        if (beginning.n) memcpy(all, beginning.ids, beginning.n * sizeof *all);
-        memcpy(all + beginning.n, ids, n * sizeof *all);
-        status = append_ids(texts, all, (uint32_t)total, document, MN_PART_SPAN, error);
-    }
-    mn_free(all);
-    mn_tokens_free(&beginning);
-    return status;
-}
-
 static mneme_status add_spans(mn_training_texts *texts, const mn_cutting *cutting, const mn_tokens *tokens,
                               uint32_t document, mneme_error *error)
 {
@@ -112,7 +79,7 @@ static mneme_status add_spans(mn_training_texts *texts, const mn_cutting *cuttin
         uint32_t most = n_words - 1 < SPAN_WORDS_MOST ? n_words - 1 : SPAN_WORDS_MOST;
         uint32_t n = SPAN_WORDS_LEAST + below(&random, most - SPAN_WORDS_LEAST + 1);
         uint32_t first = below(&random, n_words - n + 1), from = words[first], to = words[first + n];
-        status = add_span(texts, cutting, tokens->ids + from, to - from, document, &random, error);
+        status = append_ids(texts, tokens->ids + from, to - from, document, MN_PART_SPAN, error);
     }
     mn_free(words);
     return status;

@@ -30,7 +30,6 @@ typedef struct mn_cutting {
     const mn_tokenizer *tokenizer;
     uint32_t max_tokens;     /* of a passage: longer texts are cut at the best borders (chunker.h) */
     uint32_t words_per_span; /* one span of 4 to 18 words for so many words of a passage; 0 = none */
-    bool questions;          /* every third span begins like a question, in English */
     bool sentences;          /* each sentence of passages that have several */
     uint64_t seed;
 } mn_cutting;
