@@ -59,7 +59,7 @@ static int run(cli_global *global, int argc, char **argv)
     mneme_optimize_options how = MNEME_OPTIMIZE_OPTIONS_INIT;
     const cli_option options[] = {
         {'n', "namespace", CLI_TEXT, &how.name_space, "NAME", "only this namespace (\"\": the unnamed one)"},
-        {0, "kind", CLI_TEXT, &how.kind, "KIND", "auto, none, hnsw, hnsw-bf16 or hnsw-f32 (default: index.kind)"},
+        {0, "kind", CLI_TEXT, &how.kind, "KIND", "auto, none, hnsw, hnsw-bf16, hnsw-f32, ivfpq (default: index.kind)"},
         {0, "recall", CLI_NUMBER, &how.recall, "SHARE", "of the ten best, to be found (default: index.recall)"},
         {0, "anew", CLI_FLAG, &how.anew, NULL, "build again what is there, too"},
         CLI_OPTIONS_END,
@@ -80,7 +80,8 @@ const cli_command cli_command_optimize = {
                "slower. It is\n"
                "tuned to find the share of the best ten that --recall says, and tells what it measured. Other programs "
                "may use\n"
-               "the store meanwhile. Interrupted (after its batch of some seconds; a second Ctrl-C ends it at once) or\nkilled, it leaves the index as it was. With --json: "
+               "the store meanwhile. Interrupted (after its batch of some seconds; a second Ctrl-C ends it at once) "
+               "or\nkilled, it leaves the index as it was. With --json: "
                "{\"indexes\":[{\"namespace\",\n"
                "\"done\",\"kind\",\"covered\",\"newer\",\"dead\",\"bytes\",\"recall\",\"recall_asked\",\"effort\","
                "\"build_ms\",\"generation\"}]};\n"

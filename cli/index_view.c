@@ -38,7 +38,8 @@ const char *cli_index_line(const mneme_index_info *index)
     if (index->dead) n += snprintf(line + n, sizeof line - (size_t)n, ", %llu dead", (unsigned long long)index->dead);
     n += snprintf(line + n, sizeof line - (size_t)n, ", %s", cli_bytes(index->bytes));
     if (index->recall > 0) n += snprintf(line + n, sizeof line - (size_t)n, ", recall %.4f", index->recall);
-    snprintf(line + n, sizeof line - (size_t)n, ", efSearch %u, built in %s", index->effort,
+    snprintf(line + n, sizeof line - (size_t)n, ", %s %u, built in %s",
+             strcmp(index->kind, "ivfpq") == 0 ? "nprobe" : "efSearch", index->effort,
              cli_duration((double)index->build_ms / 1000.0));
     return line;
 }

@@ -930,7 +930,7 @@ typedef struct mneme_namespace_stats {
 
 /* The index that a namespace's vectors are searched through. docs/index-files.md. */
 typedef struct mneme_index_info {
-    const char *kind;   /* "hnsw", "hnsw-bf16", "hnsw-f32"; "none": vectors are scanned exactly */
+    const char *kind;   /* "hnsw", "hnsw-bf16", "hnsw-f32", "ivfpq"; "none": vectors are scanned exactly */
     const char *reason; /* of "none": why there is none, or why the file that is there is not used; else "" */
     uint64_t covered;   /* chunks that it finds */
     uint64_t newer;     /* chunks that are scanned beside it */

@@ -4,10 +4,14 @@
  *     the sample --> questions: two thirds tune efSearch, the others measure it --> added last
  *     ID.faiss.new --fsync, rename--> ID.faiss --> rows that died meanwhile are scrubbed --> the store's stamp
  *
+ * Of lists, the centres and the codes are learned first, from as many of the rows as come first then, and nprobe and
+ * the number of candidates are tuned.
+ *
  * The questions are vectors of the store that the index does not have yet: a vector that is in the graph is found more
  * easily than one that is not, and would make the recall look better than it is. */
 #include "memory/index_build.h"
 
+#include "common/blas.h"
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/threads.h"
@@ -25,6 +29,10 @@
 
 /* SAMPLE: questions to tune and measure with: an exact scan each, a tenth of the time of a build. */
 enum { BATCH = 131072, BACKGROUND_BATCH = 8192, TOGETHER = 64, SAMPLE = 450, SCALE_ROWS = 20000 };
+/* PASSES: of k-means, over the sample that lists are learned from; the batches that are then added to them, which have
+ * no part in how good they are, only in when a build can end; with so few rows, learning is many small steps, after
+ * each of which threads would wait. */
+enum { PASSES = 10, LISTS_BATCH = 32768, ONE_THREAD_ROWS = 50000 };
 
 typedef struct build {
     mn_store *store;
@@ -107,12 +115,14 @@ static void swap_rows(uint32_t *a, uint32_t *b)
  * better. With 87,408 in one, efSearch 56 found what took 128 with many small ones. */
 static size_t batch_of(const build *b)
 {
+    if (mn_index_has_lists(b->facts.kind)) return LISTS_BATCH;
     return b->plan->in_background ? BACKGROUND_BATCH : BATCH;
 }
 
 static unsigned threads_of(const build *b)
 {
     unsigned cores = mn_cpu_count();
+    if (mn_index_has_lists(b->facts.kind) && b->n < ONE_THREAD_ROWS) return 1;
     return b->plan->in_background && cores > 1 ? cores / 2 : cores;
 }
 
@@ -201,7 +211,10 @@ static mneme_status begin(build *b, const mn_index *present)
         b->facts.scrubbed = mn_index_get_facts(present)->scrubbed;
         b->facts.effort = mn_index_get_facts(present)->effort;
         b->facts.recall = mn_index_get_facts(present)->recall;
+        b->facts.oversampling = mn_index_get_facts(present)->oversampling;
+        b->facts.n_lists = mn_index_get_facts(present)->n_lists;
     } else if (status == MNEME_OK) {
+        if (mn_index_has_lists(b->facts.kind) && b->n < MN_INDEX_FEWEST_LISTED) b->facts.kind = MN_INDEX_HNSW;
         status = find_scale(b, read);
     }
     mn_read_end(read);
@@ -251,18 +264,51 @@ static mneme_status add_positions(build *b, size_t first, size_t end)
     return status;
 }
 
+/* An empty index with lists, learned from the first `n` positions, which are a sample of all. */
+static mneme_status learn_lists(build *b, size_t n)
+{
+    mn_faiss_centres *centres = NULL;
+    mneme_status status = prepare(b, 0, n);
+    if (status == MNEME_OK)
+        status = mn_faiss_centres_new(b->facts.padded, mn_index_lists_for(b->n, n), &centres, b->error);
+    for (int pass = 0; pass < PASSES && status == MNEME_OK; pass++) {
+        status = report(b, 0);
+        if (status == MNEME_OK) status = mn_faiss_centres_pass(centres, b->codes, n, b->error);
+    }
+    if (status == MNEME_OK)
+        status = mn_faiss_new_lists(centres, b->codes, n, mn_index_code_bytes(b->facts.kind, b->facts.padded),
+                                    &b->faiss, b->error);
+    if (status == MNEME_OK) b->facts.n_lists = mn_faiss_n_lists(b->faiss);
+    mn_faiss_centres_free(centres);
+    return status;
+}
+
+/* The present index, or an empty one, and room for a batch. */
+static mneme_status begin_index(build *b, const char *present_path)
+{
+    bool has_lists = mn_index_has_lists(b->facts.kind);
+    size_t n_new = b->n - b->n_old, batch = batch_of(b), n_learned = 0;
+    if (has_lists && b->n_old == 0) {
+        n_learned = n_new - b->n_sample < MN_INDEX_LISTS_SAMPLE ? n_new - b->n_sample : MN_INDEX_LISTS_SAMPLE;
+        if (batch < n_learned) batch = n_learned;
+    }
+    b->codes = mn_alloc_array(n_new < batch ? n_new : batch, b->facts.padded * sizeof *b->codes);
+    if (!b->codes) return mn_fail_memory(b->error, "index");
+    mneme_status status = has_lists ? mn_blas_load(b->error) : MNEME_OK;
+    mn_faiss_set_threads(threads_of(b));
+    if (status != MNEME_OK) return status;
+    if (n_learned) return learn_lists(b, n_learned);
+    if (b->n_old) return mn_faiss_open(present_path, MN_FAISS_WHOLE, &b->faiss, b->error);
+    return mn_faiss_new(mn_index_recipe(b->facts.kind), b->facts.padded, mn_index_build_parameters(b->facts.kind),
+                        &b->faiss, b->error);
+}
+
 static mneme_status fill(build *b, const char *present_path, const char *fresh)
 {
     size_t without_sample = b->n - b->n_sample;
-    mneme_status status = b->n_old ? mn_faiss_open(present_path, &b->faiss, b->error)
-                                   : mn_faiss_new(mn_index_recipe(b->facts.kind), b->facts.padded,
-                                                  mn_index_build_parameters(b->facts.kind), &b->faiss, b->error);
+    mneme_status status = begin_index(b, present_path);
     if (status == MNEME_OK && mn_faiss_count(b->faiss) != b->n_old)
         status = mn_fail(b->error, MNEME_ERR_BUSY, "the index file was replaced while it was read; try again");
-    size_t n_new = b->n - b->n_old, batch = batch_of(b);
-    b->codes = mn_alloc_array(n_new < batch ? n_new : batch, b->facts.padded * sizeof *b->codes);
-    if (status == MNEME_OK && !b->codes) status = mn_fail_memory(b->error, "index");
-    mn_faiss_set_threads(threads_of(b));
     if (status == MNEME_OK) status = add_positions(b, b->n_old, without_sample);
     if (status == MNEME_OK) {
         const mn_tuning tuning = {b->store,       b->space,    b->faiss,      fresh,  b->rows,

@@ -21,7 +21,7 @@ static void complain(const check *c, const mn_namespace *space, const char *what
     if (c->problem) c->problem(c->context, line.message);
 }
 
-static mneme_status check_vectors(const check *c, const mn_namespace *space, const mn_index *index)
+static mneme_status check_vectors(const check *c, const mn_namespace *space, mn_index *index)
 {
     mn_arena arena = {0};
     mn_rows rows;

@@ -79,7 +79,7 @@ static entry *entry_of(mn_index_table *table, uint32_t ns)
 }
 
 /* Do its codes fit the vectors that the store has? */
-static mneme_status compare_with_store(const mn_index *index, mn_read *read, uint32_t ns, mneme_error *error)
+static mneme_status compare_with_store(mn_index *index, mn_read *read, uint32_t ns, mneme_error *error)
 {
     mn_arena arena = {0};
     mn_rows rows;

@@ -5,6 +5,7 @@
 
 #include "common/file.h"
 #include "retriever/graph.h"
+#include "retriever/lists_effort.h"
 #include "retriever/nearest.h"
 
 #include <math.h>
@@ -12,11 +13,24 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BEST = 10, CANDIDATES = 22, LEAST_QUESTIONS = 100, DEFAULT_EFFORT = 96, SCANS_A_READ = 16 };
+enum {
+    BEST = 10,
+    CANDIDATES = 22,
+    LEAST_QUESTIONS = 100,
+    LEAST_EFFORT = 48,
+    DEFAULT_EFFORT = 96,
+    MOST_EFFORT = 4096,
+    SCANS_A_READ = 16,
+    LEAST_LISTS = 2,
+    DEFAULT_LISTS = 32,
+    LEAST_OVERSAMPLING = 2,
+    DEFAULT_OVERSAMPLING = 32,
+    MOST_OVERSAMPLING = 64
+};
+_Static_assert(BEST == (int)MN_LISTS_TUNED_FOR, "what lists_effort.c reckons with");
 
 static const uint32_t efforts[] = {48,  56,  64,  72,  80,  96,   112,  128,  160,  192,  224,  256, 320,
                                    384, 448, 512, 640, 768, 1024, 1280, 1536, 2048, 2560, 3072, 4096};
-enum { LEAST_EFFORT = 48, MOST_EFFORT = 4096 };
 
 typedef struct question {
     float *vector;
@@ -132,6 +146,16 @@ static mneme_status prepare(trial *t)
 
 /* ---- what the index finds ---- */
 
+/* Is what lies at a position that was found one of the best rows? */
+static bool is_best(const trial *t, const question *q, const mn_scan *scan, int64_t position)
+{
+    bool has_vector = false;
+    if (position < 0 || (size_t)position >= t->tuning->n_added) return false;
+    uint32_t row = t->tuning->rows[position];
+    if (row >= t->rows.n_rows || !mn_row_at(&t->rows, row)->rec) return false;
+    return mn_scan_one(scan, row, &has_vector) >= q->least && has_vector;
+}
+
 /* The walk goes over a file. This one has no name any more once it is mapped, and is gone with the map. */
 static mneme_status open_graph(trial *t)
 {
@@ -154,13 +178,7 @@ static mneme_status count_found(trial *t, const question *q, uint32_t effort, si
     memcpy(t->padded, q->vector, t->facts->dimension * sizeof *t->padded);
     mneme_status status = mn_graph_search(t->graph, &asked, positions, t->error);
     if (status == MNEME_OK) status = scan_of(t, q->vector, &arena, &scan);
-    for (size_t i = 0; i < CANDIDATES && status == MNEME_OK; i++) {
-        bool has_vector = false;
-        if (positions[i] < 0 || (size_t)positions[i] >= t->tuning->n_added) continue;
-        uint32_t row = t->tuning->rows[positions[i]];
-        bool live = row < t->rows.n_rows && mn_row_at(&t->rows, row)->rec;
-        if (live && mn_scan_one(&scan, row, &has_vector) >= q->least && has_vector) n++;
-    }
+    for (size_t i = 0; i < CANDIDATES && status == MNEME_OK; i++) n += is_best(t, q, &scan, positions[i]);
     *found += n < q->n_best ? n : q->n_best;
     mn_arena_free(&arena);
     return status;
@@ -216,19 +234,118 @@ static mneme_status add_margin(trial *t, mn_index_facts *facts)
     return recall_of(t, effort, t->n / 3 * 2, t->n, &facts->recall);
 }
 
+/* ---- the same of lists ---- */
+
+/* How many of the best rows there are, and how many of them are found among the first 10, 20, ... candidates. */
+typedef struct ranks {
+    size_t wanted, found[MOST_OVERSAMPLING];
+} ranks;
+
+static mneme_status rank_found(trial *t, const question *q, uint32_t n_lists, ranks *out)
+{
+    enum { MOST = BEST * MOST_OVERSAMPLING };
+    mn_arena arena = {0};
+    mn_scan scan;
+    float distances[MOST];
+    int64_t positions[MOST];
+    size_t n = 0;
+    const mn_faiss_probe probe = {t->padded, MOST, n_lists, NULL};
+    mn_index_prepare(t->facts->kind, t->facts->scale, q->vector, t->facts->dimension, t->padded);
+    mneme_status status = mn_faiss_search_lists(t->tuning->faiss, &probe, distances, positions, t->error);
+    if (status == MNEME_OK) status = scan_of(t, q->vector, &arena, &scan);
+    for (size_t i = 0; i < MOST && status == MNEME_OK; i++) {
+        n += is_best(t, q, &scan, positions[i]);
+        if (i % BEST == BEST - 1) out->found[i / BEST] += n < q->n_best ? n : q->n_best;
+    }
+    out->wanted += q->n_best;
+    mn_arena_free(&arena);
+    return status;
+}
+
+static mneme_status ranks_of(trial *t, uint32_t n_lists, size_t first, size_t end, ranks *out)
+{
+    *out = (ranks){0};
+    mneme_status status = report(t);
+    if (status == MNEME_OK) status = renew_read(t);
+    for (size_t i = first; i < end && status == MNEME_OK; i++) status = rank_found(t, &t->questions[i], n_lists, out);
+    return status;
+}
+
+static double recall_with(const ranks *r, size_t oversampling)
+{
+    return r->wanted ? (double)r->found[oversampling - 1] / (double)r->wanted : 1;
+}
+
+static uint32_t least_oversampling(const ranks *r, double recall)
+{
+    uint32_t n = LEAST_OVERSAMPLING;
+    while (n <= MOST_OVERSAMPLING && recall_with(r, n) < recall) n++;
+    return n;
+}
+
+/* Of the numbers of lists with which enough is found, the one that costs least together with the candidates that it
+ * takes: the more lists, the fewer of these. Where none does, all that there is. */
+static mneme_status climb_lists(trial *t, mn_index_facts *facts)
+{
+    double wanted = t->tuning->plan->recall;
+    size_t n_tuning = t->n / 3 * 2, least_cost = SIZE_MAX;
+    mneme_status status = MNEME_OK;
+    facts->effort = facts->n_lists < MOST_EFFORT ? (uint32_t)facts->n_lists : MOST_EFFORT;
+    facts->oversampling = MOST_OVERSAMPLING;
+    for (uint32_t n = LEAST_LISTS, most = facts->effort; n <= most && status == MNEME_OK; n += n / 4 + 1) {
+        ranks tuning, measured;
+        if (mn_lists_cost(facts, n, 0) >= least_cost) break;
+        status = ranks_of(t, n, 0, n_tuning, &tuning);
+        if (status != MNEME_OK || recall_with(&tuning, MOST_OVERSAMPLING) < wanted) continue;
+        status = ranks_of(t, n, n_tuning, t->n, &measured);
+        uint32_t one = least_oversampling(&tuning, wanted), other = least_oversampling(&measured, wanted);
+        uint32_t candidates = one > other ? one : other;
+        size_t cost = mn_lists_cost(facts, n, (size_t)BEST * candidates);
+        if (status != MNEME_OK || candidates > MOST_OVERSAMPLING || cost >= least_cost) continue;
+        least_cost = cost;
+        facts->effort = n;
+        facts->oversampling = candidates;
+    }
+    return status;
+}
+
+/* Half as much again of both, for the reason that is said above. */
+static mneme_status add_margin_to_lists(trial *t, mn_index_facts *facts)
+{
+    ranks measured;
+    uint32_t lists = facts->effort + facts->effort / 2, candidates = facts->oversampling + facts->oversampling / 2 + 1;
+    facts->effort = lists < facts->n_lists ? lists : (uint32_t)facts->n_lists;
+    facts->oversampling = candidates < MOST_OVERSAMPLING ? candidates : MOST_OVERSAMPLING;
+    mneme_status status = ranks_of(t, facts->effort, t->n / 3 * 2, t->n, &measured);
+    if (status == MNEME_OK) facts->recall = recall_with(&measured, facts->oversampling);
+    return status;
+}
+
+static mneme_status tune_graph(trial *t, mn_index_facts *facts)
+{
+    mneme_status status = open_graph(t);
+    if (status == MNEME_OK) status = climb(t, facts);
+    return status == MNEME_OK ? add_margin(t, facts) : status;
+}
+
+static mneme_status tune_lists(trial *t, mn_index_facts *facts)
+{
+    mneme_status status = climb_lists(t, facts);
+    return status == MNEME_OK ? add_margin_to_lists(t, facts) : status;
+}
+
 mneme_status mn_index_tune(const mn_tuning *tuning, mn_index_facts *facts, mneme_error *error)
 {
     trial t = {.tuning = tuning, .facts = facts, .error = error};
-    uint32_t before = facts->effort;
-    if (before == 0) facts->effort = DEFAULT_EFFORT;
+    const mn_index_facts before = *facts;
+    bool lists = facts->n_lists != 0;
+    if (before.effort == 0) facts->effort = lists ? DEFAULT_LISTS : DEFAULT_EFFORT;
+    if (before.oversampling == 0) facts->oversampling = lists ? DEFAULT_OVERSAMPLING : 0;
     if (tuning->n_questions < LEAST_QUESTIONS) return MNEME_OK;
     mneme_status status = prepare(&t);
-    if (status == MNEME_OK && t.n >= LEAST_QUESTIONS) {
-        status = open_graph(&t);
-        if (status == MNEME_OK) status = climb(&t, facts);
-        if (status == MNEME_OK) status = add_margin(&t, facts);
-    }
-    if (facts->effort < before) facts->effort = before; /* the new vectors are not all that there is */
+    if (status == MNEME_OK && t.n >= LEAST_QUESTIONS) status = lists ? tune_lists(&t, facts) : tune_graph(&t, facts);
+    if (facts->effort < before.effort) facts->effort = before.effort; /* the new vectors are not all that there is */
+    if (facts->oversampling < before.oversampling) facts->oversampling = before.oversampling;
     end_read(&t);
     mn_graph_free(t.graph);
     if (t.file.data) mn_file_unmap(&t.file);

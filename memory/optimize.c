@@ -77,15 +77,25 @@ mneme_status mn_index_describe(mneme *memory, mn_read *read, const mn_namespace 
 
 /* ---- what there should be ---- */
 
+static bool fits(const mn_settings_values *values, const mn_namespace *space, mn_index_kind kind)
+{
+    uint64_t bytes = space->n_chunks * mn_index_row_bytes(kind, mn_index_padded(space->dimension));
+    return bytes <= (uint64_t)values->index_memory_mib << 20;
+}
+
 mn_index_kind mn_index_kind_for(const mneme *memory, const mn_namespace *space, const char *kind)
 {
     const mn_settings_values *values = &memory->values;
     mn_index_kind asked = MN_INDEX_NONE;
     if (space->dimension == 0) return MN_INDEX_NONE;
-    if (strcmp(kind, "auto") != 0) return mn_index_kind_parse(kind, &asked) ? asked : MN_INDEX_NONE;
-    uint64_t bytes = space->n_chunks * mn_index_row_bytes(MN_INDEX_HNSW, mn_index_padded(space->dimension));
-    bool large = space->n_chunks >= (uint64_t)values->index_min_rows;
-    return large && bytes <= (uint64_t)values->index_memory_mib << 20 ? MN_INDEX_HNSW : MN_INDEX_NONE;
+    bool may_have_lists = space->n_chunks >= MN_INDEX_FEWEST_LISTED;
+    if (strcmp(kind, "auto") != 0) {
+        if (!mn_index_kind_parse(kind, &asked)) return MN_INDEX_NONE;
+        return mn_index_has_lists(asked) && !may_have_lists ? MN_INDEX_HNSW : asked;
+    }
+    if (space->n_chunks < (uint64_t)values->index_min_rows) return MN_INDEX_NONE;
+    if (fits(values, space, MN_INDEX_HNSW)) return MN_INDEX_HNSW;
+    return may_have_lists && fits(values, space, MN_INDEX_IVFPQ) ? MN_INDEX_IVFPQ : MN_INDEX_NONE;
 }
 
 typedef struct job {
@@ -225,7 +235,7 @@ static mneme_status check_options(const mneme_optimize_options *options, mneme_e
     mn_index_kind kind;
     if (options->kind && strcmp(options->kind, "auto") != 0 && !mn_index_kind_parse(options->kind, &kind))
         return mn_fail(error, MNEME_ERR_USAGE,
-                       "there is no index of kind \"%s\"; there are auto, none, hnsw, hnsw-bf16 and hnsw-f32",
+                       "there is no index of kind \"%s\"; there are auto, none, hnsw, hnsw-bf16, hnsw-f32 and ivfpq",
                        options->kind);
     if (!(options->recall >= 0 && options->recall < 1))
         return mn_fail(error, MNEME_ERR_USAGE, "a recall of %g cannot be asked for; expected 0 to 1, 1 excluded",

@@ -1,13 +1,18 @@
 /* index_file.c -- reading and completing index files.
  *
- * The file is mapped once, and the graph in it is searched where it lies (graph.h). */
+ * The file is mapped once, and the graph in it is searched where it lies (graph.h). Lists are FAISS's to search, which
+ * maps the file by itself when it is first asked: by its descriptor (/proc/self/fd), so that the file is the one that
+ * was checked. */
 #include "retriever/index_file.h"
 
 #include "common/file.h"
+#include "retriever/faiss_adapter.h"
 #include "retriever/graph.h"
+#include "retriever/index_lists.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -29,7 +34,9 @@ struct mn_index {
     mn_index_facts facts;
     const uint32_t *rows;
     const uint64_t *sums;
-    mn_graph *graph;
+    mn_graph *graph;      /* NULL: lists */
+    pthread_mutex_t lock; /* of faiss */
+    mn_faiss *faiss;      /* lists: NULL until needed */
 };
 
 /* ---- names and stamps ---- */
@@ -117,7 +124,7 @@ static mneme_status read_facts(mn_index *index, mneme_error *error)
     if (facts->version != MN_INDEX_VERSION)
         return mn_fail(error, MNEME_ERR_FORMAT, "it has format %u, this mneme reads %u", facts->version,
                        MN_INDEX_VERSION);
-    size_t code_bytes = facts->kind < MN_INDEX_KINDS ? mn_index_code_bytes(facts->kind, facts->padded) : 0, codes = 0;
+    size_t code_bytes = facts->kind < MN_INDEX_KINDS ? mn_index_place_bytes(facts->kind, facts->padded) : 0, codes = 0;
     bool sound = code_bytes && facts->graph_bytes < index->size && facts->n_codes <= facts->n_rows &&
                  mn_multiply((size_t)facts->n_codes, code_bytes, &codes) && codes <= facts->graph_bytes &&
                  facts->tail_start == facts->graph_bytes - codes &&
@@ -143,7 +150,8 @@ static mneme_status compare_sums(mn_index *index, mneme_error *error)
     const mn_index_facts *facts = &index->facts;
     uint64_t blocks = n_blocks(facts);
     if (XXH3_64bits(index->map, facts->tail_start) != facts->head_sum)
-        return mn_fail(error, MNEME_ERR_DAMAGED, "its graph does not fit its checksum");
+        return mn_fail(error, MNEME_ERR_DAMAGED, "its %s does not fit its checksum",
+                       mn_index_has_lists(facts->kind) ? "head" : "graph");
     if (XXH3_64bits(index->rows, facts->n_codes * sizeof *index->rows) != facts->rows_sum)
         return mn_fail(error, MNEME_ERR_DAMAGED, "its rows do not fit their checksum");
     index->compared = true;
@@ -171,6 +179,34 @@ static mneme_status map_file(mn_index *index, const char *path, mneme_error *err
     return MNEME_OK;
 }
 
+/* FAISS must find in the file what the trailer says. */
+static mneme_status open_lists(mn_index *index, mneme_error *error)
+{
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", index->fd);
+    mn_faiss *faiss = NULL;
+    mneme_status status = mn_faiss_open(path, MN_FAISS_MAPPED, &faiss, error);
+    if (status == MNEME_OK &&
+        (mn_faiss_count(faiss) != index->facts.n_codes || mn_faiss_dimension(faiss) != index->facts.padded ||
+         mn_faiss_n_lists(faiss) != index->facts.n_lists))
+        status = mn_fail(error, MNEME_ERR_DAMAGED, "it does not hold as many vectors as it should");
+    if (status == MNEME_OK)
+        index->faiss = faiss;
+    else
+        mn_faiss_free(faiss);
+    return status;
+}
+
+mneme_status mn_index_faiss(mn_index *index, const mn_faiss **out, mneme_error *error)
+{
+    mneme_status status = MNEME_OK;
+    pthread_mutex_lock(&index->lock);
+    if (!index->faiss) status = open_lists(index, error);
+    *out = index->faiss;
+    pthread_mutex_unlock(&index->lock);
+    return status;
+}
+
 static mneme_status open_graph(mn_index *index, mneme_error *error)
 {
     const mn_graph_shape shape = {(mn_index_kind)index->facts.kind, index->facts.padded, index->facts.n_codes};
@@ -184,6 +220,7 @@ mneme_status mn_index_open(const char *path, const mn_index_owner *owner, const 
     mn_index *index = mn_alloc_zeroed(1, sizeof *index);
     if (!index) return mn_fail_memory(error, "index");
     atomic_init(&index->references, 1);
+    pthread_mutex_init(&index->lock, NULL);
     index->fd = -1;
     mneme_status status = map_file(index, path, error);
     if (status == MNEME_OK) status = read_facts(index, error);
@@ -193,7 +230,7 @@ mneme_status mn_index_open(const char *path, const mn_index_owner *owner, const 
         index->sums = (const uint64_t *)(const void *)(index->map + sums_start(&index->facts));
         if (!known || !mn_file_stamps_equal(known, &index->stamp)) status = compare_sums(index, error);
     }
-    if (status == MNEME_OK) status = open_graph(index, error);
+    if (status == MNEME_OK && !mn_index_has_lists(index->facts.kind)) status = open_graph(index, error);
     if (status == MNEME_OK)
         *out = index;
     else
@@ -211,6 +248,8 @@ void mn_index_release(mn_index *index)
 {
     if (!index || atomic_fetch_sub(&index->references, 1) != 1) return;
     mn_graph_free(index->graph);
+    mn_faiss_free(index->faiss);
+    pthread_mutex_destroy(&index->lock);
     if (index->map) munmap((void *)(uintptr_t)index->map, index->size);
     if (index->fd >= 0) close(index->fd);
     mn_free(index);
@@ -242,6 +281,11 @@ const unsigned char *mn_index_codes(const mn_index *index, uint64_t position)
 {
     return index->map + index->facts.tail_start +
            position * mn_index_code_bytes(index->facts.kind, index->facts.padded);
+}
+
+const unsigned char *mn_index_tail(const mn_index *index)
+{
+    return index->map + index->facts.tail_start;
 }
 
 const uint64_t *mn_index_sums(const mn_index *index, size_t *n)
@@ -287,13 +331,15 @@ bool mn_index_has_vector(const mn_index *index, uint64_t position, const mn_vect
     return nearly_equal(codes, expected, facts->padded);
 }
 
-bool mn_index_fits(const mn_index *index, const mn_rows *rows, const mn_vector_blocks *vectors, mn_arena *arena)
+bool mn_index_fits(mn_index *index, const mn_rows *rows, const mn_vector_blocks *vectors, mn_arena *arena)
 {
     enum { SAMPLES = 64 };
     const mn_index_facts *facts = &index->facts;
     uint64_t step = facts->n_codes / SAMPLES + 1;
+    if (facts->n_rows > rows->n_rows) return false;
+    if (mn_index_has_lists(facts->kind)) return mn_index_lists_fit(index, rows, vectors, step, arena);
     float *scratch = mn_arena_array(arena, 2 * (size_t)facts->padded, sizeof *scratch);
-    if (!scratch || facts->n_rows > rows->n_rows) return false;
+    if (!scratch) return false;
     for (uint64_t p = 0; p < facts->n_codes; p += step) {
         uint32_t row = index->rows[p];
         if (row >= rows->n_rows) return false;
@@ -314,10 +360,25 @@ static mneme_status search_graph(mn_index *index, const float *vector, const mn_
     return mn_graph_search(index->graph, &asked, *positions, error);
 }
 
+static mneme_status search_lists(mn_index *index, const mn_index_question *question, mn_arena *arena,
+                                 int64_t **positions, mneme_error *error)
+{
+    const mn_faiss *faiss = NULL;
+    float *codes = mn_arena_array(arena, index->facts.padded, sizeof *codes);
+    float *distances = mn_arena_array(arena, question->k, sizeof *distances);
+    *positions = mn_arena_array(arena, question->k, sizeof **positions);
+    if (!codes || !distances || !*positions) return mn_fail_memory(error, "search");
+    const mn_faiss_probe probe = {codes, question->k, (uint32_t)question->effort, question->allowed};
+    mn_index_prepare(index->facts.kind, index->facts.scale, question->vector, index->facts.dimension, codes);
+    mneme_status status = mn_index_faiss(index, &faiss, error);
+    return status == MNEME_OK ? mn_faiss_search_lists(faiss, &probe, distances, *positions, error) : status;
+}
+
 mneme_status mn_index_search(mn_index *index, const mn_index_question *question, mn_arena *arena, int64_t **positions,
                              mneme_error *error)
 {
     const mn_index_facts *facts = &index->facts;
+    if (mn_index_has_lists(facts->kind)) return search_lists(index, question, arena, positions, error);
     float *vector = mn_arena_array(arena, facts->padded, sizeof *vector);
     if (!vector) return mn_fail_memory(error, "search");
     memcpy(vector, question->vector, facts->dimension * sizeof *vector);
@@ -361,7 +422,7 @@ static mneme_status append_parts(int fd, const char *path, const mn_index_facts 
 mneme_status mn_index_complete(const char *path, mn_index_facts *facts, const uint32_t *rows, mneme_error *error)
 {
     mn_mapping part;
-    size_t codes = facts->n_codes * mn_index_code_bytes(facts->kind, facts->padded);
+    size_t codes = facts->n_codes * mn_index_place_bytes(facts->kind, facts->padded);
     mneme_status status = mn_file_map(path, &part, error);
     if (status != MNEME_OK) return status;
     memcpy(facts->magic, magic, sizeof magic);

@@ -33,12 +33,13 @@ typedef struct mn_index_facts {
     uint64_t graph_bytes, tail_start; /* of FAISS's part */
     uint64_t build_ms;
     double recall_asked, recall; /* of the best ten; measured on vectors that it was not tuned with */
-    uint32_t effort;             /* efSearch that reaches recall_asked */
+    uint32_t effort;             /* efSearch, of lists nprobe, that reaches recall_asked */
     float scale;
     uint32_t is_being_scrubbed; /* 1: the sums of the tail may be behind it */
-    uint32_t unused;
+    uint32_t oversampling;      /* of lists: candidates for each row that is wanted */
     uint64_t head_sum, rows_sum, sums_sum;
-    uint64_t reserved[11];
+    uint64_t n_lists; /* 0: it is a graph */
+    uint64_t reserved[10];
     uint64_t sum; /* of all before it */
 } mn_index_facts;
 
@@ -73,8 +74,9 @@ bool mn_file_stamps_equal(const mn_file_stamp *a, const mn_file_stamp *b);
 
 /* As they were when it was opened. */
 const mn_index_facts *mn_index_get_facts(const mn_index *index);
-const uint32_t *mn_index_rows(const mn_index *index); /* n_codes of them */
-const unsigned char *mn_index_codes(const mn_index *index, uint64_t position);
+const uint32_t *mn_index_rows(const mn_index *index);                          /* n_codes of them */
+const unsigned char *mn_index_codes(const mn_index *index, uint64_t position); /* of a graph */
+const unsigned char *mn_index_tail(const mn_index *index);
 uint64_t mn_index_bytes(const mn_index *index); /* of the file */
 
 /* The checksums of the tail's blocks, as they lie in the file, and what one of them should be now. */
@@ -82,23 +84,28 @@ const uint64_t *mn_index_sums(const mn_index *index, size_t *n);
 uint64_t mn_index_block_sum(const mn_index *index, uint64_t block);
 
 /* Are a position's codes those of its row's vector in the store? False when that has none. scratch: room for 2 *
- * facts->padded floats. */
+ * facts->padded floats. Of a graph; index_lists.h has the same for lists. */
 bool mn_index_has_vector(const mn_index *index, uint64_t position, const mn_vector_blocks *vectors, float *scratch);
 /* Do 64 of its codes fit the vectors of the store? Dead rows are not asked about. */
-bool mn_index_fits(const mn_index *index, const mn_rows *rows, const mn_vector_blocks *vectors, mn_arena *arena);
+bool mn_index_fits(mn_index *index, const mn_rows *rows, const mn_vector_blocks *vectors, mn_arena *arena);
+
+/* FAISS's index, for index_lists.c; it lives as long as this one. */
+struct mn_faiss;
+mneme_status mn_index_faiss(mn_index *index, const struct mn_faiss **out, mneme_error *error);
 
 typedef struct mn_index_question {
     const float *vector;          /* facts->dimension floats */
     size_t k;                     /* positions wanted */
-    size_t effort;                /* ef: how many of the nearest are gone on from (graph.h) */
+    size_t effort;                /* ef: how many of the nearest are gone on from (graph.h); of lists: nprobe */
     const unsigned char *allowed; /* one bit a position, lowest first; NULL = all */
 } mn_index_question;
 
-/* The k positions nearest to a question, nearest first, -1 where there are no more. ERR_MEMORY. */
+/* The k positions nearest to a question, nearest first, -1 where there are no more. ERR_MEMORY;
+ * of lists: ERR_INTERNAL. */
 mneme_status mn_index_search(mn_index *index, const mn_index_question *question, mn_arena *arena, int64_t **positions,
                              mneme_error *error);
 
-/* The same, nearest to what a position's codes stand for; question->vector is not looked at. */
+/* The same of a graph, nearest to what a position's codes stand for; question->vector is not looked at. */
 mneme_status mn_index_search_near(mn_index *index, uint64_t position, const mn_index_question *question,
                                   mn_arena *arena, int64_t **positions, mneme_error *error);
 

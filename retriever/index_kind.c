@@ -6,7 +6,9 @@
 #include <math.h>
 #include <string.h>
 
-enum { PAD = 32 };
+/* SAMPLE_A_LIST: what FAISS wants at least for a centre. LISTS_A_ROOT: lists for each root of the rows, so that the
+ * centres and the lists that are looked through cost about as much. */
+enum { PAD = 32, SAMPLE_A_LIST = 39, LISTS_A_ROOT = 4, LARGE_DIMENSION = 256 };
 
 typedef struct kind_spec {
     const char *name, *recipe, *build;
@@ -20,6 +22,7 @@ static const kind_spec kinds[MN_INDEX_KINDS] = {
     {"hnsw", "HNSW32,SQ8_direct", "efConstruction=60", 1},
     {"hnsw-bf16", "HNSW32,SQbf16", "efConstruction=60", 2},
     {"hnsw-f32", "HNSW32,Flat", "efConstruction=60", 4},
+    {"ivfpq", "", NULL, 0},
 };
 
 const char *mn_index_kind_name(uint32_t kind)
@@ -35,6 +38,18 @@ bool mn_index_kind_parse(const char *name, mn_index_kind *out)
         return true;
     }
     return false;
+}
+
+bool mn_index_has_lists(uint32_t kind)
+{
+    return kind == MN_INDEX_IVFPQ;
+}
+
+uint32_t mn_index_lists_for(size_t n_rows, size_t n_sample)
+{
+    size_t most = n_sample / SAMPLE_A_LIST, lists = (size_t)(LISTS_A_ROOT * sqrt((double)n_rows));
+    if (lists > most) lists = most;
+    return lists ? (uint32_t)lists : 1;
 }
 
 const char *mn_index_recipe(mn_index_kind kind)
@@ -54,11 +69,18 @@ uint32_t mn_index_padded(uint32_t dimension)
 
 size_t mn_index_code_bytes(mn_index_kind kind, uint32_t padded)
 {
+    if (mn_index_has_lists(kind)) return padded < LARGE_DIMENSION ? padded / 4 : padded / 8;
     return kinds[kind].number_bytes * padded;
+}
+
+size_t mn_index_place_bytes(mn_index_kind kind, uint32_t padded)
+{
+    return mn_index_code_bytes(kind, padded) + (mn_index_has_lists(kind) ? sizeof(int64_t) : 0);
 }
 
 size_t mn_index_row_bytes(mn_index_kind kind, uint32_t padded)
 {
+    if (mn_index_has_lists(kind)) return mn_index_place_bytes(kind, padded) + sizeof(uint32_t);
     return mn_index_code_bytes(kind, padded) + 64 * 4 + 20; /* 64 links, shares of the upper levels, level and offset */
 }
 

@@ -5,8 +5,14 @@
  * A dead node stays in the graph, as a step on the way to others, with the vector of a living row near it: zeros would
  * be nearer to most questions than any row, and draw every search to them. When that row dies, those that have its
  * vector get another one. Killed at any point, the file says that its tail's checksums cannot be relied on, and the
- * next writer begins again at the old mark. */
+ * next writer begins again at the old mark.
+ *
+ * Lists need no such step: the living are moved together and holes are left at the end, list by list, so that what is
+ * around a place does not tell whose it was. A search that reads a list meanwhile may miss one that lives, and sees
+ * none twice. It cannot be done again half-way, so that a file in which it was interrupted is given up. */
 #include "retriever/index_scrub.h"
+
+#include "retriever/index_lists.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,8 +30,9 @@ typedef struct scrub {
     mn_index_facts facts; /* as they lie in the file now */
     mn_rows rows;
     mn_arena arena;
-    uint64_t *positions; /* to be scrubbed, ascending */
+    uint64_t *positions; /* to be scrubbed, ascending; of lists: the numbers of those to be written again */
     size_t n;
+    mn_index_lists lists; /* of kinds that have them */
     int fd;
     mneme_error *error;
 } scrub;
@@ -129,6 +136,29 @@ static mneme_status add_borrowers(scrub *s)
     return MNEME_OK;
 }
 
+/* The lists that dead rows are in take the place of the positions. One in which nobody lives any more has a centre that
+ * is the mean of dead vectors alone. */
+static mneme_status find_lists(scrub *s)
+{
+    mneme_status status = mn_index_lists_of(s->index, &s->arena, &s->lists, s->error);
+    if (status != MNEME_OK) return status;
+    s->n = 0;
+    s->positions = mn_arena_array(&s->arena, s->lists.n_lists, sizeof *s->positions);
+    if (!s->positions) return mn_fail_memory(s->error, "index");
+    for (size_t list = 0; list < s->lists.n_lists; list++) {
+        size_t n_living = 0, n_dead = 0;
+        for (size_t i = 0; i < mn_index_list_size(&s->lists, list); i++) {
+            if (mn_index_list_lives(&s->lists, &s->rows, list, i))
+                n_living++;
+            else
+                n_dead += mn_index_list_position(&s->lists, list, i) != MN_INDEX_HOLE;
+        }
+        if (n_dead && !n_living) return mn_fail(s->error, MNEME_ERR_TOO_LARGE, "all rows of one of its lists are dead");
+        if (n_dead) s->positions[s->n++] = list;
+    }
+    return MNEME_OK;
+}
+
 static mneme_status find_positions(scrub *s, mn_read *read, uint32_t ns)
 {
     unsigned char *marks = NULL;
@@ -144,7 +174,8 @@ static mneme_status find_positions(scrub *s, mn_read *read, uint32_t ns)
         if (rows[p] < s->facts.n_rows && marks[rows[p]] && !is_live(s, p)) s->positions[s->n++] = p;
     if ((double)n_dead > MN_INDEX_MOST_DEAD * (double)s->facts.n_codes)
         return mn_fail(s->error, MNEME_ERR_TOO_LARGE, "too many of its rows are dead");
-    return s->n ? add_borrowers(s) : MNEME_OK;
+    if (s->n == 0) return MNEME_OK;
+    return mn_index_has_lists(s->facts.kind) ? find_lists(s) : add_borrowers(s);
 }
 
 /* ---- what they get ---- */
@@ -173,39 +204,59 @@ static uint64_t nearest_living(scrub *s, uint64_t position)
     return nearest != UINT64_MAX ? nearest : next_living(s, position);
 }
 
-static mneme_status overwrite(scrub *s)
+/* Where in the tail the i-th of what is changed lies. */
+static uint64_t place_of(const scrub *s, size_t i, size_t *size)
 {
-    size_t size = mn_index_code_bytes(s->facts.kind, s->facts.padded);
-    unsigned char *bytes = mn_arena_alloc(&s->arena, size);
-    if (!bytes) return mn_fail_memory(s->error, "index");
-    mneme_status status = MNEME_OK;
-    for (size_t i = 0; i < s->n && status == MNEME_OK; i++) {
-        uint64_t p = s->positions[i];
-        uint64_t from = s->n <= SEARCHED ? nearest_living(s, p) : next_living(s, p);
+    if (s->lists.starts) {
+        *size = (size_t)(s->lists.starts[s->positions[i] + 1] - s->lists.starts[s->positions[i]]);
+        return s->lists.starts[s->positions[i]];
+    }
+    *size = mn_index_code_bytes(s->facts.kind, s->facts.padded);
+    return s->positions[i] * *size;
+}
+
+static mneme_status overwrite_one(scrub *s, size_t i)
+{
+    size_t size;
+    mn_arena arena = {0};
+    uint64_t at = place_of(s, i, &size), from = UINT64_MAX;
+    unsigned char *bytes = mn_arena_alloc(&arena, size);
+    mneme_status status = bytes ? MNEME_OK : mn_fail_memory(s->error, "index");
+    if (status == MNEME_OK && s->lists.starts) {
+        mn_index_list_without_dead(&s->lists, &s->rows, (size_t)s->positions[i], bytes);
+    } else if (status == MNEME_OK) {
+        from = s->n <= SEARCHED ? nearest_living(s, s->positions[i]) : next_living(s, s->positions[i]);
         if (from == UINT64_MAX)
             memset(bytes, 0, size);
         else
             memcpy(bytes, mn_index_codes(s->index, from), size);
-        status = write_at(s, bytes, size, s->facts.tail_start + p * size);
     }
+    if (status == MNEME_OK) status = write_at(s, bytes, size, s->facts.tail_start + at);
+    mn_arena_free(&arena);
+    return status;
+}
+
+static mneme_status overwrite(scrub *s)
+{
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0; i < s->n && status == MNEME_OK; i++) status = overwrite_one(s, i);
     if (status == MNEME_OK && fdatasync(s->fd) != 0)
         status = mn_fail_errno(s->error, errno, "cannot write to the index");
     return status;
 }
 
-/* The sums of the blocks that the positions lie in; of all, when an earlier scrub was interrupted. */
+/* The sums of the blocks that were changed; of all, when an earlier scrub was interrupted. */
 static mneme_status update_sums(scrub *s, bool all)
 {
-    size_t size = mn_index_code_bytes(s->facts.kind, s->facts.padded), n;
+    size_t n, size;
     const uint64_t *old = mn_index_sums(s->index, &n);
     uint64_t *sums = mn_arena_copy(&s->arena, old, n * sizeof *old);
     if (!sums) return mn_fail_memory(s->error, "index");
     for (uint64_t b = 0; b < n && all; b++) sums[b] = mn_index_block_sum(s->index, b);
     uint64_t done = UINT64_MAX;
     for (size_t i = 0; i < s->n && !all; i++) {
-        uint64_t first = s->positions[i] * size / MN_INDEX_BLOCK_BYTES;
-        uint64_t last = ((s->positions[i] + 1) * size - 1) / MN_INDEX_BLOCK_BYTES;
-        for (uint64_t b = first; b <= last; b++) {
+        uint64_t at = place_of(s, i, &size);
+        for (uint64_t b = at / MN_INDEX_BLOCK_BYTES; b <= (at + size - 1) / MN_INDEX_BLOCK_BYTES; b++) {
             if (b != done) sums[b] = mn_index_block_sum(s->index, b);
             done = b;
         }
@@ -217,6 +268,8 @@ static mneme_status update_sums(scrub *s, bool all)
 static mneme_status change_file(scrub *s, uint64_t generation)
 {
     bool interrupted = s->facts.is_being_scrubbed;
+    if (interrupted && mn_index_has_lists(s->facts.kind))
+        return mn_fail(s->error, MNEME_ERR_DAMAGED, "its lists were being written when a program was killed");
     if (s->n == 0 && !interrupted) return MNEME_OK; /* the mark in the file may stay: the log is read again */
     s->facts.is_being_scrubbed = 1;
     mneme_status status = write_facts(s);
@@ -244,11 +297,12 @@ mneme_status mn_index_scrub(mn_index *index, mn_read *read, uint32_t ns, mneme_e
 
 /* ---- counting ---- */
 
-mneme_status mn_index_count(const mn_index *index, const mn_rows *rows, const mn_vector_blocks *vectors,
-                            mn_index_census *out, mneme_error *error)
+mneme_status mn_index_count(mn_index *index, const mn_rows *rows, const mn_vector_blocks *vectors, mn_index_census *out,
+                            mneme_error *error)
 {
     const mn_index_facts *facts = mn_index_get_facts(index);
     size_t n_sums = 0;
+    if (mn_index_has_lists(facts->kind)) return mn_index_lists_count(index, rows, vectors, out, error);
     mn_arena arena = {0};
     uint64_t *living = mn_arena_array(&arena, (size_t)facts->n_codes, sizeof *living);
     float *scratch = mn_arena_array(&arena, 2 * (size_t)facts->padded, sizeof *scratch);

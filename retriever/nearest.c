@@ -3,8 +3,11 @@
  * The codes of an index are rounded, so it is asked for a quarter more than are wanted, and ten. Rows that the filter
  * does not pass take their places among the candidates: when too few are left, it is asked for more, until that costs
  * as much as reading all vectors. Where the rows that may come are known beforehand, only these are taken; the walk
- * goes over the same graph, so that it has to look the farther the fewer they are. */
+ * goes over the same graph, so that it has to look the farther the fewer they are. How far in lists:
+ * lists_effort.h. */
 #include "retriever/nearest.h"
+
+#include "retriever/lists_effort.h"
 
 #include <string.h>
 
@@ -22,19 +25,22 @@ typedef struct search {
     mneme_error *error;
 } search;
 
-static size_t candidates_for(size_t wanted)
+static size_t candidates_for(const mn_index_facts *facts, size_t wanted)
 {
+    if (facts->n_lists) return mn_lists_candidates(facts, wanted);
     return wanted + wanted / 4 + 10;
 }
 
 /* The effort is tuned for ten rows; more of them lie farther out. */
 static size_t effort_for(const mn_index_facts *facts, size_t k)
 {
+    if (facts->n_lists) return mn_lists_effort(facts, k);
     return facts->effort + (k > 40 ? (k - 40) / 2 : 0);
 }
 
 static size_t most_candidates(const mn_index_facts *facts)
 {
+    if (facts->n_lists) return mn_lists_most_candidates(facts);
     size_t most = (size_t)facts->n_codes / ROWS_PER_CANDIDATE;
     return most < MOST_AT_LEAST ? MOST_AT_LEAST : most;
 }
@@ -64,10 +70,20 @@ static size_t offer_found(const search *s, const int64_t *positions, size_t k)
     return passed;
 }
 
+/* Have enough of the k candidates passed the filter? */
+static bool is_enough(const search *s, const int64_t *positions, size_t k, size_t needed, size_t passed)
+{
+    if (s->facts->n_lists == 0) return passed + 10 >= needed;
+    size_t found = 0;
+    for (size_t i = 0; i < k; i++) found += positions[i] >= 0 && (uint64_t)positions[i] < s->facts->n_codes;
+    bool is_all = positions[k - 1] < 0;
+    return mn_lists_will_do(s->top->capacity, is_all && found < needed ? found : needed, passed);
+}
+
 /* As many candidates as it takes for the filter to leave enough. */
 static mneme_status search_all(const search *s, bool *used)
 {
-    size_t needed = candidates_for(s->top->capacity), most = most_candidates(s->facts), k = needed;
+    size_t needed = candidates_for(s->facts, s->top->capacity), most = most_candidates(s->facts), k = needed;
     if (needed > s->facts->n_codes) needed = (size_t)s->facts->n_codes;
     for (;;) {
         int64_t *positions = NULL;
@@ -79,7 +95,7 @@ static mneme_status search_all(const search *s, bool *used)
         mneme_status status = mn_index_search(s->index, &asked, s->arena, &positions, s->error);
         if (status != MNEME_OK) return status;
         size_t passed = offer_found(s, positions, k);
-        if (passed + 10 >= needed || k == s->facts->n_codes) return MNEME_OK;
+        if (is_enough(s, positions, k, needed, passed) || k == s->facts->n_codes) return MNEME_OK;
         size_t estimate = passed ? k * needed / passed + k / 4 : k * 8;
         k = estimate < 2 * k ? 2 * k : estimate;
     }
@@ -124,11 +140,29 @@ static size_t rows_in(const mn_row_ranges *ranges)
     return n;
 }
 
+static mneme_status search_ranges_of_lists(const search *s, const mn_row_ranges *ranges, bool *used)
+{
+    size_t n = 0, k = candidates_for(s->facts, s->top->capacity);
+    int64_t *positions = NULL;
+    *used = false;
+    if (mn_lists_effort_among(s->facts, k, rows_in(ranges)) == 0) return MNEME_OK;
+    unsigned char *allowed = allowed_positions(s, ranges, &n);
+    if (!allowed) return mn_fail_memory(s->error, "filter");
+    uint32_t effort = mn_lists_effort_among(s->facts, k, n);
+    if (effort == 0) return MNEME_OK;
+    const mn_index_question asked = {s->scan->query, k, effort, allowed};
+    mneme_status status = mn_index_search(s->index, &asked, s->arena, &positions, s->error);
+    if (status != MNEME_OK) return status;
+    *used = is_enough(s, positions, k, k, offer_found(s, positions, k));
+    if (!*used) s->top->n = 0;
+    return MNEME_OK;
+}
+
 /* The effort grows as the share of allowed rows falls: as many allowed ones are to be met. Not worth it when that costs
  * what reading the allowed rows costs. */
 static mneme_status search_ranges(const search *s, const mn_row_ranges *ranges, bool *used)
 {
-    size_t n = 0, k = candidates_for(s->top->capacity), share_of = rows_in(ranges);
+    size_t n = 0, k = candidates_for(s->facts, s->top->capacity), share_of = rows_in(ranges);
     size_t effort = effort_for(s->facts, k);
     *used = false;
     if (share_of == 0 || effort * s->facts->n_codes / share_of > share_of / ROWS_PER_CANDIDATE) return MNEME_OK;
@@ -200,7 +234,13 @@ mneme_status mn_nearest_top(mn_index *index, const mn_scan *scan, const mn_row_r
         *used = true;
         return MNEME_OK;
     }
-    mneme_status status = ranges ? search_ranges(&s, ranges, used) : search_all(&s, used);
+    mneme_status status = MNEME_OK;
+    if (!ranges)
+        status = search_all(&s, used);
+    else if (s.facts->n_lists)
+        status = search_ranges_of_lists(&s, ranges, used);
+    else
+        status = search_ranges(&s, ranges, used);
     if (status != MNEME_OK || !*used) return status;
     bool done = ranges ? scan_newer_ranges(&s, ranges) : scan_newer(&s);
     return done ? MNEME_OK : mn_fail_memory(error, "scan");
