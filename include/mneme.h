@@ -938,7 +938,7 @@ typedef struct mneme_index_info {
     uint64_t bytes;     /* of its file */
     double recall;      /* share of the best ten that it finds, measured when it was built; 0 = not measured */
     double recall_asked;
-    uint32_t effort; /* what it was tuned to: efSearch */
+    uint32_t effort; /* what it was tuned to: efSearch, of ivfpq nprobe */
     uint64_t build_ms;
     uint64_t generation; /* of the store when it was begun */
 } mneme_index_info;

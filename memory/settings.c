@@ -308,7 +308,7 @@ static const mn_setting_spec table[] = {
      .fallback = "2048",
      INTEGER(1, 1048576),
      FIELD(index_memory_mib),
-     .summary = "auto: no index that would be larger than this is built"},
+     .summary = "auto: a larger graph gives way to ivfpq, and nothing larger is built"},
     {.name = "output.color",
      .fallback = "auto",
      CHOICE("auto|always|never"),
