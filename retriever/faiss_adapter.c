@@ -20,6 +20,7 @@
 
 /* Of OpenMP's runtime, which FAISS brings along; its header belongs to the compiler, and not every one has it. */
 extern void omp_set_num_threads(int n) __attribute__((weak));
+extern int omp_get_max_threads(void) __attribute__((weak));
 
 void mn_faiss_inner_products(const float *query, const float *rows, size_t dimension, size_t n_rows, float *products)
 {
@@ -247,7 +248,11 @@ size_t mn_faiss_encoded_bytes(const mn_faiss *index)
 
 mneme_status mn_faiss_encode(const mn_faiss *index, const float *vector, unsigned char *encoded, mneme_error *error)
 {
-    return faiss_Index_sa_encode(of(index), 1, vector, encoded) == 0 ? MNEME_OK : failed(error, "cannot encode");
+    unsigned before = omp_get_max_threads ? (unsigned)omp_get_max_threads() : 1;
+    mn_faiss_set_threads(1); /* FAISS would wake others for this one vector */
+    int code = faiss_Index_sa_encode(of(index), 1, vector, encoded);
+    mn_faiss_set_threads(before);
+    return code == 0 ? MNEME_OK : failed(error, "cannot encode");
 }
 
 mneme_status mn_faiss_decode(const mn_faiss *index, const unsigned char *encoded, float *vector, mneme_error *error)

@@ -90,7 +90,6 @@ static bool comparison_init(comparison *c, const mn_index_lists *lists, const mn
 {
     size_t padded = mn_index_get_facts(lists->index)->padded, bytes = mn_faiss_encoded_bytes(lists->faiss);
     if (bytes < lists->code_bytes) return false;
-    mn_faiss_set_threads(1); /* one vector is not worth waking a second */
     *c = (comparison){.lists = lists, .vectors = vectors, .encoded_bytes = bytes};
     c->now = mn_arena_alloc(arena, bytes);
     c->kept = mn_arena_alloc(arena, bytes);
