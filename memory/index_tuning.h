@@ -19,7 +19,8 @@ typedef struct mn_tuning {
 /* Set facts->effort to the least with which two thirds of the questions reach plan->recall, and facts->recall to what
  * the others reach with it; when that is less, the next effort is taken. Then half as much again, for questions that
  * are not like the vectors. With fewer than 100 questions they stay as they are; of an effort of 0, a middling one.
- * Of lists facts->effort is nprobe, and facts->oversampling is tuned with it.
+ * Of lists facts->effort is nprobe, and facts->oversampling is tuned with it; every second question is the middle of
+ * two vectors, in place of the margin; the recall is the lesser of both kinds of questions.
  * Questions whose rows have died meanwhile are left out. Reads of the store are held for a few scans. ERR_CANCELLED,
  * ERR_BUSY, ERR_DISK_FULL. */
 mneme_status mn_index_tune(const mn_tuning *tuning, mn_index_facts *facts, mneme_error *error);
