@@ -122,7 +122,7 @@ static mneme_status report(const trial *t)
 
 /* Make every second question the middle of itself and the one before it: as far from all vectors as what people ask. Of
  * a million sentences that are like each other in elevens, the sentences found their best ten in 3 lists, Cranfield's
- * questions in 64, and these in 64, with as many candidates. */
+ * questions in 64 or more, and these in 64. */
 static void blend_questions(trial *t)
 {
     uint32_t d = t->facts->dimension;
@@ -335,10 +335,14 @@ static mneme_status climb_lists(trial *t, mn_index_facts *facts)
     return status;
 }
 
-/* No margin, as a graph has: there are blends among the questions. */
+/* With the margin that a graph has, of both: where 64 lists and 320 candidates found 0.994 for the blends, Cranfield's
+ * questions had 0.985 with them, and 0.990 with half as much again. */
 static mneme_status tune_lists(trial *t, mn_index_facts *facts)
 {
     mneme_status status = climb_lists(t, facts);
+    uint32_t lists = facts->effort + facts->effort / 2, candidates = facts->oversampling + facts->oversampling / 2;
+    facts->effort = lists < facts->n_lists ? lists : (uint32_t)facts->n_lists;
+    facts->oversampling = candidates < MOST_OVERSAMPLING ? candidates : MOST_OVERSAMPLING;
     facts->recall = 1;
     for (unsigned part = MEASURED; part < PARTS && status == MNEME_OK; part++) {
         ranks r;

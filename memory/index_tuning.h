@@ -20,7 +20,7 @@ typedef struct mn_tuning {
  * the others reach with it; when that is less, the next effort is taken. Then half as much again, for questions that
  * are not like the vectors. With fewer than 100 questions they stay as they are; of an effort of 0, a middling one.
  * Of lists facts->effort is nprobe, and facts->oversampling is tuned with it; every second question is the middle of
- * two vectors, in place of the margin; the recall is the lesser of both kinds of questions.
+ * two vectors, and the recall is the lesser of both kinds of questions.
  * Questions whose rows have died meanwhile are left out. Reads of the store are held for a few scans. ERR_CANCELLED,
  * ERR_BUSY, ERR_DISK_FULL. */
 mneme_status mn_index_tune(const mn_tuning *tuning, mn_index_facts *facts, mneme_error *error);

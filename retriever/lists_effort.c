@@ -1,7 +1,7 @@
 /* lists_effort.c -- costs, in rows of the exact scan.
  *
- * 1,000,000 rows of 384 dimensions on two cores: the scan takes 36 ns a row. A code that is looked at takes about as
- * long on the one core that looks, and a candidate, whose vector is fetched from the store, ten times as long. */
+ * A row of the scan takes 36 ns on two cores (384 dimensions). A code that is looked at is counted as one row, and a
+ * candidate, whose vector is fetched from the store and multiplied, as ROWS_PER_CANDIDATE. */
 #include "retriever/lists_effort.h"
 
 enum { ROWS_PER_CANDIDATE = 8, MOST_AT_LEAST = 2048, SPARE = 10 };
