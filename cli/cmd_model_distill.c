@@ -164,7 +164,7 @@ static const cli_command command = {
         "Every token of the vocabulary goes through the teacher once, and a table is fitted to what it says: vectors\n"
         "that cost a thousandth of the teacher's and rank somewhat worse (docs/static-encoder.md). With --text, the table\n"
         "is fitted to your own texts too: that helps long, expository texts and can hurt short ones, so compare with\n"
-        "mneme eval. A store keeps to the encoder that it was made with: index again to change.",
+        "mneme eval. A store keeps to the encoder that it was made with: mneme reindex changes it.",
     .example = "mneme model distill --static fast\n"
                "mneme model distill --static fast --text notes.jsonl --force\n"
                "mneme --set encoder.model=fast index notes.jsonl",

@@ -58,7 +58,8 @@ expect 0 mneme --set encoder.model=fast --store st index own.txt
 expect 0 mneme --set encoder.model=fast --store st query "where is the key" --mode dense -k 1
 out "flower pot"
 expect 0 mneme --set encoder.model=fast --store st check
-expect 2 mneme --store st query "where is the key" --mode dense
+expect 0 mneme --store st query "where is the key" --mode dense
+expect 2 mneme --set encoder.model=all-MiniLM-L6-v2 --store st query "where is the key" --mode dense
 err "was made with encoder fast"
 
 # Existing is refused; replacing is whole or not at all; no distilling from what is distilled.
