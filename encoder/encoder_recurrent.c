@@ -16,7 +16,7 @@ static void recurrent_destroy(mn_encoder *encoder)
 }
 
 /* A step reads all recurrent weights: about as long as multiplying a dozen rows by them takes. 2,048 tokens are ten
- * abstracts; 8,192 are as fast as more, and their states take 17 MB a thread (512 columns). */
+ * abstracts; the states of 8,192 take 17 MB a thread (512 columns). */
 #define PACKS 2048, 8192
 static const mn_encoder_operations recurrent_operations = {recurrent_encode, recurrent_destroy, 0, true, PACKS};
 static const mn_encoder_operations with_special_tokens = {recurrent_encode, recurrent_destroy, 2, true, PACKS};
