@@ -4,14 +4,6 @@
 #include "cli/stop.h"
 #include "cli/store_option.h"
 
-#include <time.h>
-
-static double seconds(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
 
 static void print_result(const cli_global *global, const char *path, const mneme_backup_result *result, double took)
 {
@@ -37,13 +29,13 @@ static int backup(const cli_global *global, mneme *memory, const char *path)
     mneme_backup_options options = MNEME_BACKUP_OPTIONS_INIT;
     options.progress = cli_progress_callback;
     options.context = &progress;
-    double started = seconds();
+    double started = cli_seconds();
     cli_stop_prepare();
     cli_progress_begin(&progress, "copying", "bytes", 0);
     mneme_status status = mneme_backup(memory, path, &options, &result, &error);
     cli_progress_end(&progress);
     if (status == MNEME_OK) {
-        print_result(global, path, &result, seconds() - started);
+        print_result(global, path, &result, cli_seconds() - started);
         return CLI_EXIT_DONE;
     }
     return cli_failed(&error);

@@ -13,7 +13,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { PARAGRAPH_BYTES = 900, QUERY_WORDS = 8, FRESH_RUNS = 7 };
@@ -33,13 +32,6 @@ typedef struct bench_result {
     double peak_memory_mb;
     uint64_t bytes_on_disk, chunks;
 } bench_result;
-
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 static int by_value(const void *left, const void *right)
 {
@@ -128,11 +120,11 @@ static int measure_encoding(const mneme_encoder *encoder, const bench_texts *tex
     float *vectors = cli_alloc(texts->n * info.dimension, sizeof *vectors);
     size_t warm_up = texts->n < 64 ? texts->n : 64, passes = 0;
     mneme_status status = mneme_encode(encoder, texts->items, texts->sizes, warm_up, NULL, vectors, &error);
-    double started = now_s(), took = 0;
+    double started = cli_seconds(), took = 0;
     while (status == MNEME_OK && (passes == 0 || took < seconds)) {
         status = mneme_encode(encoder, texts->items, texts->sizes, texts->n, NULL, vectors, &error);
         passes++;
-        took = now_s() - started;
+        took = cli_seconds() - started;
     }
     free(vectors);
     if (status != MNEME_OK) return cli_failed(&error);
@@ -147,7 +139,7 @@ static int measure_indexing(mneme *memory, const bench_texts *texts, bench_resul
     mneme_record records[BATCH];
     char ids[BATCH][24];
     mneme_error error = {MNEME_OK, ""};
-    double started = now_s();
+    double started = cli_seconds();
     for (size_t first = 0; first < texts->n; first += BATCH) {
         size_t n = texts->n - first < BATCH ? texts->n - first : BATCH;
         for (size_t i = 0; i < n; i++) {
@@ -159,7 +151,7 @@ static int measure_indexing(mneme *memory, const bench_texts *texts, bench_resul
         if (mneme_add(memory, records, n, NULL, &added, &error) != MNEME_OK) return cli_failed(&error);
         result->chunks += added.chunks;
     }
-    result->records_per_s = (double)texts->n / (now_s() - started);
+    result->records_per_s = (double)texts->n / (cli_seconds() - started);
     return CLI_GO_ON;
 }
 
@@ -175,16 +167,16 @@ static char *question_of(const bench_texts *texts, size_t i)
 static int measure_queries(mneme *memory, const bench_texts *texts, double seconds, bench_result *result)
 {
     enum { MOST = 100000 };
-    double *took = cli_alloc(MOST, sizeof *took), started = now_s();
+    double *took = cli_alloc(MOST, sizeof *took), started = cli_seconds();
     size_t n = 0;
     int code = CLI_GO_ON;
-    while (code == CLI_GO_ON && n < MOST && (n < 20 || now_s() - started < seconds)) {
+    while (code == CLI_GO_ON && n < MOST && (n < 20 || cli_seconds() - started < seconds)) {
         mneme_error error = {MNEME_OK, ""};
         mneme_hits *hits = NULL;
         char *question = question_of(texts, n * 7919);
-        double before = now_s();
+        double before = cli_seconds();
         if (mneme_query(memory, question, NULL, &hits, &error) != MNEME_OK) code = cli_failed(&error);
-        took[n++] = (now_s() - before) * 1000.0;
+        took[n++] = (cli_seconds() - before) * 1000.0;
         mneme_hits_free(hits);
         free(question);
     }
@@ -208,10 +200,10 @@ static int measure_fresh_process(const char *store, const bench_texts *texts, be
     for (size_t i = 0; i < FRESH_RUNS && ok; i++) {
         pid_t child;
         int status = 0;
-        double before = now_s();
+        double before = cli_seconds();
         ok = posix_spawn(&child, "/proc/self/exe", &actions, NULL, argv, environ) == 0 &&
              waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) <= CLI_EXIT_NO;
-        took[i] = (now_s() - before) * 1000.0;
+        took[i] = (cli_seconds() - before) * 1000.0;
     }
     posix_spawn_file_actions_destroy(&actions);
     free(question);

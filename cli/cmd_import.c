@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* A line is longer than its record: 4 bytes of a vector become up to 13, and a chunk may be short. */
@@ -30,13 +29,6 @@ typedef struct import_run {
     cli_input_options input;
     cli_indexer indexer;
 } import_run;
-
-static double milliseconds(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec * 1e-6;
-}
 
 static int open_input(import_run *run)
 {
@@ -127,7 +119,7 @@ static void print_result(const import_run *run, double took_ms)
 
 static int finish(const import_run *run, double started)
 {
-    print_result(run, milliseconds() - started);
+    print_result(run, 1e3 * cli_seconds() - started);
     if (run->indexer.failure) return run->indexer.failure;
     if (cli_stop_asked()) {
         cli_say("stopped; the same command goes on where this one ended (what is stored is skipped)");
@@ -139,7 +131,7 @@ static int finish(const import_run *run, double started)
 static int import(import_run *run)
 {
     mneme_settings *settings = NULL;
-    double started = milliseconds();
+    double started = 1e3 * cli_seconds();
     int code = cli_open_settings(run->global, &settings);
     if (code != CLI_GO_ON) return code;
     prepare(run, settings);

@@ -16,7 +16,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* One PATH of the command line. */
@@ -205,16 +204,9 @@ static void print_summary(const index_run *run, double took_ms)
         cli_say("%llu chunks in %s", (unsigned long long)totals->chunks, cli_duration(took_ms / 1000));
 }
 
-static double milliseconds(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec * 1e-6;
-}
-
 static int finish(index_run *run, double started)
 {
-    double took_ms = milliseconds() - started;
+    double took_ms = 1e3 * cli_seconds() - started;
     if (run->global->json) print_json(run, took_ms);
     else print_summary(run, took_ms);
     if (run->indexer.failure) return run->indexer.failure;
@@ -260,7 +252,7 @@ static int open_store(index_run *run)
 static int index_paths(index_run *run, const cli_words *paths)
 {
     mneme_settings *settings = NULL;
-    double started = milliseconds();
+    double started = 1e3 * cli_seconds();
     int code = cli_open_settings(run->global, &settings);
     if (code != CLI_GO_ON) return code;
     prepare(run, settings);

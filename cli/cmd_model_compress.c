@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 typedef struct compress_options {
     const char *to, *name;
@@ -28,13 +27,6 @@ typedef struct measured {
     float *vectors;      /* of the texts; owned */
     uint32_t dimension;
 } measured;
-
-static double now_s(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
 
 static uint64_t weights_bytes(const char *folder)
 {
@@ -61,10 +53,10 @@ static mneme_status measure(const mneme_encoder *encoder, const cli_distill_text
         tokens += n < info.max_tokens ? n : info.max_tokens;
     }
     for (unsigned round = 0; round < 2 && status == MNEME_OK; round++) {
-        double started = now_s();
+        double started = cli_seconds();
         status =
             mneme_encode(encoder, (const char *const *)texts->items, texts->sizes, texts->n, NULL, out->vectors, error);
-        out->tokens_per_s = (double)tokens / (now_s() - started);
+        out->tokens_per_s = (double)tokens / (cli_seconds() - started);
     }
     return status;
 }

@@ -2,6 +2,7 @@
 #include "cli/embed_output.h"
 
 #include "cli/npy.h"
+#include "cli/output.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,18 +10,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SAVE_SECONDS  1.0
 #define STATE_VERSION 1
-
-static double seconds(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
 
 static bool fail_write(cli_embed_output *out, const char *path)
 {
@@ -103,7 +96,7 @@ static bool save(cli_embed_output *out, const cli_embed_position *position)
     else if (out->saved_rows == 0)
         sync_folder(out->state);
     if (fine) out->saved_rows = out->rows;
-    out->saved_at = seconds();
+    out->saved_at = cli_seconds();
     free(fresh);
     free(text);
     json_decref(state);
@@ -207,7 +200,7 @@ static bool cut_part(cli_embed_output *out)
 {
     if (ftruncate(fileno(out->file), (off_t)out->bytes) != 0) return fail_write(out, out->part);
     if (fseeko(out->file, (off_t)out->bytes, SEEK_SET) != 0) return fail_write(out, out->part);
-    out->saved_at = seconds();
+    out->saved_at = cli_seconds();
     return true;
 }
 
@@ -270,7 +263,7 @@ bool cli_embed_output_put(cli_embed_output *out, const char *id, const float *ve
 
 bool cli_embed_output_save(cli_embed_output *out, const cli_embed_position *position)
 {
-    return !out->file || seconds() - out->saved_at < SAVE_SECONDS || save(out, position);
+    return !out->file || cli_seconds() - out->saved_at < SAVE_SECONDS || save(out, position);
 }
 
 /* ---- the end ---- */

@@ -5,7 +5,6 @@
 #include "cli/output.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 typedef struct asking {
     mneme *memory;
@@ -14,13 +13,6 @@ typedef struct asking {
     mneme_stats *spaces;
     size_t n_relevant, n_missing; /* judged relevant; of them not in the store */
 } asking;
-
-static double now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1000.0 + (double)now.tv_nsec / 1e6;
-}
 
 static void add_columns(const cli_eval_plan *plan, cli_eval_table *table)
 {
@@ -54,9 +46,9 @@ static int ask_one(asking *a, size_t row)
     mneme_error error = {MNEME_OK, ""};
     mneme_hits *hits = NULL;
     a->plan->query.select.name_space = query->name_space;
-    double started = now_ms();
+    double started = 1e3 * cli_seconds();
     if (mneme_query(a->memory, query->text, &a->plan->query, &hits, &error) != MNEME_OK) return cli_failed(&error);
-    a->table->took_ms[row] = now_ms() - started;
+    a->table->took_ms[row] = 1e3 * cli_seconds() - started;
     const char **ids = cli_alloc(hits->n + 1, sizeof *ids);
     for (size_t i = 0; i < hits->n; i++) ids[i] = hits->items[i].id;
     cli_measure_run(&a->plan->measures, ids, hits->n, query->judgements, query->n_judgements, values);

@@ -1,22 +1,15 @@
 /* indexer.c -- records on their way into the store. */
 #include "cli/indexer.h"
 
+#include "cli/output.h"
 #include "cli/stop.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define BATCH_TEXT ((uint64_t)1 << 20)
 #define BATCH_SECONDS 2.0
 #define REFUSALS_LISTED 1000
-
-static double seconds(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
 
 static void clear_batch(cli_indexer *indexer)
 {
@@ -178,13 +171,13 @@ bool cli_indexer_add(cli_indexer *indexer, cli_item *item)
 {
     size_t capacity = indexer->show ? 1 : indexer->batch_records;
     if (!indexer->items) indexer->items = cli_alloc(capacity, sizeof *indexer->items);
-    if (indexer->n_items == 0) indexer->batch_started = seconds();
+    if (indexer->n_items == 0) indexer->batch_started = cli_seconds();
     if (!item->record.name_space) item->record.name_space = indexer->name_space;
     remember(indexer, item);
     indexer->items[indexer->n_items++] = *item;
     indexer->batch_text += item->record.text_size;
     indexer->batch_input += item->input_bytes;
     bool full = indexer->n_items >= capacity || indexer->batch_text >= BATCH_TEXT ||
-                seconds() - indexer->batch_started >= BATCH_SECONDS;
+                cli_seconds() - indexer->batch_started >= BATCH_SECONDS;
     return full || cli_stop_asked() ? cli_indexer_flush(indexer) : true;
 }

@@ -307,7 +307,7 @@ const char *cli_duration(double seconds)
 
 /* ---- progress ---- */
 
-static double now(void)
+double cli_seconds(void)
 {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -316,7 +316,7 @@ static double now(void)
 
 void cli_progress_begin(cli_progress *progress, const char *label, const char *unit, uint64_t total)
 {
-    *progress = (cli_progress){label, now(), 0, 0, total, unit};
+    *progress = (cli_progress){label, cli_seconds(), 0, 0, total, unit};
 }
 
 #define BAR_WIDTH 24
@@ -346,7 +346,7 @@ void cli_progress_update(cli_progress *progress, uint64_t done)
 {
     progress->done = done;
     if (state.quiet || isatty(STDERR_FILENO) != 1) return;
-    double time = now();
+    double time = cli_seconds();
     if (time - progress->started < 1.0 || time - progress->drawn < 0.1) return;
     progress->drawn = time;
     draw(progress, time - progress->started);

@@ -71,6 +71,8 @@ const char *cli_style_off(void);
 size_t cli_columns(const char *text, size_t size);
 
 /* ---- progress ---- */
+/* By a clock that is never set: for how long something takes. */
+double cli_seconds(void);
 /* A bar on stderr: only on a terminal, not with --quiet, and only once the work has taken over a second. */
 typedef struct cli_progress {
     const char *label; /* "indexing" */
