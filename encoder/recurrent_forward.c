@@ -214,10 +214,10 @@ static void run_rows(const direction_run *run, uint32_t step, uint32_t first, ui
 static void run_step(direction_run *run, uint32_t step)
 {
     const mn_step_plan *plan = run->plan;
-    uint32_t n = mn_step_rows(plan, step), block = run->model->arithmetic.product->block_rows;
+    uint32_t n = mn_step_plan_rows(plan, step), block = run->model->arithmetic.product->block_rows;
     bool last = run->backward ? step + 1 == plan->n_steps : step == 0; /* of those that begin here, if first */
     uint32_t before_step = run->backward ? step + 1 : step - 1, carried = 0;
-    if (!last) carried = mn_step_rows(plan, before_step) < n ? mn_step_rows(plan, before_step) : n;
+    if (!last) carried = mn_step_plan_rows(plan, before_step) < n ? mn_step_plan_rows(plan, before_step) : n;
     if (!run->first_layer) project_ahead(run, step);
     for (uint32_t r = 0; r < carried; r += block)
         run_rows(run, step, r, carried - r < block ? carried - r : block, &plan->first_row[before_step]);

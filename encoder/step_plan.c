@@ -11,7 +11,21 @@ static uint32_t length_of(const mn_token_batch *batch, size_t text)
     return length > 0 ? length : 1;
 }
 
-/* Room for n rows; texts and steps are no more than that. */
+/* Words of a plan of n rows, without `seen`; texts and steps are no more than rows. */
+static size_t block_words(size_t n)
+{
+    return 5 * n + 1;
+}
+
+static void place(mn_step_plan *plan, uint32_t *block, size_t n)
+{
+    plan->order = block;
+    plan->lengths = block + n;
+    plan->token = block + 2 * n;
+    plan->distinct = block + 3 * n;
+    plan->first_row = block + 4 * n; /* one more */
+}
+
 static mneme_status reserve(mn_step_plan *plan, size_t n, uint32_t vocabulary, mneme_error *error)
 {
     if (!plan->seen) plan->seen = mn_alloc_zeroed(vocabulary, sizeof *plan->seen);
@@ -19,13 +33,9 @@ static mneme_status reserve(mn_step_plan *plan, size_t n, uint32_t vocabulary, m
     if (plan->capacity >= n) return MNEME_OK;
     mn_free(plan->block);
     plan->capacity = 0;
-    uint32_t *block = plan->block = mn_alloc_array(5 * n + 1, sizeof(uint32_t));
-    if (!block) return mn_fail_memory(error, "encoding");
-    plan->order = block;
-    plan->lengths = block + n;
-    plan->token = block + 2 * n;
-    plan->distinct = block + 3 * n;
-    plan->first_row = block + 4 * n; /* one more */
+    plan->block = mn_alloc_array(block_words(n), sizeof(uint32_t));
+    if (!plan->block) return mn_fail_memory(error, "encoding");
+    place(plan, plan->block, n);
     plan->capacity = n;
     return MNEME_OK;
 }
@@ -68,28 +78,57 @@ static void place_tokens(mn_step_plan *plan, const mn_token_batch *batch, uint32
     for (uint32_t i = 0; i < plan->n_distinct; i++) plan->seen[plan->distinct[i]] = 0;
 }
 
-mneme_status mn_step_plan_make(mn_step_plan *plan, const mn_token_batch *batch, uint32_t vocabulary, uint32_t unknown,
-                               mneme_error *error)
+static size_t count_rows(const mn_token_batch *batch)
 {
-    size_t n_rows = 0;
-    uint32_t longest = 0;
-    for (size_t i = 0; i < batch->n; i++) {
-        uint32_t length = length_of(batch, i);
-        n_rows += length;
-        if (length > longest) longest = length;
-    }
+    size_t n = 0;
+    for (size_t i = 0; i < batch->n; i++) n += length_of(batch, i);
+    return n;
+}
+
+static mneme_status check(const mn_token_batch *batch, uint32_t vocabulary, mneme_error *error)
+{
     for (uint32_t t = batch->offsets[0]; t < batch->offsets[batch->n]; t++)
         if (batch->ids[t] >= vocabulary)
             return mn_fail(error, MNEME_ERR_MODEL, "token id %u is not in the embedding table of %u rows",
                            batch->ids[t], vocabulary);
-    if (n_rows > UINT32_MAX / 2) return mn_fail_memory(error, "encoding");
-    mneme_status status = reserve(plan, n_rows, vocabulary, error);
-    if (status != MNEME_OK) return status;
+    return count_rows(batch) > UINT32_MAX / 2 ? mn_fail_memory(error, "encoding") : MNEME_OK;
+}
+
+/* There is room for it. */
+static void fill(mn_step_plan *plan, const mn_token_batch *batch, uint32_t unknown)
+{
     plan->n_texts = (uint32_t)batch->n;
-    plan->n_steps = longest;
-    plan->n_rows = (uint32_t)n_rows;
+    plan->n_rows = (uint32_t)count_rows(batch);
+    plan->n_steps = 0;
+    for (size_t i = 0; i < batch->n; i++)
+        if (length_of(batch, i) > plan->n_steps) plan->n_steps = length_of(batch, i);
     rank(plan, batch);
     place_tokens(plan, batch, unknown);
+}
+
+mneme_status mn_step_plan_make(mn_step_plan *plan, const mn_token_batch *batch, uint32_t vocabulary, uint32_t unknown,
+                               mneme_error *error)
+{
+    mneme_status status = check(batch, vocabulary, error);
+    if (status == MNEME_OK) status = reserve(plan, count_rows(batch), vocabulary, error);
+    if (status == MNEME_OK) fill(plan, batch, unknown);
+    return status;
+}
+
+size_t mn_step_plan_words(const mn_token_batch *batch, uint32_t vocabulary)
+{
+    return vocabulary + block_words(count_rows(batch));
+}
+
+mneme_status mn_step_plan_make_in(mn_step_plan *plan, uint32_t *words, const mn_token_batch *batch, uint32_t vocabulary,
+                                  uint32_t unknown, mneme_error *error)
+{
+    mneme_status status = check(batch, vocabulary, error);
+    if (status != MNEME_OK) return status;
+    *plan = (mn_step_plan){.seen = words};
+    memset(words, 0, vocabulary * sizeof *words);
+    place(plan, words + vocabulary, count_rows(batch));
+    fill(plan, batch, unknown);
     return MNEME_OK;
 }
 

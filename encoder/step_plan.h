@@ -33,7 +33,13 @@ mneme_status mn_step_plan_make(mn_step_plan *plan, const mn_token_batch *batch, 
                                mneme_error *error);
 void mn_step_plan_free(mn_step_plan *plan);
 
-static inline uint32_t mn_step_rows(const mn_step_plan *plan, uint32_t step)
+/* The same once, in memory of the caller's: mn_step_plan_words(batch, vocabulary) of them, of any content; the plan is
+ * not to be freed. */
+size_t mn_step_plan_words(const mn_token_batch *batch, uint32_t vocabulary);
+mneme_status mn_step_plan_make_in(mn_step_plan *plan, uint32_t *words, const mn_token_batch *batch, uint32_t vocabulary,
+                                  uint32_t unknown, mneme_error *error);
+
+static inline uint32_t mn_step_plan_rows(const mn_step_plan *plan, uint32_t step)
 {
     return plan->first_row[step + 1] - plan->first_row[step];
 }

@@ -4,6 +4,7 @@
 #include "common/memory.h"
 #include "encoder/chunker.h"
 #include "encoder/tokenizer_settings.h"
+#include "encoder/train/random.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -114,33 +115,19 @@ void mn_distill_texts_free(mn_distill_texts *texts)
 
 /* ---- made-up texts ---- */
 
-/* SplitMix64 (Steele, Lea, Flood 2014). */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-}
-
-static uint32_t random_below(uint64_t *state, uint32_t n)
-{
-    return (uint32_t)((next_random(state) >> 32) * n >> 32);
-}
-
-static void shuffle(uint64_t *state, uint32_t *ids, uint32_t n)
+static void shuffle(mn_random *random, uint32_t *ids, uint32_t n)
 {
     for (uint32_t i = n; i > 1; i--) {
-        uint32_t j = random_below(state, i), swap = ids[i - 1];
+        uint32_t j = mn_random_below(random, i), swap = ids[i - 1];
         ids[i - 1] = ids[j];
         ids[j] = swap;
     }
 }
 
 /* sums[r]: the sum of 1 / (rank + 2) up to rank r. */
-static uint32_t draw_by_zipf(uint64_t *state, const double *sums, uint32_t n)
+static uint32_t draw_by_zipf(mn_random *random, const double *sums, uint32_t n)
 {
-    double at = (double)(next_random(state) >> 11) * 0x1p-53 * sums[n - 1];
+    double at = (double)(mn_random_next(random) >> 11) * 0x1p-53 * sums[n - 1];
     uint32_t low = 0, high = n - 1;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -153,20 +140,20 @@ static uint32_t draw_by_zipf(uint64_t *state, const double *sums, uint32_t n)
 }
 
 static mneme_status make_up_round(mn_distill_texts *texts, const mn_kept_tokens *kept, const double *sums,
-                                  uint32_t *order, uint64_t *state, mneme_error *error)
+                                  uint32_t *order, mn_random *random, mneme_error *error)
 {
     memcpy(order, kept->ids, kept->n * sizeof *order);
-    shuffle(state, order, kept->n);
+    shuffle(random, order, kept->n);
     mneme_status status = MNEME_OK;
     for (uint32_t at = 0; at < kept->n && status == MNEME_OK;) {
         uint32_t group[2 * GROUP_MOST], left = kept->n - at;
-        uint32_t size = GROUP_LEAST + random_below(state, GROUP_MOST - GROUP_LEAST + 1);
+        uint32_t size = GROUP_LEAST + mn_random_below(random, GROUP_MOST - GROUP_LEAST + 1);
         if (size > left) size = left;
         memcpy(group, order + at, size * sizeof *group);
         at += size;
-        uint32_t n = size + random_below(state, size + 1);
-        for (uint32_t i = size; i < n; i++) group[i] = kept->ids[draw_by_zipf(state, sums, kept->n)];
-        shuffle(state, group, n);
+        uint32_t n = size + mn_random_below(random, size + 1);
+        for (uint32_t i = size; i < n; i++) group[i] = kept->ids[draw_by_zipf(random, sums, kept->n)];
+        shuffle(random, group, n);
         status = mn_distill_texts_append(texts, group, n, error);
     }
     return status;
@@ -180,9 +167,9 @@ mneme_status mn_distill_make_up(mn_distill_texts *texts, const mn_kept_tokens *k
     uint32_t *order = mn_alloc_array(kept->n, sizeof *order);
     mneme_status status = sums && order ? MNEME_OK : mn_fail_memory(error, "texts to distil from");
     for (uint32_t i = 0; status == MNEME_OK && i < kept->n; i++) sums[i] = sum += 1.0 / (i + 2.0);
-    uint64_t state = 1;
+    mn_random random = {1};
     for (uint32_t round = 0; round < rounds && status == MNEME_OK; round++)
-        status = make_up_round(texts, kept, sums, order, &state, error);
+        status = make_up_round(texts, kept, sums, order, &random, error);
     mn_free(sums);
     mn_free(order);
     return status;

@@ -15,6 +15,7 @@
 #define MN_ENCODER_TRAIN_SHARD_H
 
 #include "encoder/train/parameters.h"
+#include "encoder/train/random.h"
 
 /* Memory that is given out piece by piece and taken back at once; it is kept for the next step. */
 typedef struct mn_room_block mn_room_block;
@@ -25,16 +26,6 @@ typedef struct mn_room {
 void *mn_room_take(mn_room *room, size_t n, size_t size); /* 64-byte aligned, uninitialised, 64 bytes to spare */
 void mn_room_clear(mn_room *room);
 void mn_room_free(mn_room *room);
-
-/* splitmix64 (Steele, Lea, Flood 2014). */
-typedef struct mn_random {
-    uint64_t state;
-} mn_random;
-uint64_t mn_random_next(mn_random *random);
-float mn_random_unit(mn_random *random);   /* in [0, 1) */
-float mn_random_normal(mn_random *random); /* Box, Muller 1958 */
-/* A stream of its own for each set of numbers. */
-mn_random mn_random_of(uint64_t seed, uint64_t step, uint64_t part);
 
 /* Gradients of some rows of a sparse parameter: row ids[i] gets rows[i]. Equal ids are summed in order. */
 typedef struct mn_sparse_gradient {

@@ -1,9 +1,10 @@
 /* trainable_recurrent.c -- LSTM and GRU encoders in training: the table, the layers, pooling over time, the output.
  *
- * Sequences are taken longest first, and step by step (recurrent.h). A token that comes again in a batch is looked up
+ * Texts are laid out by step (step_plan.h), as recurrent.h wants them. A token that comes again in a batch is looked up
  * once: its row of the table, the product with it, and its gradient. */
 #include "encoder/recurrent_config.h"
 #include "encoder/safetensors.h"
+#include "encoder/step_plan.h"
 #include "encoder/train/dense.h"
 #include "encoder/train/model_files.h"
 #include "encoder/train/trainable.h"
@@ -25,18 +26,13 @@ typedef struct trainable_recurrent {
 
 /* What forward leaves for backward; all in the shard's room. R: rows, that is tokens; U: distinct ones. */
 typedef struct pass {
-    uint32_t n, n_rows, n_distinct, n_steps;
-    uint32_t *order;    /* (n): which sequence is the 1st, 2nd, ... longest */
-    uint32_t *lengths;  /* (n), in that order */
-    uint32_t *offsets;  /* (n_steps + 1) */
-    uint32_t *distinct; /* (U): ids */
-    uint32_t *row_of;   /* (R): which of them */
-    float *tokens;      /* (U, E) */
-    float *states;      /* (R, D) */
-    float *weights;     /* (R): of pooling */
-    float *joined;      /* (n, D [+ E]) */
-    float *vectors;     /* (n, dimension), in the caller's order */
-    float *unit;        /* (n): lengths before they were scaled to 1 */
+    mn_step_plan plan;
+    float *tokens;  /* (U, E) */
+    float *states;  /* (R, D) */
+    float *weights; /* (R): of pooling */
+    float *joined;  /* (n, D [+ E]) */
+    float *vectors; /* (n, dimension), in the caller's order */
+    float *unit;    /* (n): lengths before they were scaled to 1 */
     mn_recurrent_saved *saved;
 } pass;
 
@@ -47,98 +43,40 @@ static uint32_t joined_width(const trainable_recurrent *t)
 
 /* ---- forward --------------------------------------------------------------------------------------------------- */
 
-static mneme_status take_words(mn_shard *shard, size_t n, uint32_t **out, mneme_error *error)
-{
-    *out = mn_room_take(&shard->room, n, sizeof **out);
-    return *out ? MNEME_OK : mn_fail_memory(error, "activations");
-}
-
-/* Longest first, equal ones in their order: counted, for lengths are small. */
-static mneme_status sort_by_length(mn_shard *shard, const mn_token_batch *batch, pass *p, mneme_error *error)
-{
-    uint32_t longest = 0;
-    for (size_t i = 0; i < batch->n; i++) {
-        uint32_t length = batch->offsets[i + 1] - batch->offsets[i];
-        if (length > longest) longest = length;
-    }
-    uint32_t *starts = NULL; /* of each length in the order */
-    mneme_status status = take_words(shard, (size_t)longest + 2, &starts, error);
-    if (status == MNEME_OK) status = take_words(shard, batch->n, &p->order, error);
-    if (status == MNEME_OK) status = take_words(shard, batch->n, &p->lengths, error);
-    if (status == MNEME_OK) status = take_words(shard, (size_t)longest + 1, &p->offsets, error);
-    if (status != MNEME_OK) return status;
-    memset(starts, 0, (longest + 2) * sizeof *starts);
-    for (size_t i = 0; i < batch->n; i++) starts[batch->offsets[i + 1] - batch->offsets[i]]++;
-    for (uint32_t length = longest + 1, sum = 0; length-- > 0;) {
-        uint32_t count = starts[length];
-        starts[length] = sum;
-        sum += count;
-    }
-    p->n_steps = longest;
-    p->offsets[0] = 0; /* step t has all sequences that are longer than t, and starts[t] is their number */
-    for (uint32_t t = 0; t < longest; t++) p->offsets[t + 1] = p->offsets[t] + starts[t];
-    for (size_t i = 0; i < batch->n; i++) {
-        uint32_t length = batch->offsets[i + 1] - batch->offsets[i], place = starts[length]++;
-        p->order[place] = (uint32_t)i;
-        p->lengths[place] = length;
-    }
-    return MNEME_OK;
-}
-
-/* Each id once, in the order in which they come. */
-static mneme_status find_distinct(const trainable_recurrent *t, mn_shard *shard, const mn_token_batch *batch, pass *p,
-                                  mneme_error *error)
-{
-    uint32_t *place = NULL, vocabulary = t->base.vocabulary;
-    mneme_status status = take_words(shard, vocabulary, &place, error);
-    if (status == MNEME_OK) status = take_words(shard, p->n_rows, &p->distinct, error);
-    if (status == MNEME_OK) status = take_words(shard, p->n_rows, &p->row_of, error);
-    if (status != MNEME_OK) return status;
-    memset(place, 0xFF, vocabulary * sizeof *place);
-    for (uint32_t step = 0; step < p->n_steps; step++)
-        for (uint32_t b = 0; b < p->offsets[step + 1] - p->offsets[step]; b++) {
-            uint32_t id = batch->ids[batch->offsets[p->order[b]] + step];
-            if (place[id] == UINT32_MAX) {
-                place[id] = p->n_distinct;
-                p->distinct[p->n_distinct++] = id;
-            }
-            p->row_of[p->offsets[step] + b] = place[id];
-        }
-    return MNEME_OK;
-}
-
 static mneme_status run_layers(const trainable_recurrent *t, mn_shard *shard, pass *p, mneme_error *error)
 {
     size_t width = t->config.embedding;
-    mneme_status status = mn_shard_floats(shard, (size_t)p->n_distinct * width, &p->tokens, error);
+    mneme_status status = mn_shard_floats(shard, (size_t)p->plan.n_distinct * width, &p->tokens, error);
     if (status == MNEME_OK)
-        status = mn_shard_floats(shard, (size_t)p->n_rows * mn_recurrent_width(&t->layers), &p->states, error);
+        status = mn_shard_floats(shard, (size_t)p->plan.n_rows * mn_recurrent_width(&t->layers), &p->states, error);
     if (status != MNEME_OK) return status;
-    for (size_t i = 0; i < p->n_distinct; i++)
-        memcpy(p->tokens + i * width, t->table->value + p->distinct[i] * width, width * sizeof(float));
-    const mn_recurrent_input input = {
-        .steps = {p->n_steps, p->offsets}, .x = p->tokens, .row_of = p->row_of, .n_x = p->n_distinct};
+    for (size_t i = 0; i < p->plan.n_distinct; i++)
+        memcpy(p->tokens + i * width, t->table->value + p->plan.distinct[i] * width, width * sizeof(float));
+    const mn_recurrent_input input = {.steps = {p->plan.n_steps, p->plan.first_row},
+                                      .x = p->tokens,
+                                      .row_of = p->plan.token,
+                                      .n_x = p->plan.n_distinct};
     return mn_recurrent_forward(&t->layers, shard, &input, p->states, &p->saved, error);
 }
 
 /* weights (R): softmax of the scores along each sequence, or 1 / length. */
 static mneme_status weigh(const trainable_recurrent *t, mn_shard *shard, pass *p, mneme_error *error)
 {
-    mneme_status status = mn_shard_floats(shard, p->n_rows, &p->weights, error);
+    mneme_status status = mn_shard_floats(shard, p->plan.n_rows, &p->weights, error);
     if (status == MNEME_OK && t->config.attentive)
-        status = mn_dense_forward(&t->attention, shard, p->states, p->n_rows, p->weights, error);
-    for (uint32_t b = 0; b < p->n && status == MNEME_OK; b++) {
+        status = mn_dense_forward(&t->attention, shard, p->states, p->plan.n_rows, p->weights, error);
+    for (uint32_t b = 0; b < p->plan.n_texts && status == MNEME_OK; b++) {
         double largest = -INFINITY, total = 0;
-        for (uint32_t s = 0; s < p->lengths[b]; s++) {
-            if (!t->config.attentive) p->weights[p->offsets[s] + b] = 0;
-            largest = fmax(largest, (double)p->weights[p->offsets[s] + b]);
+        for (uint32_t s = 0; s < p->plan.lengths[b]; s++) {
+            if (!t->config.attentive) p->weights[p->plan.first_row[s] + b] = 0;
+            largest = fmax(largest, (double)p->weights[p->plan.first_row[s] + b]);
         }
-        for (uint32_t s = 0; s < p->lengths[b]; s++) {
-            float *weight = &p->weights[p->offsets[s] + b];
+        for (uint32_t s = 0; s < p->plan.lengths[b]; s++) {
+            float *weight = &p->weights[p->plan.first_row[s] + b];
             *weight = (float)exp((double)*weight - largest);
             total += (double)*weight;
         }
-        for (uint32_t s = 0; s < p->lengths[b]; s++) p->weights[p->offsets[s] + b] /= (float)total;
+        for (uint32_t s = 0; s < p->plan.lengths[b]; s++) p->weights[p->plan.first_row[s] + b] /= (float)total;
     }
     return status;
 }
@@ -151,16 +89,16 @@ static inline void add_scaled(float *restrict to, const float *restrict x, float
 static mneme_status pool(const trainable_recurrent *t, mn_shard *shard, pass *p, mneme_error *error)
 {
     size_t states = mn_recurrent_width(&t->layers), width = joined_width(t), tokens = t->config.embedding;
-    mneme_status status = mn_shard_floats(shard, p->n * width, &p->joined, error);
+    mneme_status status = mn_shard_floats(shard, p->plan.n_texts * width, &p->joined, error);
     if (status != MNEME_OK) return status;
-    memset(p->joined, 0, p->n * width * sizeof(float));
-    for (uint32_t b = 0; b < p->n; b++)
-        for (uint32_t s = 0; s < p->lengths[b]; s++) {
-            size_t row = p->offsets[s] + b;
+    memset(p->joined, 0, p->plan.n_texts * width * sizeof(float));
+    for (uint32_t b = 0; b < p->plan.n_texts; b++)
+        for (uint32_t s = 0; s < p->plan.lengths[b]; s++) {
+            size_t row = p->plan.first_row[s] + b;
             float *joined = p->joined + b * width;
             add_scaled(joined, p->states + row * states, p->weights[row], states);
             if (t->config.join_tokens)
-                add_scaled(joined + states, p->tokens + p->row_of[row] * tokens, p->weights[row], tokens);
+                add_scaled(joined + states, p->tokens + p->plan.token[row] * tokens, p->weights[row], tokens);
         }
     return MNEME_OK;
 }
@@ -170,15 +108,15 @@ static mneme_status put_out(const trainable_recurrent *t, mn_shard *shard, pass 
 {
     uint32_t width = t->base.dimension;
     float *raw = NULL, *sorted = NULL;
-    mneme_status status = mn_shard_floats(shard, (size_t)p->n * width, &raw, error);
-    if (status == MNEME_OK) status = mn_shard_floats(shard, (size_t)p->n * width, &sorted, error);
-    if (status == MNEME_OK) status = mn_shard_floats(shard, (size_t)p->n * width, &p->vectors, error);
-    if (status == MNEME_OK) status = mn_shard_floats(shard, p->n, &p->unit, error);
-    if (status == MNEME_OK) status = mn_dense_forward(&t->output, shard, p->joined, p->n, raw, error);
+    mneme_status status = mn_shard_floats(shard, (size_t)p->plan.n_texts * width, &raw, error);
+    if (status == MNEME_OK) status = mn_shard_floats(shard, (size_t)p->plan.n_texts * width, &sorted, error);
+    if (status == MNEME_OK) status = mn_shard_floats(shard, (size_t)p->plan.n_texts * width, &p->vectors, error);
+    if (status == MNEME_OK) status = mn_shard_floats(shard, p->plan.n_texts, &p->unit, error);
+    if (status == MNEME_OK) status = mn_dense_forward(&t->output, shard, p->joined, p->plan.n_texts, raw, error);
     if (status != MNEME_OK) return status;
-    mn_unit_forward(raw, p->n, width, sorted, p->unit);
-    for (uint32_t b = 0; b < p->n; b++)
-        memcpy(p->vectors + (size_t)p->order[b] * width, sorted + (size_t)b * width, width * sizeof(float));
+    mn_unit_forward(raw, p->plan.n_texts, width, sorted, p->unit);
+    for (uint32_t b = 0; b < p->plan.n_texts; b++)
+        memcpy(p->vectors + (size_t)p->plan.order[b] * width, sorted + (size_t)b * width, width * sizeof(float));
     return MNEME_OK;
 }
 
@@ -186,11 +124,12 @@ static mneme_status forward(mn_trainable *trainable, mn_shard *shard, const mn_t
                             void **saved, mneme_error *error)
 {
     const trainable_recurrent *t = (const trainable_recurrent *)trainable;
+    uint32_t vocabulary = t->base.vocabulary;
     pass *p = mn_room_take(&shard->room, 1, sizeof *p);
-    if (!p) return mn_fail_memory(error, "activations");
-    *p = (pass){.n = (uint32_t)batch->n, .n_rows = batch->offsets[batch->n]};
-    mneme_status status = sort_by_length(shard, batch, p, error);
-    if (status == MNEME_OK) status = find_distinct(t, shard, batch, p, error);
+    uint32_t *words = mn_room_take(&shard->room, mn_step_plan_words(batch, vocabulary), sizeof *words);
+    if (!p || !words) return mn_fail_memory(error, "activations");
+    *p = (pass){0};
+    mneme_status status = mn_step_plan_make_in(&p->plan, words, batch, vocabulary, 0, error);
     if (status == MNEME_OK) status = run_layers(t, shard, p, error);
     if (status == MNEME_OK) status = weigh(t, shard, p, error);
     if (status == MNEME_OK) status = pool(t, shard, p, error);
@@ -216,14 +155,15 @@ static mneme_status output_backward(const trainable_recurrent *t, mn_shard *shar
                                     const float *d_vectors, gradients *g, mneme_error *error)
 {
     uint32_t width = t->base.dimension;
-    mneme_status status = mn_shard_floats(shard, (size_t)p->n * width, &g->output, error);
-    if (status == MNEME_OK) status = mn_shard_floats(shard, (size_t)p->n * joined_width(t), &g->joined, error);
+    mneme_status status = mn_shard_floats(shard, (size_t)p->plan.n_texts * width, &g->output, error);
+    if (status == MNEME_OK)
+        status = mn_shard_floats(shard, (size_t)p->plan.n_texts * joined_width(t), &g->joined, error);
     if (status != MNEME_OK) return status;
-    for (uint32_t b = 0; b < p->n; b++) {
-        size_t text = (size_t)p->order[b] * width;
+    for (uint32_t b = 0; b < p->plan.n_texts; b++) {
+        size_t text = (size_t)p->plan.order[b] * width;
         mn_unit_backward(p->vectors + text, p->unit + b, d_vectors + text, 1, width, g->output + (size_t)b * width);
     }
-    return mn_dense_backward(&t->output, shard, p->joined, g->output, p->n, g->joined, error);
+    return mn_dense_backward(&t->output, shard, p->joined, g->output, p->plan.n_texts, g->joined, error);
 }
 
 static inline float dot(const float *restrict a, const float *restrict b, size_t n)
@@ -242,12 +182,12 @@ static inline float dot(const float *restrict a, const float *restrict b, size_t
 static void pool_backward(const trainable_recurrent *t, const pass *p, gradients *g)
 {
     size_t states = mn_recurrent_width(&t->layers), width = joined_width(t), tokens = t->config.embedding;
-    memset(g->tokens, 0, p->n_distinct * tokens * sizeof(float));
-    for (uint32_t b = 0; b < p->n; b++) {
+    memset(g->tokens, 0, p->plan.n_distinct * tokens * sizeof(float));
+    for (uint32_t b = 0; b < p->plan.n_texts; b++) {
         const float *joined = g->joined + b * width;
         double mean = 0; /* sum a da */
-        for (uint32_t s = 0; s < p->lengths[b]; s++) {
-            size_t row = p->offsets[s] + b, token = p->row_of[row] * tokens;
+        for (uint32_t s = 0; s < p->plan.lengths[b]; s++) {
+            size_t row = p->plan.first_row[s] + b, token = p->plan.token[row] * tokens;
             float weight = p->weights[row], d_weight = dot(joined, p->states + row * states, states);
             for (size_t i = 0; i < states; i++) g->states[row * states + i] = weight * joined[i];
             if (t->config.join_tokens) {
@@ -257,8 +197,8 @@ static void pool_backward(const trainable_recurrent *t, const pass *p, gradients
             g->scores[row] = d_weight;
             mean += (double)weight * (double)d_weight;
         }
-        for (uint32_t s = 0; s < p->lengths[b]; s++) {
-            size_t row = p->offsets[s] + b;
+        for (uint32_t s = 0; s < p->plan.lengths[b]; s++) {
+            size_t row = p->plan.first_row[s] + b;
             g->scores[row] = p->weights[row] * (g->scores[row] - (float)mean);
         }
     }
@@ -270,7 +210,7 @@ static void scores_backward(const trainable_recurrent *t, mn_shard *shard, const
     size_t states = mn_recurrent_width(&t->layers);
     const float *weight = t->attention.weight->value;
     float *d_weight = mn_gradient_of(shard, t->attention.weight), *d_bias = mn_gradient_of(shard, t->attention.bias);
-    for (size_t row = 0; row < p->n_rows; row++) {
+    for (size_t row = 0; row < p->plan.n_rows; row++) {
         add_scaled(d_weight, p->states + row * states, g->scores[row], states);
         add_scaled(g->states + row * states, weight, g->scores[row], states);
         d_bias[0] += g->scores[row];
@@ -282,12 +222,12 @@ static mneme_status backward(mn_trainable *trainable, mn_shard *shard, void *sav
 {
     const trainable_recurrent *t = (const trainable_recurrent *)trainable;
     const pass *p = saved;
-    size_t tokens = t->config.embedding, n_tokens = p->n_distinct * tokens;
+    size_t tokens = t->config.embedding, n_tokens = p->plan.n_distinct * tokens;
     gradients g = {0};
     mneme_status status = output_backward(t, shard, p, d_vectors, &g, error);
     if (status == MNEME_OK)
-        status = mn_shard_floats(shard, (size_t)p->n_rows * mn_recurrent_width(&t->layers), &g.states, error);
-    if (status == MNEME_OK) status = mn_shard_floats(shard, p->n_rows, &g.scores, error);
+        status = mn_shard_floats(shard, (size_t)p->plan.n_rows * mn_recurrent_width(&t->layers), &g.states, error);
+    if (status == MNEME_OK) status = mn_shard_floats(shard, p->plan.n_rows, &g.scores, error);
     if (status == MNEME_OK) status = mn_shard_floats(shard, n_tokens, &g.tokens, error);
     if (status == MNEME_OK) status = mn_shard_floats(shard, n_tokens, &g.inputs, error);
     if (status != MNEME_OK) return status;
@@ -296,7 +236,7 @@ static mneme_status backward(mn_trainable *trainable, mn_shard *shard, void *sav
     status = mn_recurrent_backward(&t->layers, shard, p->saved, g.states, g.inputs, error);
     if (status != MNEME_OK || t->table->frozen) return status;
     add_scaled(g.inputs, g.tokens, 1, n_tokens);
-    return mn_shard_add_rows(shard, t->table, p->distinct, g.inputs, p->n_distinct, error);
+    return mn_shard_add_rows(shard, t->table, p->plan.distinct, g.inputs, p->plan.n_distinct, error);
 }
 
 /* ---- making, opening, saving ----------------------------------------------------------------------------------- */

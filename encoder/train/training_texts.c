@@ -43,11 +43,6 @@ static mneme_status append_ids(mn_training_texts *texts, const uint32_t *ids, ui
     return MNEME_OK;
 }
 
-static uint32_t below(mn_random *random, uint32_t n)
-{
-    return (uint32_t)((mn_random_next(random) >> 32) * n >> 32);
-}
-
 /* A word piece that goes on with the word before it. */
 static bool continues(const mn_tokenizer *tokenizer, uint32_t id)
 {
@@ -77,8 +72,8 @@ static mneme_status add_spans(mn_training_texts *texts, const mn_cutting *cuttin
     mneme_status status = MNEME_OK;
     for (uint32_t i = 0; i < n_spans && n_words > SPAN_WORDS_LEAST && status == MNEME_OK; i++) {
         uint32_t most = n_words - 1 < SPAN_WORDS_MOST ? n_words - 1 : SPAN_WORDS_MOST;
-        uint32_t n = SPAN_WORDS_LEAST + below(&random, most - SPAN_WORDS_LEAST + 1);
-        uint32_t first = below(&random, n_words - n + 1), from = words[first], to = words[first + n];
+        uint32_t n = SPAN_WORDS_LEAST + mn_random_below(&random, most - SPAN_WORDS_LEAST + 1);
+        uint32_t first = mn_random_below(&random, n_words - n + 1), from = words[first], to = words[first + n];
         status = append_ids(texts, tokens->ids + from, to - from, document, MN_PART_SPAN, error);
     }
     mn_free(words);
@@ -260,14 +255,14 @@ static void shuffle_epoch(mn_batches *b, uint64_t epoch)
         mn_random random = mn_random_of(b->seed, epoch, band);
         qsort(b->units + start, n, sizeof *b->units, compare_units);
         for (size_t i = n; i > 1; i--) {
-            size_t j = below(&random, (uint32_t)i), unit = b->units[start + i - 1];
+            size_t j = mn_random_below(&random, (uint32_t)i), unit = b->units[start + i - 1];
             b->units[start + i - 1] = b->units[start + j];
             b->units[start + j] = unit;
         }
     }
     mn_random random = mn_random_of(b->seed, epoch, UINT32_MAX);
     for (uint32_t i = 0; i < b->n_batches; i++) {
-        uint32_t j = below(&random, i + 1);
+        uint32_t j = mn_random_below(&random, i + 1);
         b->order[i] = b->order[j];
         b->order[j] = i;
     }

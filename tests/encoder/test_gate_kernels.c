@@ -218,7 +218,7 @@ static void check_plan(mn_step_plan *plan, const mn_token_batch *batch)
         for (uint32_t t = 0; t < plan->lengths[r]; t++) {
             bool empty = batch->offsets[text + 1] == batch->offsets[text];
             uint32_t id = empty ? UNKNOWN : batch->ids[batch->offsets[text] + t];
-            assert_true(r < mn_step_rows(plan, t));
+            assert_true(r < mn_step_plan_rows(plan, t));
             assert_int_equal(plan->distinct[plan->token[plan->first_row[t] + r]], id);
         }
     }
