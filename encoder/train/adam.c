@@ -4,7 +4,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { RANGE = 1 << 15 /* floats */ };
+enum {
+    RANGE = 1 << 15,   /* floats */
+    SPARSE_PARTS = 64, /* of squares: their order must not depend on the number of threads */
+};
 
 /* ---- making ---------------------------------------------------------------------------------------------------- */
 
@@ -14,6 +17,11 @@ static size_t sparse_rows(const mn_parameters *parameters)
     for (size_t i = 0; i < parameters->n; i++)
         if (parameters->items[i]->options.sparse) rows += parameters->items[i]->options.rows;
     return rows;
+}
+
+static size_t n_ranges(const mn_parameters *parameters)
+{
+    return (parameters->dense_size + RANGE - 1) / RANGE;
 }
 
 mneme_status mn_adam_new(mn_parameters *parameters, const mn_adam_options *options, mn_adam **out, mneme_error *error)
@@ -26,7 +34,8 @@ mneme_status mn_adam_new(mn_parameters *parameters, const mn_adam_options *optio
     adam->second = mn_alloc_zeroed(parameters->size, sizeof(float));
     adam->sums = mn_alloc_zeroed(parameters->size, sizeof(float));
     adam->touched = mn_alloc_zeroed(sparse_rows(parameters) / 64 + 1, sizeof(uint64_t));
-    if (!adam->first || !adam->second || !adam->sums || !adam->touched) {
+    adam->squares = mn_alloc_zeroed(SPARSE_PARTS + n_ranges(parameters), sizeof(double));
+    if (!adam->first || !adam->second || !adam->sums || !adam->touched || !adam->squares) {
         mn_adam_free(adam);
         return mn_fail_memory(error, "Adam's moments");
     }
@@ -41,6 +50,7 @@ void mn_adam_free(mn_adam *adam)
     mn_free(adam->second);
     mn_free(adam->sums);
     mn_free(adam->touched);
+    mn_free(adam->squares);
     mn_free(adam);
 }
 
@@ -51,13 +61,7 @@ typedef struct job {
     mn_shard *const *shards;
     size_t n_shards, n_parts;
     mn_adam_numbers numbers;
-    double *squares; /* of each item */
 } job;
-
-static size_t n_ranges(const mn_parameters *parameters)
-{
-    return (parameters->dense_size + RANGE - 1) / RANGE;
-}
 
 /* items 0..n_ranges-1: ranges of the dense gradients. */
 static void add_range(const job *j, size_t item)
@@ -141,8 +145,6 @@ static void square_row(void *context, const mn_parameter *parameter, size_t offs
                                                                             parameter->options.columns);
 }
 
-enum { SPARSE_PARTS = 64 }; /* of squares: their order must not depend on the number of threads */
-
 static void square_item(void *context, size_t item, unsigned worker)
 {
     (void)worker;
@@ -151,11 +153,11 @@ static void square_item(void *context, size_t item, unsigned worker)
     if (item < SPARSE_PARTS) {
         row_squares rows = {.adam = j->adam};
         each_touched(j->adam, item, SPARSE_PARTS, square_row, &rows);
-        j->squares[item] = rows.sum;
+        j->adam->squares[item] = rows.sum;
         return;
     }
     size_t first = (item - SPARSE_PARTS) * RANGE, left = parameters->dense_size - first;
-    j->squares[item] =
+    j->adam->squares[item] =
         parameters->arithmetic->train_kernels->squares(j->adam->sums + first, left < RANGE ? left : RANGE);
 }
 
@@ -196,23 +198,20 @@ static void change_item(void *context, size_t item, unsigned worker)
     }
 }
 
-static bool norm_of(mn_adam *adam, float scale, mn_threads *threads, double *norm)
+static double norm_of(mn_adam *adam, float scale, mn_threads *threads)
 {
     size_t n_items = SPARSE_PARTS + n_ranges(adam->parameters);
-    job j = {.adam = adam, .squares = mn_alloc_zeroed(n_items, sizeof(double))};
+    job j = {.adam = adam};
     double sum = 0;
-    if (!j.squares) return false;
     mn_threads_run(threads, n_items, square_item, &j);
-    for (size_t i = 0; i < n_items; i++) sum += j.squares[i];
-    mn_free(j.squares);
-    *norm = sqrt(sum) * (double)scale;
-    return isfinite(*norm);
+    for (size_t i = 0; i < n_items; i++) sum += adam->squares[i];
+    return sqrt(sum) * (double)scale;
 }
 
 bool mn_adam_step(mn_adam *adam, float learning_rate, float scale, mn_threads *threads, double *norm)
 {
-    *norm = NAN;
-    bool finite = norm_of(adam, scale, threads, norm);
+    *norm = norm_of(adam, scale, threads);
+    bool finite = isfinite(*norm);
     const mn_adam_options *o = &adam->options;
     job j = {.adam = adam};
     size_t n_words = sparse_rows(adam->parameters) / 64 + 1;

@@ -24,6 +24,7 @@ typedef struct mn_adam {
     uint64_t step;             /* taken so far */
     float *first, *second;     /* moments; parameters->size floats each, in the same places */
     float *sums;               /* of gradients, the same; zero but between add and step */
+    double *squares;           /* of ranges of the gradient, while its norm is taken */
     uint64_t *touched;         /* one bit for each row of the sparse parameters, in their order */
 } mn_adam;
 
@@ -33,7 +34,7 @@ void mn_adam_free(mn_adam *adam);
 /* Add the gradients of n shards, in their order. */
 void mn_adam_add(mn_adam *adam, mn_shard *const *shards, size_t n, mn_threads *threads);
 /* One step by the sums, times `scale`; they are zero afterwards.
- * norm: of the gradient before it is cut; NaN: out of memory.
+ * norm: of the gradient before it is cut.
  * false: the norm is not finite, and nothing changed but the sums. The packings are not made anew. */
 bool mn_adam_step(mn_adam *adam, float learning_rate, float scale, mn_threads *threads, double *norm);
 

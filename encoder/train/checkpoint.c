@@ -193,26 +193,28 @@ static mneme_status load_list(const mn_checkpoint *c, const mn_safetensors *file
     return status;
 }
 
+mneme_status mn_checkpoint_require(const char *folder, mneme_error *error)
+{
+    char *path = mn_path_join(folder, MN_CHECKPOINT_FILE);
+    mneme_status status = !path                  ? mn_fail_memory(error, "checkpoint")
+                          : mn_file_exists(path) ? MNEME_OK
+                                                 : mn_fail(error, MNEME_ERR_NOT_FOUND,
+                                                           "there is no checkpoint to go on from: %s is missing", path);
+    mn_free(path);
+    return status;
+}
+
 mneme_status mn_checkpoint_load(const mn_checkpoint *checkpoint, mneme_error *error)
 {
     tensor_list list = {0};
     mn_safetensors *file = NULL;
     char *path = mn_path_join(checkpoint->folder, MN_CHECKPOINT_FILE);
     mneme_status status = path && list_tensors(checkpoint, &list) ? MNEME_OK : mn_fail_memory(error, "checkpoint");
-    if (status == MNEME_OK && !mn_file_exists(path))
-        status = mn_fail(error, MNEME_ERR_NOT_FOUND, "there is no checkpoint to go on from: %s is missing", path);
+    if (status == MNEME_OK) status = mn_checkpoint_require(checkpoint->folder, error);
     if (status == MNEME_OK) status = mn_safetensors_open(path, &file, error);
     if (status == MNEME_OK) status = load_list(checkpoint, file, path, &list, error);
     mn_safetensors_close(file);
     list_free(&list);
     mn_free(path);
     return status;
-}
-
-bool mn_checkpoint_exists(const char *folder)
-{
-    char *path = mn_path_join(folder, MN_CHECKPOINT_FILE);
-    bool exists = path && mn_file_exists(path);
-    mn_free(path);
-    return exists;
 }

@@ -36,6 +36,7 @@ mneme_status mn_checkpoint_save(const mn_checkpoint *checkpoint, mneme_error *er
  */
 mneme_status mn_checkpoint_load(const mn_checkpoint *checkpoint, mneme_error *error);
 
-bool mn_checkpoint_exists(const char *folder);
+/* ERR_NOT_FOUND: there is none. */
+mneme_status mn_checkpoint_require(const char *folder, mneme_error *error);
 
 #endif

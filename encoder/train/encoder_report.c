@@ -1,6 +1,8 @@
 /* encoder_report.c -- see encoder_report.h. */
 #include "encoder/train/encoder_report.h"
 
+#include "encoder/train/vector_losses.h"
+
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -16,8 +18,6 @@ typedef struct encoding {
     const size_t *texts;
     size_t n;
     float *vectors;
-    mneme_status *status; /* of each shard */
-    mneme_error *errors;
 } encoding;
 
 static mneme_status encode_group(const encoding *e, mn_shard *shard, size_t first, size_t n, mneme_error *error)
@@ -36,14 +36,14 @@ static mneme_status encode_group(const encoding *e, mn_shard *shard, size_t firs
     return status;
 }
 
-static void encode_share(void *context, size_t item, unsigned worker)
+static mneme_status encode_share(void *context, uint32_t index, mn_shard *shard, mneme_error *error)
 {
-    (void)worker;
-    encoding *e = context;
-    mn_shard *shard = e->workers->shards[item];
-    for (size_t first = item * GROUP; first < e->n && e->status[item] == MNEME_OK;
-         first += e->workers->n_shards * GROUP)
-        e->status[item] = encode_group(e, shard, first, e->n - first < GROUP ? e->n - first : GROUP, &e->errors[item]);
+    const encoding *e = context;
+    mneme_status status = MNEME_OK;
+    for (size_t first = (size_t)index * GROUP; first < e->n && status == MNEME_OK;
+         first += (size_t)e->workers->n_shards * GROUP)
+        status = encode_group(e, shard, first, e->n - first < GROUP ? e->n - first : GROUP, error);
+    return status;
 }
 
 /* vectors (n, dimension) of the model as it is now. */
@@ -51,27 +51,10 @@ static mneme_status encode_texts(mn_encoder_run *run, const mn_train_workers *wo
                                  float *vectors, mneme_error *error)
 {
     encoding e = {.run = run, .workers = workers, .texts = texts, .n = n, .vectors = vectors};
-    e.status = mn_alloc_zeroed(workers->n_shards, sizeof *e.status);
-    e.errors = mn_alloc_zeroed(workers->n_shards, sizeof *e.errors);
-    mneme_status status = e.status && e.errors ? MNEME_OK : mn_fail_memory(error, "an evaluation");
-    if (status == MNEME_OK) mn_threads_run(workers->threads, workers->n_shards, encode_share, &e);
-    for (uint32_t i = 0; i < workers->n_shards && status == MNEME_OK; i++) {
-        status = e.status[i];
-        if (status != MNEME_OK && error) *error = e.errors[i];
-    }
-    mn_free(e.status);
-    mn_free(e.errors);
-    return status;
+    return mn_train_each_shard(workers, encode_share, &e, error);
 }
 
 /* ---- figures --------------------------------------------------------------------------------------------------- */
-
-static float dot(const float *a, const float *b, size_t n)
-{
-    float sum = 0;
-    for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
 
 /* questions (n_questions, d), passages (n_passages, d). A passage of the same text as the right one is right. */
 static void count_found(const mn_encoder_run *run, const float *questions, const float *passages,
@@ -81,10 +64,10 @@ static void count_found(const mn_encoder_run *run, const float *questions, const
     for (size_t q = 0; q < run->n_questions; q++) {
         size_t right = 0, better = 0;
         while (run->passages[right] != run->questions[q].passage) right++;
-        float own = dot(questions + q * width, passages + right * width, width);
+        float own = mn_dot(questions + q * width, passages + right * width, width);
         for (size_t p = 0; p < run->n_passages; p++)
             better += p != right && run->text_hashes[run->passages[p]] != run->text_hashes[run->passages[right]] &&
-                      dot(questions + q * width, passages + p * width, width) >= own;
+                      mn_dot(questions + q * width, passages + p * width, width) >= own;
         found_1 += better < 1;
         found_10 += better < 10;
     }
@@ -114,21 +97,20 @@ static mneme_status held_out_loss(mn_encoder_run *run, const float *vectors, dou
     double sum = 0;
     mn_encoder_run_choose_anchors(run, UINT64_MAX); /* the same ones each time */
     for (size_t unit = run->n_trained; unit < end && status == MNEME_OK; unit += GROUP) {
-        size_t n = end - unit < GROUP ? end - unit : GROUP, n_texts = run->units[unit + n] - run->units[unit], at = 0;
+        size_t n = end - unit < GROUP ? end - unit : GROUP, n_texts = run->units[unit + n] - run->units[unit];
+        size_t units[GROUP];
+        for (size_t i = 0; i < n; i++) units[i] = unit + i;
         float *ordered = NULL, *gradients = NULL;
         mn_room_clear(&run->loss_shard->room);
         size_t *texts = mn_room_take(&run->loss_shard->room, n_texts, sizeof *texts);
         status = texts ? mn_shard_floats(run->loss_shard, n_texts * width, &ordered, error)
                        : mn_fail_memory(error, "an evaluation");
         if (status == MNEME_OK) status = mn_shard_floats(run->loss_shard, n_texts * width, &gradients, error);
-        for (size_t place = 0; place < 3 && status == MNEME_OK; place++) /* as in a batch */
-            for (size_t i = 0; i < n; i++) {
-                size_t from = run->units[unit + i] + place, to = run->units[unit + i + 1];
-                for (size_t t = from; t < to && (place == 2 || t == from); t++, at++) {
-                    texts[at] = run->texts_of[t];
-                    memcpy(ordered + at * width, vectors + (t - first_text) * width, width * sizeof(float));
-                }
-            }
+        if (status == MNEME_OK) mn_encoder_run_order(run, units, n, texts);
+        for (size_t i = 0; i < n_texts && status == MNEME_OK; i++) {
+            memcpy(ordered + i * width, vectors + (texts[i] - first_text) * width, width * sizeof(float));
+            texts[i] = run->texts_of[texts[i]];
+        }
         double value = 0;
         if (status == MNEME_OK)
             status = mn_encoder_run_loss(run, texts, n_texts, n, ordered, run->loss_shard, gradients, &value, error);
@@ -144,7 +126,7 @@ static double agreement_of(const mn_encoder_run *run, const size_t *texts, const
     double sum = 0;
     if (!run->teacher_vectors || n == 0) return NAN;
     for (size_t i = 0; i < n; i++)
-        sum += (double)dot(vectors + i * width, run->teacher_vectors + texts[i] * width, width);
+        sum += (double)mn_dot(vectors + i * width, run->teacher_vectors + texts[i] * width, width);
     return sum / (double)n;
 }
 
@@ -157,13 +139,12 @@ mneme_status mn_encoder_report_measure(mn_encoder_run *run, const mn_train_worke
     mneme_status status = texts && vectors ? MNEME_OK : mn_fail_memory(error, "an evaluation");
     if (status == MNEME_OK) status = encode_texts(run, workers, texts, n, vectors, error);
     if (status == MNEME_OK && run->n_held_out > 0) status = held_out_loss(run, vectors + asked * width, loss, error);
+    mn_encoder_measure measured = MN_ENCODER_UNMEASURED;
+    if (status == MNEME_OK && run->n_held_out > 0) measured.loss = *loss;
     if (status == MNEME_OK) {
-        run->measured.agreement = agreement_of(run, texts + asked, vectors + asked * width, n - asked);
-        count_found(run, vectors, vectors + run->n_questions * width, &run->measured);
-        if (run->n_held_out > 0 && *loss < run->best_loss) {
-            run->best_loss = *loss;
-            run->best = run->measured;
-        }
+        measured.agreement = agreement_of(run, texts + asked, vectors + asked * width, n - asked);
+        count_found(run, vectors, vectors + run->n_questions * width, &measured);
+        if (!(measured.loss >= run->best.loss)) run->best = measured;
     }
     mn_free(texts);
     mn_free(vectors);
@@ -187,19 +168,16 @@ static mneme_status measure_teacher(mn_encoder_run *run, mneme_error *error)
 
 static mneme_status measure_model(mn_encoder_run *run, mneme_error *error)
 {
-    mn_train_workers workers = {.n_shards = 1};
-    mn_shard *shard = NULL;
+    mn_train_workers workers;
     double loss = 0;
-    mneme_status status = mn_threads_new(run->train.threads, &workers.threads, error);
-    if (status == MNEME_OK) status = mn_shard_new(&run->model->parameters, &shard, error);
+    mneme_status status = mn_train_workers_open(&workers, &run->model->parameters, run->train.threads, 1, error);
     if (status == MNEME_OK) {
-        workers.shards = &shard;
+        mn_parameters_pack(&run->model->parameters, workers.threads);
         status = mn_encoder_report_measure(run, &workers, &loss, error);
-        run->before = run->measured;
-        run->best_loss = INFINITY;
+        run->before = run->best;
+        run->best = MN_ENCODER_UNMEASURED;
     }
-    mn_shard_free(shard);
-    mn_threads_free(workers.threads);
+    mn_train_workers_close(&workers);
     return status;
 }
 
@@ -228,7 +206,7 @@ char *mn_encoder_report_json(const mn_encoder_run *run)
                  (unsigned long long)mn_encoder_info(run->teacher)->fingerprint);
     json_t *measured = json_object();
     json_object_set_new(measured, "held_out", json_integer((json_int_t)run->n_held_out));
-    put_figure(measured, "loss", isinf(run->best_loss) ? NAN : run->best_loss);
+    put_figure(measured, "loss", run->best.loss);
     put_figure(measured, "agreement", run->best.agreement);
     put_figure(measured, "found_1", run->best.found_1);
     put_figure(measured, "found_10", run->best.found_10);

@@ -76,20 +76,10 @@ static mneme_status open_model(mn_encoder_run *run, const mn_train_arithmetic *a
     return mn_trainable_recurrent_new(&new_one, &run->model, error);
 }
 
-static mneme_status pack(mn_encoder_run *run, mneme_error *error)
-{
-    mn_threads *threads = NULL;
-    mneme_status status = mn_threads_new(run->train.threads, &threads, error);
-    if (status == MNEME_OK) mn_parameters_pack(&run->model->parameters, threads);
-    mn_threads_free(threads);
-    return status;
-}
-
 mneme_status mn_encoder_run_open(mn_encoder_run *run, mneme_error *error)
 {
     const mn_train_arithmetic arithmetic = mn_train_arithmetic_for(run->train.bf16, MN_CPU_AMX, false);
     mneme_status status = open_model(run, &arithmetic, error);
-    if (status == MNEME_OK) status = pack(run, error);
     if (status != MNEME_OK) return status;
     if (run->teacher)
         run->tokenizer = mn_encoder_tokenizer(run->teacher);
@@ -313,9 +303,30 @@ mneme_status mn_encoder_run_texts(mn_encoder_run *run, mneme_error *error)
     run->n_anchors = run->n_anchor_passages < ANCHORS_MOST ? run->n_anchor_passages : ANCHORS_MOST;
     find_questions(run);
     find_passages(run);
-    run->best = run->before = run->measured = (mn_encoder_measure){NAN, NAN, NAN};
-    run->best_loss = INFINITY;
+    run->before = run->best = MN_ENCODER_UNMEASURED;
     return MNEME_OK;
+}
+
+/* ---- batches --------------------------------------------------------------------------------------------------- */
+
+void mn_encoder_run_order(const mn_encoder_run *run, const size_t *units, size_t n, size_t *out)
+{
+    for (size_t place = 0; place < 3; place++)
+        for (size_t i = 0; i < n; i++) {
+            size_t from = run->units[units[i]] + place, to = run->units[units[i] + 1];
+            for (size_t t = from; t < to && (place == 2 || t == from); t++) *out++ = t;
+        }
+}
+
+/* One passage out of each of n_anchors equal runs of all that are trained on: others for each batch. */
+void mn_encoder_run_choose_anchors(mn_encoder_run *run, uint64_t number)
+{
+    mn_random random = mn_random_of(run->train.seed, number, UINT64_MAX);
+    uint64_t all = run->n_anchor_passages;
+    for (uint64_t i = 0; i < run->n_anchors; i++) {
+        uint64_t from = i * all / run->n_anchors, to = (i + 1) * all / run->n_anchors;
+        run->anchors[i] = run->anchor_passages[from + mn_random_next(&random) % (to - from)];
+    }
 }
 
 /* ---- the teacher ----------------------------------------------------------------------------------------------- */

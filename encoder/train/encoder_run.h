@@ -7,6 +7,8 @@
 #include "encoder/train/trainable.h"
 #include "encoder/train/training_texts.h"
 
+#include <math.h>
+
 /* A shard's part of a batch. */
 typedef struct mn_encoder_part {
     mn_token_batch sequences;
@@ -20,9 +22,11 @@ typedef struct mn_encoder_question {
     size_t question, passage; /* texts */
 } mn_encoder_question;
 
+/* As mneme_train_encoder_result has them; NAN: not measured. */
 typedef struct mn_encoder_measure {
-    double agreement, found_1, found_10;
+    double loss, agreement, found_1, found_10;
 } mn_encoder_measure;
+#define MN_ENCODER_UNMEASURED ((mn_encoder_measure){NAN, NAN, NAN, NAN})
 
 typedef struct mn_encoder_run {
     mn_encoder *teacher; /* borrowed; NULL = none */
@@ -46,8 +50,7 @@ typedef struct mn_encoder_run {
     size_t *anchor_passages; /* (n_anchor_passages): all passages that are trained on */
     size_t *anchors;         /* (n_anchors): those of the batch */
     size_t n_anchor_passages, n_anchors;
-    mn_encoder_measure measured, best, before; /* best: when the loss was least; NAN: never */
-    double best_loss;
+    mn_encoder_measure before, best; /* of the teacher, or before training; when the loss was least */
     /* the present batch */
     mn_batches batches;
     uint32_t n_shards;
@@ -72,6 +75,8 @@ mneme_status mn_encoder_run_ask_teacher(mn_encoder_run *run, const char *folder,
 char *mn_encoder_run_describe(const mn_encoder_run *run);
 void mn_encoder_run_free(mn_encoder_run *run);
 
+/* out: for the texts of n units, places in texts_of, in a batch's order: first texts, second ones, others. */
+void mn_encoder_run_order(const mn_encoder_run *run, const size_t *units, size_t n, size_t *out);
 /* The anchors of a batch. */
 void mn_encoder_run_choose_anchors(mn_encoder_run *run, uint64_t number);
 /* The loss of some units' vectors (n_texts, dimension), in a batch's order, and its gradient. */

@@ -11,15 +11,12 @@
 #include "encoder/train/encoder_run.h"
 #include "encoder/train/vector_losses.h"
 
-#include "common/clock.h"
-
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Of the losses: 4 (1 - cos) + KL of similarities at a scale of 20, found by trying on texts of both kinds in
- * shared/data; InfoNCE at the scale that sentence-transformers' MultipleNegativesRankingLoss has. */
+/* Of the losses (vector_losses.h): found by trying on Cranfield and LoCoMo, docs/training.md has the figures; InfoNCE
+ * at the scale that sentence-transformers' MultipleNegativesRankingLoss has. */
 static const float COSINE_WEIGHT = 4, SIMILARITY_WEIGHT = 1, RANKING_WEIGHT = 3, SCALE = 20;
 
 enum { TOKENS_PER_UNIT = 48 }; /* a batch has as many tokens as its number of texts times this, or fewer texts */
@@ -32,15 +29,10 @@ static mneme_status gather_units(mn_encoder_run *run, const size_t *units, size_
     for (size_t i = 0; i < n; i++) n_texts += run->units[units[i] + 1] - run->units[units[i]];
     run->batch = mn_room_take(&run->room, n_texts, sizeof *run->batch);
     if (!run->batch) return mn_fail_memory(error, "a batch");
-    run->n_batch = 0;
+    run->n_batch = n_texts;
     run->n_units = n;
-    /* All first texts of units (questions), all second ones (positives), then all others. */
-    for (size_t place = 0; place < 3; place++)
-        for (size_t i = 0; i < n; i++) {
-            size_t from = run->units[units[i]] + place, to = run->units[units[i] + 1];
-            for (size_t t = from; t < to && (place == 2 || t == from); t++)
-                run->batch[run->n_batch++] = run->texts_of[t];
-        }
+    mn_encoder_run_order(run, units, n, run->batch);
+    for (size_t i = 0; i < n_texts; i++) run->batch[i] = run->texts_of[run->batch[i]];
     return MNEME_OK;
 }
 
@@ -61,17 +53,6 @@ static mneme_status deal_out(mn_encoder_run *run, uint64_t *n_tokens, mneme_erro
         if (status == MNEME_OK) *n_tokens += part->sequences.offsets[part->n];
     }
     return status;
-}
-
-/* One passage out of each of n_anchors equal runs of all that are trained on: others for each batch. */
-void mn_encoder_run_choose_anchors(mn_encoder_run *run, uint64_t number)
-{
-    mn_random random = mn_random_of(run->train.seed, number, UINT64_MAX);
-    uint64_t all = run->n_anchor_passages;
-    for (uint64_t i = 0; i < run->n_anchors; i++) {
-        uint64_t from = i * all / run->n_anchors, to = (i + 1) * all / run->n_anchors;
-        run->anchors[i] = run->anchor_passages[from + mn_random_next(&random) % (to - from)];
-    }
 }
 
 static mneme_status begin(void *context, uint64_t number, uint64_t *n_tokens, mneme_error *error)
@@ -229,11 +210,14 @@ static mneme_status run_task(mn_encoder_run *run, const char *folder, mneme_trai
 {
     char *description = mn_encoder_run_describe(run);
     if (!description) return mn_fail_memory(error, "training");
+    const mn_train_region best = {"measured", &run->best, sizeof run->best};
     const mn_train_task task = {.context = run,
                                 .parameters = &run->model->parameters,
                                 .n_phases = 2,
                                 .batches_per_epoch = run->batches.n_batches,
                                 .description = description,
+                                .regions = &best,
+                                .n_regions = 1,
                                 .begin = begin,
                                 .phase = phase,
                                 .between = between,
@@ -252,6 +236,7 @@ mneme_status mn_train_encoder(mn_encoder *teacher, const mneme_train_encoder_opt
     if (run.train.shards == 0) run.train.shards = mn_cpu_count();
     mneme_status status = mn_encoder_run_check(&run, error);
     if (status == MNEME_OK) status = mn_train_options_check(&run.train, error);
+    if (status == MNEME_OK) status = mn_train_folder_check(&run.train, folder, error);
     if (status == MNEME_OK) status = mn_encoder_run_open(&run, error);
     if (status == MNEME_OK) status = mn_encoder_run_texts(&run, error);
     if (status == MNEME_OK) status = mn_encoder_run_ask_teacher(&run, folder, error);

@@ -176,8 +176,6 @@ typedef struct evaluation {
     uint32_t n_sequences;
     size_t length;
     double *sums; /* of each shard */
-    mneme_status *statuses;
-    mneme_error *errors;
 } evaluation;
 
 /* The characters [from, to) of each sequence of a part, by its state. */
@@ -226,16 +224,13 @@ static mneme_status evaluate_part(const evaluation *e, uint32_t from, uint32_t t
     return status;
 }
 
-static void evaluate_item(void *context, size_t item, unsigned worker)
+static mneme_status evaluate_share(void *context, uint32_t index, mn_shard *shard, mneme_error *error)
 {
-    (void)worker;
     const evaluation *e = context;
-    uint32_t n = e->workers->n_shards;
-    mn_shard *shard = e->workers->shards[item];
+    uint64_t all = e->n_sequences, n = e->workers->n_shards;
     shard->training = false;
-    uint32_t from = (uint32_t)(item * e->n_sequences / n), to = (uint32_t)((item + 1) * e->n_sequences / n);
-    e->sums[item] = 0;
-    e->statuses[item] = evaluate_part(e, from, to, shard, &e->sums[item], &e->errors[item]);
+    return evaluate_part(e, (uint32_t)(index * all / n), (uint32_t)((index + 1) * all / n), shard, &e->sums[index],
+                         error);
 }
 
 static mneme_status evaluate(void *context, const mn_train_workers *workers, double *loss, mneme_error *error)
@@ -251,22 +246,13 @@ static mneme_status evaluate(void *context, const mn_train_workers *workers, dou
         e.n_sequences = (uint32_t)windows;
         e.length = held_out < steps ? held_out : steps;
     }
-    uint32_t n = workers->n_shards;
-    e.sums = mn_alloc_zeroed(n, sizeof *e.sums);
-    e.statuses = mn_alloc_zeroed(n, sizeof *e.statuses);
-    e.errors = mn_alloc_zeroed(n, sizeof *e.errors);
-    mneme_status status = e.sums && e.statuses && e.errors ? MNEME_OK : mn_fail_memory(error, "evaluation");
-    if (status == MNEME_OK) mn_threads_run(workers->threads, n, evaluate_item, &e);
+    e.sums = mn_alloc_zeroed(workers->n_shards, sizeof *e.sums);
+    if (!e.sums) return mn_fail_memory(error, "evaluation");
+    mneme_status status = mn_train_each_shard(workers, evaluate_share, &e, error);
     double sum = 0;
-    for (uint32_t s = 0; s < n && status == MNEME_OK; s++) {
-        status = e.statuses[s];
-        if (status != MNEME_OK && error) *error = e.errors[s];
-        sum += e.sums[s];
-    }
+    for (uint32_t s = 0; s < workers->n_shards; s++) sum += e.sums[s];
     *loss = sum / ((double)e.n_sequences * (double)e.length);
     mn_free(e.sums);
-    mn_free(e.statuses);
-    mn_free(e.errors);
     return status;
 }
 

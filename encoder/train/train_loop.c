@@ -25,12 +25,6 @@ typedef struct position {
     double loss, validation_loss, best_loss;
 } position;
 
-typedef struct part_result {
-    double loss;
-    mneme_status status;
-    mneme_error error;
-} part_result;
-
 typedef struct run {
     const mn_train_task *task;
     const mneme_train_options *options;
@@ -42,7 +36,7 @@ typedef struct run {
     mn_train_log log;
     char *description;
     mn_train_region regions[REGIONS_MOST + 1];
-    part_result parts[SHARDS_MOST];
+    double losses[SHARDS_MOST]; /* of the parts of a batch */
     uint32_t phase;
     uint64_t saved_step, first_step; /* of the newest checkpoint; where this run began */
     uint64_t tokens;                 /* of this run */
@@ -101,19 +95,6 @@ static char *describe(const run *r)
 
 /* ---- making and releasing -------------------------------------------------------------------------------------- */
 
-static mneme_status make_workers(run *r, mneme_error *error)
-{
-    mn_train_workers *w = &r->workers;
-    mneme_status status = mn_threads_new(r->options->threads, &w->threads, error);
-    w->shards = mn_alloc_zeroed(r->options->shards, sizeof(mn_shard *));
-    if (status == MNEME_OK && !w->shards) status = mn_fail_memory(error, "shards");
-    for (uint32_t i = 0; i < r->options->shards && status == MNEME_OK; i++) {
-        status = mn_shard_new(r->task->parameters, &w->shards[i], error);
-        w->n_shards = i + 1;
-    }
-    return status;
-}
-
 static mneme_status make(run *r, mneme_error *error)
 {
     const mneme_train_options *o = r->options;
@@ -129,7 +110,7 @@ static mneme_status make(run *r, mneme_error *error)
     assert(task->n_regions <= REGIONS_MOST);
     for (size_t i = 0; i < task->n_regions; i++) r->regions[i] = task->regions[i];
     r->regions[task->n_regions] = (mn_train_region){"position", &r->where, sizeof r->where};
-    mneme_status status = make_workers(r, error);
+    mneme_status status = mn_train_workers_open(&r->workers, task->parameters, o->threads, o->shards, error);
     if (status == MNEME_OK) status = mn_adam_new(task->parameters, &adam, &r->adam, error);
     r->description = describe(r);
     return status == MNEME_OK && !r->description ? mn_fail_memory(error, "training") : status;
@@ -137,9 +118,7 @@ static mneme_status make(run *r, mneme_error *error)
 
 static void release(run *r)
 {
-    for (uint32_t i = 0; i < r->workers.n_shards; i++) mn_shard_free(r->workers.shards[i]);
-    mn_free(r->workers.shards);
-    mn_threads_free(r->workers.threads);
+    mn_train_workers_close(&r->workers);
     mn_adam_free(r->adam);
     mn_train_log_close(&r->log);
     free(r->description);
@@ -178,24 +157,30 @@ static mneme_status remove_checkpoint(const char *folder, mneme_error *error)
     return status;
 }
 
+mneme_status mn_train_folder_check(const mneme_train_options *options, const char *folder, mneme_error *error)
+{
+    if (options->resume) return mn_checkpoint_require(folder, error);
+    if (options->replace || mn_checkpoint_require(folder, NULL) != MNEME_OK) return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_USAGE,
+                   "%s holds a training run already: go on with it (--resume), replace "
+                   "it (--force), or give another folder",
+                   folder);
+}
+
 static mneme_status start(run *r, mneme_error *error)
 {
-    mneme_status status = MNEME_OK;
-    bool exists = mn_checkpoint_exists(r->folder);
+    mneme_status status = mn_train_folder_check(r->options, r->folder, error);
+    if (status != MNEME_OK) return status;
     if (r->options->resume) {
         mn_checkpoint checkpoint = checkpoint_of(r);
         status = mn_checkpoint_load(&checkpoint, error);
-        if (status == MNEME_OK) mn_parameters_pack(r->task->parameters, r->workers.threads);
         r->saved_step = r->where.step;
-    } else if (exists && !r->options->replace) {
-        status = mn_fail(error, MNEME_ERR_USAGE,
-                         "%s holds a training run already: go on with it (--resume), replace "
-                         "it (--force), or give another folder",
-                         r->folder);
     } else {
         status = mn_make_directories(r->folder, 0755, error);
-        if (status == MNEME_OK && exists) status = remove_checkpoint(r->folder, error);
+        if (status == MNEME_OK && mn_checkpoint_require(r->folder, NULL) == MNEME_OK)
+            status = remove_checkpoint(r->folder, error);
     }
+    mn_parameters_pack(r->task->parameters, r->workers.threads);
     r->first_step = r->where.step;
     if (status == MNEME_OK) status = mn_train_log_open(&r->log, r->folder, r->where.step, error);
     if (status == MNEME_OK && !r->options->resume) status = save_checkpoint(r, error);
@@ -204,14 +189,11 @@ static mneme_status start(run *r, mneme_error *error)
 
 /* ---- a step ---------------------------------------------------------------------------------------------------- */
 
-static void do_part(void *context, size_t item, unsigned worker)
+static mneme_status do_part(void *context, uint32_t index, mn_shard *shard, mneme_error *error)
 {
-    (void)worker;
     run *r = context;
-    part_result *part = &r->parts[item];
-    mn_shard *shard = r->workers.shards[item];
-    part->loss = 0;
-    part->status = r->task->phase(r->task->context, r->phase, (uint32_t)item, shard, &part->loss, &part->error);
+    r->losses[index] = 0;
+    return r->task->phase(r->task->context, r->phase, index, shard, &r->losses[index], error);
 }
 
 static mneme_status do_batch(run *r, uint64_t batch, double *loss, mneme_error *error)
@@ -224,12 +206,9 @@ static mneme_status do_batch(run *r, uint64_t batch, double *loss, mneme_error *
         r->workers.shards[s]->training = true;
     }
     for (r->phase = 0; r->phase < task->n_phases && status == MNEME_OK; r->phase++) {
-        mn_threads_run(r->workers.threads, r->workers.n_shards, do_part, r);
-        for (uint32_t s = 0; s < r->workers.n_shards && status == MNEME_OK; s++) {
-            status = r->parts[s].status;
-            if (status != MNEME_OK && error) *error = r->parts[s].error;
-            if (r->phase + 1 == task->n_phases) *loss += r->parts[s].loss / (double)r->options->accumulate;
-        }
+        status = mn_train_each_shard(&r->workers, do_part, r, error);
+        for (uint32_t s = 0; s < r->workers.n_shards && r->phase + 1 == task->n_phases; s++)
+            *loss += r->losses[s] / (double)r->options->accumulate;
         if (status == MNEME_OK && task->between) status = task->between(task->context, r->phase, error);
     }
     if (status == MNEME_OK) mn_adam_add(r->adam, r->workers.shards, r->workers.n_shards, r->workers.threads);

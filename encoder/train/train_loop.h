@@ -11,19 +11,12 @@
 #define MN_ENCODER_TRAIN_TRAIN_LOOP_H
 
 #include "encoder/train/checkpoint.h"
-
-/* The threads of a run, and a shard for each part of a batch: an evaluation uses them too (mn_shard_begin each, with
- * `training` false). */
-typedef struct mn_train_workers {
-    mn_threads *threads;
-    mn_shard **shards;
-    uint32_t n_shards;
-} mn_train_workers;
+#include "encoder/train/train_workers.h"
 
 /* All callbacks get `context`. Those that may be NULL say so. */
 typedef struct mn_train_task {
     void *context;
-    mn_parameters *parameters; /* ready and packed */
+    mn_parameters *parameters; /* ready; packed before the first batch */
     uint32_t n_phases;         /* >= 1 */
     uint64_t batches_per_epoch;
     const char *description; /* a flat JSON object of what makes this run what it is, without the common options */
@@ -49,6 +42,10 @@ typedef struct mn_train_task {
  * ERR_DIVERGED: says at which step, and of which step the checkpoint is. Others: from the callbacks, and from files. */
 mneme_status mn_train_run(const mn_train_task *task, const mneme_train_options *options, const char *folder,
                           mneme_train_result *result, mneme_error *error);
+
+/* May a run of these options begin in this folder? ERR_USAGE: it holds one already, and neither resume nor replace is
+ * set; ERR_NOT_FOUND: resume, and there is none. For asking before minutes of work; mn_train_run asks, too. */
+mneme_status mn_train_folder_check(const mneme_train_options *options, const char *folder, mneme_error *error);
 
 /* Are the common options in their ranges? ERR_USAGE. For asking before anything is made. */
 mneme_status mn_train_options_check(const mneme_train_options *options, mneme_error *error);

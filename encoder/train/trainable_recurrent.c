@@ -166,18 +166,6 @@ static mneme_status output_backward(const trainable_recurrent *t, mn_shard *shar
     return mn_dense_backward(&t->output, shard, p->joined, g->output, p->plan.n_texts, g->joined, error);
 }
 
-static inline float dot(const float *restrict a, const float *restrict b, size_t n)
-{
-    enum { LANES = 16 };
-    float sums[LANES] = {0}, total = 0;
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES; j++) sums[j] += a[i + j] * b[i + j];
-    for (; i < n; i++) total += a[i] * b[i];
-    for (size_t j = 0; j < LANES; j++) total += sums[j];
-    return total;
-}
-
 /* Of the pooled sums to states and tokens, and of the softmax to the scores. */
 static void pool_backward(const trainable_recurrent *t, const pass *p, gradients *g)
 {
@@ -188,10 +176,10 @@ static void pool_backward(const trainable_recurrent *t, const pass *p, gradients
         double mean = 0; /* sum a da */
         for (uint32_t s = 0; s < p->plan.lengths[b]; s++) {
             size_t row = p->plan.first_row[s] + b, token = p->plan.token[row] * tokens;
-            float weight = p->weights[row], d_weight = dot(joined, p->states + row * states, states);
+            float weight = p->weights[row], d_weight = mn_dot(joined, p->states + row * states, states);
             for (size_t i = 0; i < states; i++) g->states[row * states + i] = weight * joined[i];
             if (t->config.join_tokens) {
-                d_weight += dot(joined + states, p->tokens + token, tokens);
+                d_weight += mn_dot(joined + states, p->tokens + token, tokens);
                 add_scaled(g->tokens + token, joined + states, weight, tokens);
             }
             g->scores[row] = d_weight;

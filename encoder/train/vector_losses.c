@@ -154,6 +154,18 @@ mneme_status mn_contrastive_loss(const mn_contrast *loss, mn_shard *shard, float
     return status;
 }
 
+float mn_dot(const float *a, const float *b, size_t n)
+{
+    enum { LANES = 16 };
+    float sums[LANES] = {0}, total = 0;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++) sums[j] += a[i + j] * b[i + j];
+    for (; i < n; i++) total += a[i] * b[i];
+    for (size_t j = 0; j < LANES; j++) total += sums[j];
+    return total;
+}
+
 void mn_unit_forward(const float *u, uint32_t n, uint32_t d, float *v, float *lengths)
 {
     for (uint32_t i = 0; i < n; i++, u += d, v += d) {

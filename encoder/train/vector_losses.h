@@ -53,6 +53,9 @@ typedef struct mn_contrast {
 mneme_status mn_contrastive_loss(const mn_contrast *loss, mn_shard *shard, float *d_queries, float *d_passages,
                                  double *value, mneme_error *error);
 
+/* a . b, summed in sixteen strands. */
+float mn_dot(const float *a, const float *b, size_t n);
+
 /* v (n, d) = u / |u| for each row; lengths (n) = |u|. A row of zeros becomes a vector along the first axis, with length
  * 0, and gets no gradient. v may be u. */
 void mn_unit_forward(const float *u, uint32_t n, uint32_t d, float *v, float *lengths);

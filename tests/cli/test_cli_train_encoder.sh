@@ -29,7 +29,8 @@ expect 0 mneme --set encoder.model="$PWD/lstm/" model info
 grep -q "of 15 documents\|of 16 documents" "$work/out" || fail "model info does not say what it was trained on"
 
 # The loss on what is held out falls, and a run in two pieces has the bytes of one in one go, on one thread or two.
-expect 0 mneme train encoder notes.jsonl --out whole "${small[@]}" --epochs 6 --rate 0.01 --warm-up 5 --threads 1
+expect 0 mneme train encoder notes.jsonl --out whole "${small[@]}" --epochs 6 --rate 0.01 --warm-up 5 --threads 1 --json
+cp "$work/out" whole.out
 first=$(grep -m1 -o '"validation_loss": [0-9.]*' whole/log.jsonl | cut -d' ' -f2)
 last=$(grep -o '"validation_loss": [0-9.]*' whole/log.jsonl | tail -1 | cut -d' ' -f2)
 awk -v a="$first" -v b="$last" 'BEGIN { exit !(b < 0.9 * a) }' || fail "held out: $first, then $last"
@@ -38,8 +39,14 @@ pid=$!
 for _ in $(seq 200); do [ "$(wc -l 2>/dev/null <pieces/log.jsonl || echo 0)" -ge 12 ] && break; sleep 0.05; done
 kill -9 $pid 2>/dev/null || true
 wait $pid 2>/dev/null || true
-expect 0 mneme train encoder notes.jsonl --out pieces "${small[@]}" --epochs 6 --rate 0.01 --warm-up 5 --resume
+expect 0 mneme train encoder notes.jsonl --out pieces "${small[@]}" --epochs 6 --rate 0.01 --warm-up 5 --resume --json
 cmp whole/model.safetensors pieces/model.safetensors || fail "going on gives other bytes"
+figures() { grep -o '"\(agreement\|found_1\|found_10\|best_loss\)": *[0-9.e-]*' "$1"; }
+[ -n "$(figures whole.out)" ] && [ "$(figures whole.out)" = "$(figures "$work/out")" ] || fail "going on gives other figures"
+
+# When all is done, there is nothing left to measure: the figures are those of the best model still.
+expect 0 mneme train encoder notes.jsonl --out pieces "${small[@]}" --epochs 6 --rate 0.01 --warm-up 5 --resume --json
+[ "$(figures whole.out)" = "$(figures "$work/out")" ] || fail "a finished run gives other figures"
 
 # From a store, then the store brought to it.
 expect 0 mneme --store memory index notes.jsonl
@@ -66,6 +73,8 @@ expect 2 mneme train encoder notes.jsonl
 err "--out"
 expect 2 mneme train encoder notes.jsonl --out lstm "${small[@]}"
 err "holds a training run already"
+expect 1 mneme train encoder notes.jsonl --out x --resume "${small[@]}"
+err "no checkpoint to go on from"
 expect 2 mneme train encoder missing.jsonl --out x
 err "missing.jsonl"
 printf '{"query":"a"}\n' >bad.jsonl

@@ -112,7 +112,7 @@ static void what_is_saved_comes_back_to_the_bit(void **state)
     make(&b, 7, DESCRIPTION);
     fill(&a, 1.5f);
     assert_ok(mn_checkpoint_save(&a.checkpoint, test_error()));
-    assert_true(mn_checkpoint_exists(g_folder));
+    assert_int_equal(mn_checkpoint_require(g_folder, NULL), MNEME_OK);
     fill(&b, 2.5f);
     assert_ok(mn_checkpoint_load(&b.checkpoint, test_error()));
     assert_true(is_filled(&b, 1.5f));
