@@ -28,7 +28,7 @@ static void describe(mn_encoder *encoder, const char *reason)
                         mn_tokenizer_fingerprint(encoder->tokenizer), config->max_tokens, config->special_tokens};
     encoder->info = (mneme_encoder_info){.name = encoder->name,
                                          .path = encoder->folder,
-                                         .kind = config->cell == MN_RECURRENT_LSTM ? "lstm" : "gru",
+                                         .kind = config->cell == MN_CELL_LSTM ? "lstm" : "gru",
                                          .precision = mn_precision_name(encoder->arithmetic.precision),
                                          .kernels = encoder->arithmetic.product->name,
                                          .reason = reason,

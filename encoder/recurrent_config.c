@@ -66,7 +66,7 @@ static mneme_status read_config(const json_t *config, mn_recurrent_config *out, 
     bool is_gru = false;
     mneme_status status = read_choice(config, "cell", cells, &is_gru, error);
     if (status == MNEME_OK) status = read_choice(config, "pooling", poolings, &out->attentive, error);
-    out->cell = is_gru ? MN_RECURRENT_GRU : MN_RECURRENT_LSTM;
+    out->cell = is_gru ? MN_CELL_GRU : MN_CELL_LSTM;
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && status == MNEME_OK; i++)
         status = read_number(config, numbers[i].key, numbers[i].largest, numbers[i].value, error);
     for (size_t i = 0; i < sizeof flags / sizeof flags[0] && status == MNEME_OK; i++)

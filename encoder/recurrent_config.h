@@ -6,25 +6,19 @@
 #define MN_ENCODER_RECURRENT_CONFIG_H
 
 #include "common/error.h"
+#include "encoder/cell.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum mn_recurrent_cell { MN_RECURRENT_LSTM, MN_RECURRENT_GRU } mn_recurrent_cell;
-
 typedef struct mn_recurrent_config {
-    mn_recurrent_cell cell;
+    mn_cell cell;
     uint32_t vocabulary, embedding, hidden, n_layers, output, max_tokens;
     bool bidirectional;
     bool attentive;      /* pooling: softmax over the text's tokens; else the mean */
     bool join_tokens;    /* the pooled rows of the table go beside the pooled states */
     bool special_tokens; /* texts go in as [CLS] text [SEP] */
 } mn_recurrent_config;
-
-static inline uint32_t mn_recurrent_config_gates(const mn_recurrent_config *config)
-{
-    return config->cell == MN_RECURRENT_LSTM ? 4 : 3;
-}
 
 static inline uint32_t mn_recurrent_config_directions(const mn_recurrent_config *config)
 {

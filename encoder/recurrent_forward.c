@@ -40,7 +40,7 @@ static void place_direction(const mn_recurrent_model *model, const mn_step_plan 
 {
     const mn_recurrent_config *config = &model->config;
     const mn_product_kernel *product = model->arithmetic.product;
-    size_t hidden = config->hidden, wide = mn_recurrent_config_gates(config) * hidden,
+    size_t hidden = config->hidden, wide = mn_cell_gates(config->cell) * hidden,
            block = round_rows(product->block_rows);
     size_t gate_rows = plan->n_distinct;
     if (config->n_layers > 1) gate_rows = larger_of(gate_rows, (size_t)AHEAD_ROWS + plan->n_texts);
@@ -205,7 +205,7 @@ static void run_rows(const direction_run *run, uint32_t step, uint32_t first, ui
     } else {
         memset(gates.c, 0, (size_t)n * hidden * sizeof *gates.c);
     }
-    if (model->config.cell == MN_RECURRENT_LSTM)
+    if (model->config.cell == MN_CELL_LSTM)
         model->gates->lstm(&gates);
     else
         model->gates->gru(&gates);

@@ -17,7 +17,7 @@ static void place_weights(mn_recurrent_model *model, mn_image *image)
 {
     const mn_recurrent_config *config = &model->config;
     const mn_arithmetic *a = &model->arithmetic;
-    uint32_t wide = mn_recurrent_config_gates(config) * config->hidden;
+    uint32_t wide = mn_cell_gates(config->cell) * config->hidden;
     for (size_t i = 0; i < config->n_layers; i++) {
         for (size_t d = 0; d < mn_recurrent_config_directions(config); d++) {
             mn_linear_place(&model->layers[i][d].input, a, wide, mn_recurrent_model_inputs(config, i), image);
@@ -36,14 +36,14 @@ static mneme_status read_biases(const mn_recurrent_model *model, const char *end
                                 mneme_error *error)
 {
     const mn_model_weights weights = mn_recurrent_model_weights(model);
-    uint32_t hidden = model->config.hidden, n = mn_recurrent_config_gates(&model->config) * hidden;
+    uint32_t hidden = model->config.hidden, n = mn_cell_gates(model->config.cell) * hidden;
     char name[64];
     snprintf(name, sizeof name, "recurrent.bias_ih_%s", ending);
     mneme_status status = mn_weights_copy(&weights, name, n, 0, input, error);
     snprintf(name, sizeof name, "recurrent.bias_hh_%s", ending);
     if (status == MNEME_OK) status = mn_weights_copy(&weights, name, n, 0, recurrent, error);
     if (status != MNEME_OK) return status;
-    uint32_t added = model->config.cell == MN_RECURRENT_GRU ? 2 * hidden : n;
+    uint32_t added = model->config.cell == MN_CELL_GRU ? 2 * hidden : n;
     for (uint32_t i = 0; i < added; i++) {
         input[i] += recurrent[i];
         recurrent[i] = 0;

@@ -17,17 +17,10 @@
 #define MN_ENCODER_TRAIN_CELL_KERNELS_H
 
 #include "common/cpu.h"
+#include "encoder/cell.h"
 
 #include <stddef.h>
 #include <stdint.h>
-
-typedef enum mn_cell { MN_CELL_LSTM, MN_CELL_GRU } mn_cell;
-enum { MN_CELL_COUNT = 2 };
-
-static inline uint32_t mn_cell_gates(mn_cell cell)
-{
-    return cell == MN_CELL_LSTM ? 4 : 3;
-}
 
 typedef struct mn_cell_step {
     uint32_t n_rows, n_hidden;

@@ -309,29 +309,6 @@ static mneme_status write_config(const compression *c, const char *from, const c
     return status;
 }
 
-/* The files beside config.json that decide what the model does. */
-static mneme_status copy_settings(const char *from, const char *folder, mneme_error *error)
-{
-    static const char *const names[] = {"sentence_bert_config.json", "1_Pooling/config.json", "modules.json",
-                                        "config_sentence_transformers.json"};
-    mneme_status status = MNEME_OK;
-    for (size_t i = 0; i < sizeof names / sizeof names[0] && status == MNEME_OK; i++) {
-        mn_buffer text = {0};
-        char *source = mn_path_join(from, names[i]), *pooling = mn_path_join(folder, "1_Pooling");
-        if (!source || !pooling)
-            status = mn_fail_memory(error, names[i]);
-        else if (mn_file_exists(source)) {
-            status = mn_file_read(source, CONFIG_MAX_BYTES, &text, error);
-            if (status == MNEME_OK && strchr(names[i], '/')) status = mn_make_directories(pooling, 0755, error);
-            if (status == MNEME_OK) status = mn_model_write_file(folder, names[i], text.data, text.size, error);
-        }
-        mn_buffer_free(&text);
-        mn_free(source);
-        mn_free(pooling);
-    }
-    return status;
-}
-
 static mneme_status write_folder(const compression *c, const char *from, const char *to, mneme_error *error)
 {
     mn_new_folder made;
@@ -340,7 +317,7 @@ static mneme_status write_folder(const compression *c, const char *from, const c
     if (status == MNEME_OK && !path) status = mn_fail_memory(error, to);
     if (status == MNEME_OK) status = mn_safetensors_write(path, c->out, c->n, error);
     if (status == MNEME_OK) status = mn_model_copy_tokenizer(from, made.part, error);
-    if (status == MNEME_OK) status = copy_settings(from, made.part, error);
+    if (status == MNEME_OK) status = mn_model_copy_settings(from, made.part, error);
     if (status == MNEME_OK) status = write_config(c, from, made.part, error);
     mn_free(path);
     return mn_new_folder_end(&made, status, error);

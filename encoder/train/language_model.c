@@ -9,6 +9,13 @@ static const float NORM_EPSILON = 1e-5f, DEVIATION = 0.02f; /* GPT-2's */
 
 /* ---- making ---------------------------------------------------------------------------------------------------- */
 
+const char *mn_lm_cell_name(mneme_cell cell)
+{
+    static const char *const names[] = {
+        [MNEME_CELL_LSTM] = "lstm", [MNEME_CELL_GRU] = "gru", [MNEME_CELL_TRANSFORMER] = "transformer"};
+    return names[cell];
+}
+
 mneme_status mn_lm_config_check(const mn_lm_config *c, mneme_error *error)
 {
     if (c->layers < 1 || c->layers > LAYERS_MOST)

@@ -34,6 +34,7 @@ typedef struct mn_language_model {
     mn_dense output;
 } mn_language_model;
 
+const char *mn_lm_cell_name(mneme_cell cell); /* "lstm", "gru", "transformer" */
 /* ERR_USAGE: sizes out of their range. */
 mneme_status mn_lm_config_check(const mn_lm_config *config, mneme_error *error);
 

@@ -3,19 +3,14 @@
 
 #include "common/file.h"
 #include "common/json.h"
+#include "encoder/train/model_files.h"
 
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define MODEL_TYPE       "mneme-language-model"
 #define CONFIG_MAX_BYTES ((size_t)64 << 20)
 enum { DEPTH_MAX = 8, CODEPOINT_MOST = 0x10FFFF };
-
-static const char *const cells[] = {
-    [MNEME_CELL_LSTM] = "lstm", [MNEME_CELL_GRU] = "gru", [MNEME_CELL_TRANSFORMER] = "transformer"};
-enum { N_CELLS = sizeof cells / sizeof cells[0] };
 
 /* ---- saving ---------------------------------------------------------------------------------------------------- */
 
@@ -27,32 +22,19 @@ static json_t *characters(const mn_lm_vocabulary *vocabulary)
     return list;
 }
 
-static mneme_status save_config(const char *path, const mn_lm_config *c, const mn_lm_vocabulary *vocabulary,
-                                mneme_error *error)
-{
-    json_t *config =
-        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:s, s:o}", "model_type", MODEL_TYPE, "cell",
-                  cells[c->cell], "layers", (json_int_t)c->layers, "hidden", (json_int_t)c->hidden, "heads",
-                  (json_int_t)c->heads, "steps_back", (json_int_t)c->steps_back, "dropout", (double)c->dropout, "tied",
-                  (int)c->tied, "mneme_version", MNEME_VERSION, "characters", characters(vocabulary));
-    char *text = config ? json_dumps(config, JSON_PRESERVE_ORDER | JSON_INDENT(1)) : NULL;
-    mneme_status status =
-        text ? mn_file_write_atomic(path, text, strlen(text), error) : mn_fail_memory(error, "config.json");
-    /* mn_file_write_atomic makes its files private; a model may be read by everybody. */
-    if (status == MNEME_OK) chmod(path, 0644);
-    free(text);
-    json_decref(config);
-    return status;
-}
-
 mneme_status mn_lm_folder_save(const char *folder, const mn_language_model *model, const mn_lm_vocabulary *vocabulary,
                                mneme_error *error)
 {
-    char *config = mn_path_join(folder, "config.json"), *weights = mn_path_join(folder, "model.safetensors");
-    mneme_status status =
-        config && weights ? save_config(config, &model->config, vocabulary, error) : mn_fail_memory(error, "path");
+    const mn_lm_config *c = &model->config;
+    json_t *config =
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:s, s:o}", "model_type", MODEL_TYPE, "cell",
+                  mn_lm_cell_name(c->cell), "layers", (json_int_t)c->layers, "hidden", (json_int_t)c->hidden, "heads",
+                  (json_int_t)c->heads, "steps_back", (json_int_t)c->steps_back, "dropout", (double)c->dropout, "tied",
+                  (int)c->tied, "mneme_version", MNEME_VERSION, "characters", characters(vocabulary));
+    mneme_status status = mn_model_write_json(folder, "config.json", config, error);
+    char *weights = mn_path_join(folder, "model.safetensors");
+    if (status == MNEME_OK && !weights) status = mn_fail_memory(error, "path");
     if (status == MNEME_OK) status = mn_parameters_save(&model->parameters, weights, error);
-    mn_free(config);
     mn_free(weights);
     return status;
 }
@@ -97,9 +79,9 @@ static mneme_status read_config(const json_t *config, const char *path, mn_lm_co
     const char *cell = json_string_value(json_object_get(config, "cell"));
     if (!type || strcmp(type, MODEL_TYPE) != 0)
         return mn_fail(error, MNEME_ERR_MODEL, "%s is not of a language model that mneme trained", path);
-    int kind = 0;
-    while (kind < N_CELLS && (!cell || strcmp(cells[kind], cell) != 0)) kind++;
-    if (kind == N_CELLS)
+    int kind = MNEME_CELL_LSTM;
+    while (kind <= MNEME_CELL_TRANSFORMER && (!cell || strcmp(mn_lm_cell_name((mneme_cell)kind), cell) != 0)) kind++;
+    if (kind > MNEME_CELL_TRANSFORMER)
         return mn_fail(error, MNEME_ERR_MODEL, "%s: cell is %s; expected lstm, gru or transformer", path,
                        cell ? cell : "missing");
     c->cell = (mneme_cell)kind;

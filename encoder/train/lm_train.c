@@ -266,7 +266,6 @@ static mneme_status save(void *context, const char *folder, mneme_error *error)
 
 static char *describe(const lm_run *r)
 {
-    static const char *const cells[] = {"lstm", "gru", "transformer"};
     char texts[64];
     const mn_lm_config *c = &r->config;
     uint64_t hash = r->vocabulary.n;
@@ -274,7 +273,7 @@ static char *describe(const lm_run *r)
         hash = XXH3_64bits(r->vocabulary.codepoints, r->vocabulary.n * sizeof *r->vocabulary.codepoints);
     hash = XXH3_64bits_withSeed(r->ids, r->n_ids * sizeof *r->ids, hash);
     snprintf(texts, sizeof texts, "of %zu characters (%016" PRIx64 ")", r->n_ids, hash);
-    json_t *all = json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:s}", "cell", cells[c->cell], "layers",
+    json_t *all = json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:s}", "cell", mn_lm_cell_name(c->cell), "layers",
                             (json_int_t)c->layers, "hidden", (json_int_t)c->hidden, "heads", (json_int_t)c->heads,
                             "steps back", (json_int_t)c->steps_back, "dropout", (double)c->dropout, "tied embedding",
                             (int)c->tied, "texts", texts);

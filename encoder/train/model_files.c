@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #define TOKENIZER_MAX_BYTES ((size_t)256 << 20)
+#define SETTINGS_MAX_BYTES  ((size_t)1 << 20)
 
 mneme_status mn_model_write_file(const char *folder, const char *name, const void *data, size_t size,
                                  mneme_error *error)
@@ -31,22 +32,48 @@ mneme_status mn_model_write_json(const char *folder, const char *name, json_t *j
     return status;
 }
 
+/* A file that is not there is left out. */
+static mneme_status copy_file(const char *from, const char *folder, const char *name, size_t most, mneme_error *error)
+{
+    mn_buffer content = {0};
+    char *path = mn_path_join(from, name);
+    mneme_status status = path ? MNEME_OK : mn_fail_memory(error, name);
+    if (status == MNEME_OK && mn_file_exists(path)) {
+        status = mn_file_read(path, most, &content, error);
+        if (status == MNEME_OK) status = mn_model_write_file(folder, name, content.data, content.size, error);
+    }
+    mn_buffer_free(&content);
+    mn_free(path);
+    return status;
+}
+
+static mneme_status copy_files(const char *from, const char *folder, const char *const *names, size_t n, size_t most,
+                               mneme_error *error)
+{
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0; i < n && status == MNEME_OK; i++) status = copy_file(from, folder, names[i], most, error);
+    return status;
+}
+
 mneme_status mn_model_copy_tokenizer(const char *from, const char *folder, mneme_error *error)
 {
     static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "vocab.txt",
                                         "special_tokens_map.json"};
-    mneme_status status = MNEME_OK;
-    for (size_t i = 0; i < sizeof names / sizeof names[0] && status == MNEME_OK; i++) {
-        mn_buffer text = {0};
-        char *path = mn_path_join(from, names[i]);
-        if (!path)
-            status = mn_fail_memory(error, names[i]);
-        else if (mn_file_exists(path)) {
-            status = mn_file_read(path, TOKENIZER_MAX_BYTES, &text, error);
-            if (status == MNEME_OK) status = mn_model_write_file(folder, names[i], text.data, text.size, error);
-        }
-        mn_buffer_free(&text);
-        mn_free(path);
+    return copy_files(from, folder, names, sizeof names / sizeof names[0], TOKENIZER_MAX_BYTES, error);
+}
+
+mneme_status mn_model_copy_settings(const char *from, const char *folder, mneme_error *error)
+{
+    static const char *const names[] = {"sentence_bert_config.json", "config_sentence_transformers.json",
+                                        "modules.json"};
+    mneme_status status = copy_files(from, folder, names, sizeof names / sizeof names[0], SETTINGS_MAX_BYTES, error);
+    char *source = mn_path_join(from, "1_Pooling"), *target = mn_path_join(folder, "1_Pooling");
+    if (status == MNEME_OK && (!source || !target)) status = mn_fail_memory(error, folder);
+    if (status == MNEME_OK && mn_is_directory(source)) {
+        status = mn_make_directories(target, 0755, error);
+        if (status == MNEME_OK) status = copy_file(source, target, "config.json", SETTINGS_MAX_BYTES, error);
     }
+    mn_free(source);
+    mn_free(target);
     return status;
 }

@@ -11,7 +11,9 @@ mneme_status mn_model_write_file(const char *folder, const char *name, const voi
                                  mneme_error *error);
 /* json: its reference is taken; NULL: out of memory. */
 mneme_status mn_model_write_json(const char *folder, const char *name, json_t *json, mneme_error *error);
-/* The files that say how texts become ids, of those that `from` has. */
+/* Of those that `from` has: the files that say how texts become ids; those beside config.json that say what else a
+ * Transformer does (window, prompts, pooling). */
 mneme_status mn_model_copy_tokenizer(const char *from, const char *folder, mneme_error *error);
+mneme_status mn_model_copy_settings(const char *from, const char *folder, mneme_error *error);
 
 #endif

@@ -156,7 +156,8 @@ mneme_status mn_parameters_save(const mn_parameters *set, const char *path, mnem
     if (!tensors) return mn_fail_memory(error, path);
     for (size_t i = 0; i < set->n; i++) {
         const mn_parameter *p = set->items[i];
-        bool vector = p->options.rows == 1 && !p->options.packed;
+        /* Tables and weights are matrices even where they have one row. */
+        bool vector = p->options.rows == 1 && !p->options.packed && !p->options.decays && !p->options.sparse;
         tensors[i] = (mn_tensor){.name = p->name,
                                  .dtype = "F32",
                                  .rank = vector ? 1 : 2,

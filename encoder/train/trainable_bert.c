@@ -2,15 +2,13 @@
 #include "encoder/train/trainable_bert.h"
 
 #include "common/file.h"
+#include "encoder/safetensors.h"
 #include "encoder/train/bert_training.h"
 #include "encoder/train/model_files.h"
-#include "encoder/train/safetensors_write.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-
-#define FILE_MAX_BYTES ((size_t)64 << 20)
 
 typedef struct trainable_bert {
     mn_trainable base;
@@ -39,64 +37,6 @@ static mneme_status backward(mn_trainable *trainable, mn_shard *shard, void *sav
 
 /* ---- files ------------------------------------------------------------------------------------------------------ */
 
-/* The embedding tables are matrices even where they have one row. */
-static bool is_table(const mn_parameter *parameter)
-{
-    static const char ending[] = "_embeddings.weight";
-    size_t size = strlen(parameter->name), tail = sizeof ending - 1;
-    return size > tail && strcmp(parameter->name + size - tail, ending) == 0;
-}
-
-static mneme_status save_weights(const mn_parameters *set, const char *folder, mneme_error *error)
-{
-    mn_tensor *tensors = mn_alloc_zeroed(set->n, sizeof *tensors);
-    char *path = mn_path_join(folder, "model.safetensors");
-    mneme_status status = tensors && path ? MNEME_OK : mn_fail_memory(error, folder);
-    for (size_t i = 0; i < set->n && status == MNEME_OK; i++) {
-        const mn_parameter *p = set->items[i];
-        size_t rows = p->options.rows, columns = p->options.columns;
-        bool vector = rows == 1 && !p->options.packed && !is_table(p);
-        tensors[i] = (mn_tensor){.name = p->name,
-                                 .dtype = "F32",
-                                 .rank = vector ? 1 : 2,
-                                 .shape = {vector ? columns : rows, columns},
-                                 .data = p->value,
-                                 .size_bytes = rows * columns * sizeof(float)};
-    }
-    if (status == MNEME_OK) status = mn_safetensors_write(path, tensors, set->n, error);
-    mn_free(tensors);
-    mn_free(path);
-    return status;
-}
-
-/* A file that is not there is left out. */
-static mneme_status copy_file(const char *from, const char *folder, const char *name, mneme_error *error)
-{
-    mn_buffer content = {0};
-    char *path = mn_path_join(from, name);
-    mneme_status status = path ? MNEME_OK : mn_fail_memory(error, name);
-    if (status == MNEME_OK && mn_file_exists(path)) {
-        status = mn_file_read(path, FILE_MAX_BYTES, &content, error);
-        if (status == MNEME_OK) status = mn_model_write_file(folder, name, content.data, content.size, error);
-    }
-    mn_buffer_free(&content);
-    mn_free(path);
-    return status;
-}
-
-static mneme_status copy_pooling(const char *from, const char *folder, mneme_error *error)
-{
-    char *source = mn_path_join(from, "1_Pooling"), *target = mn_path_join(folder, "1_Pooling");
-    mneme_status status = source && target ? MNEME_OK : mn_fail_memory(error, folder);
-    if (status == MNEME_OK && mn_is_directory(source)) {
-        status = mn_make_directories(target, 0755, error);
-        if (status == MNEME_OK) status = copy_file(source, target, "config.json", error);
-    }
-    mn_free(source);
-    mn_free(target);
-    return status;
-}
-
 /* config.json of the folder that it was read from, with what has changed. */
 static mneme_status save_config(const trainable_bert *bert, const char *folder, const char *about_json,
                                 mneme_error *error)
@@ -121,16 +61,14 @@ static mneme_status save_config(const trainable_bert *bert, const char *folder, 
 
 static mneme_status save(mn_trainable *trainable, const char *folder, const char *about_json, mneme_error *error)
 {
-    static const char *const names[] = {"sentence_bert_config.json", "config_sentence_transformers.json",
-                                        "modules.json"};
-    const trainable_bert *bert = (const trainable_bert *)trainable;
     const char *from = trainable->tokenizer_folder;
-    mneme_status status = mn_model_copy_tokenizer(from, folder, error);
-    for (size_t i = 0; i < sizeof names / sizeof names[0] && status == MNEME_OK; i++)
-        status = copy_file(from, folder, names[i], error);
-    if (status == MNEME_OK) status = copy_pooling(from, folder, error);
-    if (status == MNEME_OK) status = save_config(bert, folder, about_json, error);
-    return status == MNEME_OK ? save_weights(&trainable->parameters, folder, error) : status;
+    char *path = mn_path_join(folder, "model.safetensors");
+    mneme_status status = path ? mn_model_copy_tokenizer(from, folder, error) : mn_fail_memory(error, folder);
+    if (status == MNEME_OK) status = mn_model_copy_settings(from, folder, error);
+    if (status == MNEME_OK) status = save_config((const trainable_bert *)trainable, folder, about_json, error);
+    if (status == MNEME_OK) status = mn_parameters_save(&trainable->parameters, path, error);
+    mn_free(path);
+    return status;
 }
 
 static void destroy(mn_trainable *trainable)

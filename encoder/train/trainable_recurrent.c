@@ -236,10 +236,10 @@ static mneme_status save(mn_trainable *trainable, const char *folder, const char
     json_t *about = json_loads(about_json, 0, NULL);
     json_t *config = json_pack(
         "{s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:s, s:b, s:i, s:i, s:o}", "model_type", "mneme-recurrent", "cell",
-        c->cell == MN_RECURRENT_LSTM ? "lstm" : "gru", "vocab_size", (int)c->vocabulary, "embedding_size",
-        (int)c->embedding, "hidden_size", (int)c->hidden, "num_layers", (int)c->n_layers, "bidirectional",
-        (int)c->bidirectional, "pooling", c->attentive ? "attentive" : "mean", "join_tokens", (int)c->join_tokens,
-        "output_size", (int)c->output, "max_tokens", (int)c->max_tokens, "mneme", about ? about : json_object());
+        c->cell == MN_CELL_LSTM ? "lstm" : "gru", "vocab_size", (int)c->vocabulary, "embedding_size", (int)c->embedding,
+        "hidden_size", (int)c->hidden, "num_layers", (int)c->n_layers, "bidirectional", (int)c->bidirectional,
+        "pooling", c->attentive ? "attentive" : "mean", "join_tokens", (int)c->join_tokens, "output_size",
+        (int)c->output, "max_tokens", (int)c->max_tokens, "mneme", about ? about : json_object());
     char *path = mn_path_join(folder, "model.safetensors");
     mneme_status status =
         path ? mn_parameters_save(&trainable->parameters, path, error) : mn_fail_memory(error, folder);
@@ -289,7 +289,7 @@ static mneme_status put_together(const mn_recurrent_config *config, const mn_tra
                                         .initial = MN_INITIAL_NORMAL,
                                         .scale = 0.05f,
                                         .sparse = true};
-    const mn_recurrent_options layers = {.cell = config->cell == MN_RECURRENT_LSTM ? MN_CELL_LSTM : MN_CELL_GRU,
+    const mn_recurrent_options layers = {.cell = config->cell,
                                          .n_in = config->embedding,
                                          .n_hidden = config->hidden,
                                          .n_layers = config->n_layers,
@@ -329,8 +329,7 @@ mneme_status mn_trainable_recurrent_new(const mn_trainable_recurrent_options *op
     if (status == MNEME_OK && (!table || table->shape[0] > UINT32_MAX || table->shape[1] > 65536))
         status = mn_fail(error, MNEME_ERR_MODEL, "%s: there is no table of token vectors to begin with", path);
     if (status == MNEME_OK) {
-        const mn_recurrent_config config = {.cell =
-                                                options->cell == MN_CELL_LSTM ? MN_RECURRENT_LSTM : MN_RECURRENT_GRU,
+        const mn_recurrent_config config = {.cell = options->cell,
                                             .vocabulary = (uint32_t)table->shape[0],
                                             .embedding = (uint32_t)table->shape[1],
                                             .hidden = options->n_hidden,
