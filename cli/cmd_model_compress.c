@@ -142,22 +142,6 @@ static int compress(const cli_global *global, const mneme_settings *settings, co
     return code;
 }
 
-/* What both verbs do behind their own options. */
-static int run_with(cli_global *global, const cli_words *words, const mneme_compress_options *options,
-                    const compress_options *chosen)
-{
-    mneme_settings *settings = NULL;
-    mneme_encoder *encoder = NULL;
-    int code = cli_open_settings(global, &settings);
-    if (code == CLI_GO_ON) code = cli_model_open(settings, words->items[0], &encoder);
-    if (code == CLI_GO_ON) code = compress(global, settings, encoder, options, chosen);
-    mneme_encoder_close(encoder);
-    mneme_settings_free(settings);
-    return code;
-}
-
-static const cli_command quantize_command, prune_command;
-
 static int check(const cli_command *command, const cli_words *words, const compress_options *chosen)
 {
     if (words->n != 1) return cli_usage_error(command, "expected one model");
@@ -165,52 +149,75 @@ static int check(const cli_command *command, const cli_words *words, const compr
     return CLI_GO_ON;
 }
 
-int cli_model_quantize(cli_global *global, int argc, char **argv)
+/* What the verbs differ in. own: the option that says how; set: what it asks for, or CLI_EXIT_USAGE. */
+typedef struct compress_verb {
+    const cli_command *command;
+    cli_option own;
+    int (*set)(const compress_options *chosen, mneme_compress_options *out);
+} compress_verb;
+
+static int run(cli_global *global, int argc, char **argv, const compress_verb *verb, compress_options *chosen)
 {
-    compress_options chosen = {0};
     const cli_option options[] = {
-        {0, "to", CLI_TEXT, &chosen.to, "FORMAT", "int8: bytes, with a scale for each row"},
-        {0, "name", CLI_TEXT, &chosen.name, "NAME", "what to call the new model"},
-        {0, "text", CLI_LIST, &chosen.text, "FILE", "compare on what this file says (text, JSONL; may be repeated)"},
-        {0, "force", CLI_FLAG, &chosen.force, NULL, "replace the model of that name"},
+        verb->own,
+        {0, "name", CLI_TEXT, &chosen->name, "NAME", "what to call the new model"},
+        {0, "text", CLI_LIST, &chosen->text, "FILE", "compare on what this file says (text, JSONL; may be repeated)"},
+        {0, "force", CLI_FLAG, &chosen->force, NULL, "replace the model of that name"},
         CLI_OPTIONS_END,
     };
     mneme_compress_options compression = MNEME_COMPRESS_OPTIONS_INIT;
+    mneme_settings *settings = NULL;
+    mneme_encoder *encoder = NULL;
     cli_words words = {0};
-    int code = cli_parse(global, &quantize_command, options, argc, argv, &words);
-    if (code == CLI_GO_ON) code = check(&quantize_command, &words, &chosen);
-    if (code == CLI_GO_ON && (!chosen.to || strcmp(chosen.to, "int8") != 0))
-        code = cli_usage_error(&quantize_command, "say which format: --to int8");
-    compression.int8 = true;
-    compression.replace = chosen.force;
-    if (code == CLI_GO_ON) code = run_with(global, &words, &compression, &chosen);
-    cli_list_free(&chosen.text);
+    int code = cli_parse(global, verb->command, options, argc, argv, &words);
+    if (code == CLI_GO_ON) code = check(verb->command, &words, chosen);
+    if (code == CLI_GO_ON) code = verb->set(chosen, &compression);
+    compression.replace = chosen->force;
+    if (code == CLI_GO_ON) code = cli_open_settings(global, &settings);
+    if (code == CLI_GO_ON) code = cli_model_open(settings, words.items[0], &encoder);
+    if (code == CLI_GO_ON) code = compress(global, settings, encoder, &compression, chosen);
+    mneme_encoder_close(encoder);
+    mneme_settings_free(settings);
+    cli_list_free(&chosen->text);
     cli_list_free(&words);
     return code;
+}
+
+static const cli_command quantize_command, prune_command;
+
+static int set_quantize(const compress_options *chosen, mneme_compress_options *out)
+{
+    if (!chosen->to || strcmp(chosen->to, "int8") != 0)
+        return cli_usage_error(&quantize_command, "say which format: --to int8");
+    out->int8 = true;
+    return CLI_GO_ON;
+}
+
+static int set_prune(const compress_options *chosen, mneme_compress_options *out)
+{
+    if (!(chosen->keep > 0 && chosen->keep < 1))
+        return cli_usage_error(&prune_command, "say how much to keep: --keep 0.5, over 0 and below 1");
+    out->keep = chosen->keep;
+    return CLI_GO_ON;
+}
+
+int cli_model_quantize(cli_global *global, int argc, char **argv)
+{
+    compress_options chosen = {0};
+    const compress_verb quantize = {&quantize_command,
+                                    {0, "to", CLI_TEXT, &chosen.to, "FORMAT", "int8: bytes, with a scale for each row"},
+                                    set_quantize};
+    return run(global, argc, argv, &quantize, &chosen);
 }
 
 int cli_model_prune(cli_global *global, int argc, char **argv)
 {
     compress_options chosen = {0};
-    const cli_option options[] = {
+    const compress_verb prune = {
+        &prune_command,
         {0, "keep", CLI_NUMBER, &chosen.keep, "SHARE", "of each product's weights, over 0 and below 1"},
-        {0, "name", CLI_TEXT, &chosen.name, "NAME", "what to call the new model"},
-        {0, "text", CLI_LIST, &chosen.text, "FILE", "compare on what this file says (text, JSONL; may be repeated)"},
-        {0, "force", CLI_FLAG, &chosen.force, NULL, "replace the model of that name"},
-        CLI_OPTIONS_END,
-    };
-    mneme_compress_options compression = MNEME_COMPRESS_OPTIONS_INIT;
-    cli_words words = {0};
-    int code = cli_parse(global, &prune_command, options, argc, argv, &words);
-    if (code == CLI_GO_ON) code = check(&prune_command, &words, &chosen);
-    if (code == CLI_GO_ON && !(chosen.keep > 0 && chosen.keep < 1))
-        code = cli_usage_error(&prune_command, "say how much to keep: --keep 0.5, over 0 and below 1");
-    compression.keep = chosen.keep;
-    compression.replace = chosen.force;
-    if (code == CLI_GO_ON) code = run_with(global, &words, &compression, &chosen);
-    cli_list_free(&chosen.text);
-    cli_list_free(&words);
-    return code;
+        set_prune};
+    return run(global, argc, argv, &prune, &chosen);
 }
 
 static const cli_command quantize_command = {

@@ -6,11 +6,8 @@
 #include "cli/lines.h"
 #include "cli/output.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define FILE_MAX_BYTES ((uint64_t)1 << 30)
 #define LINE_MAX_BYTES ((size_t)64 << 20)
@@ -57,7 +54,7 @@ static void add_record(cli_distill_texts *texts, const mneme_record *record)
     add(texts, cli_text_take(&text), size, document);
 }
 
-static int add_line(cli_distill_texts *texts, const char *path, const cli_lines *lines)
+static int add_line(void *context, const char *path, const cli_lines *lines)
 {
     mneme_record *record = NULL;
     mneme_error error = {MNEME_OK, ""};
@@ -65,37 +62,9 @@ static int add_line(cli_distill_texts *texts, const char *path, const cli_lines 
         cli_complain("%s:%llu: %s", path, (unsigned long long)lines->number, error.message);
         return CLI_EXIT_USAGE;
     }
-    add_record(texts, record);
+    add_record(context, record);
     mneme_record_free(record);
     return CLI_GO_ON;
-}
-
-static int read_lines(cli_distill_texts *texts, const char *path)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        cli_complain("cannot read %s: %s", path, strerror(errno));
-        return CLI_EXIT_USAGE;
-    }
-    cli_lines lines;
-    cli_lines_result got;
-    int code = CLI_GO_ON;
-    cli_lines_begin(&lines, fd, LINE_MAX_BYTES);
-    while (code == CLI_GO_ON && (got = cli_lines_next(&lines)) != CLI_LINES_END) {
-        if (got == CLI_LINES_LINE) {
-            bool blank = !lines.line.data || lines.line.data[strspn(lines.line.data, " \t\r")] == '\0';
-            if (!blank) code = add_line(texts, path, &lines);
-            continue;
-        }
-        if (got == CLI_LINES_FAILED)
-            cli_complain("cannot read %s: %s", path, strerror(lines.error));
-        else
-            cli_complain("%s:%llu: the line is too long", path, (unsigned long long)lines.number);
-        code = CLI_EXIT_USAGE;
-    }
-    cli_lines_end(&lines);
-    close(fd);
-    return code;
 }
 
 static int read_document(cli_distill_texts *texts, const char *path, cli_format_kind format)
@@ -120,7 +89,7 @@ int cli_distill_texts_read(cli_distill_texts *texts, const cli_list *files)
     int code = CLI_GO_ON;
     for (size_t i = 0; i < files->n && code == CLI_GO_ON; i++) {
         cli_format_kind format = cli_format_of(files->items[i]);
-        code = format == CLI_FORMAT_JSONL ? read_lines(texts, files->items[i])
+        code = format == CLI_FORMAT_JSONL ? cli_lines_each(files->items[i], LINE_MAX_BYTES, add_line, texts)
                                           : read_document(texts, files->items[i], format);
     }
     return code;

@@ -1,7 +1,11 @@
 /* lines.c -- reading a file line by line. */
 #include "cli/lines.h"
 
+#include "cli/arguments.h"
+#include "cli/output.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -125,4 +129,32 @@ bool cli_lines_rest(cli_lines *lines, uint64_t max_size, cli_text *out)
         take(lines, size);
     }
     return lines->error == 0;
+}
+
+int cli_lines_each(const char *path, size_t limit,
+                   int (*see)(void *context, const char *path, const cli_lines *lines), void *context)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC), code = CLI_GO_ON;
+    if (fd < 0) {
+        cli_complain("cannot read %s: %s", path, strerror(errno));
+        return CLI_EXIT_USAGE;
+    }
+    cli_lines lines;
+    cli_lines_result got;
+    cli_lines_begin(&lines, fd, limit);
+    while (code == CLI_GO_ON && (got = cli_lines_next(&lines)) != CLI_LINES_END) {
+        if (got == CLI_LINES_LINE) {
+            bool blank = !lines.line.data || lines.line.data[strspn(lines.line.data, " \t\r")] == '\0';
+            if (!blank) code = see(context, path, &lines);
+            continue;
+        }
+        if (got == CLI_LINES_FAILED)
+            cli_complain("cannot read %s: %s", path, strerror(lines.error));
+        else
+            cli_complain("%s:%llu: the line is too long", path, (unsigned long long)lines.number);
+        code = CLI_EXIT_USAGE;
+    }
+    cli_lines_end(&lines);
+    close(fd);
+    return code;
 }

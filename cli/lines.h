@@ -54,4 +54,9 @@ size_t cli_lines_peek(cli_lines *lines, const char **data);
 /* Append all that is left to `out`, at most max_size bytes; false when there is more, or reading failed (see error). */
 bool cli_lines_rest(cli_lines *lines, uint64_t max_size, cli_text *out);
 
+/* Every line of a file that is not blank: see(context, path, lines) returns CLI_GO_ON, or the exit code to stop with.
+ * CLI_GO_ON at the end; CLI_EXIT_USAGE after saying that the file cannot be read, or which line is too long. */
+int cli_lines_each(const char *path, size_t limit, int (*take)(void *context, const char *path, const cli_lines *lines),
+                   void *context);
+
 #endif

@@ -5,11 +5,7 @@
 #include "cli/lines.h"
 #include "cli/output.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #define LINE_MAX_BYTES ((size_t)64 << 20)
 
@@ -42,8 +38,9 @@ static const char *read_pair(const json_t *value, mneme_train_pair *out)
     return NULL;
 }
 
-static int add_line(cli_train_pairs *pairs, const char *path, const cli_lines *lines)
+static int add_line(void *context, const char *path, const cli_lines *lines)
 {
+    cli_train_pairs *pairs = context;
     json_error_t problem;
     json_t *value = json_loadb(lines->line.data, lines->line.size, 0, &problem);
     mneme_train_pair pair;
@@ -65,28 +62,5 @@ static int add_line(cli_train_pairs *pairs, const char *path, const cli_lines *l
 
 int cli_train_pairs_read(cli_train_pairs *pairs, const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC), code = CLI_GO_ON;
-    if (fd < 0) {
-        cli_complain("cannot read %s: %s", path, strerror(errno));
-        return CLI_EXIT_USAGE;
-    }
-    cli_lines lines;
-    cli_lines_result got;
-    cli_lines_begin(&lines, fd, LINE_MAX_BYTES);
-    while (code == CLI_GO_ON && (got = cli_lines_next(&lines)) != CLI_LINES_END) {
-        bool blank = got == CLI_LINES_LINE && (!lines.line.data || !lines.line.data[strspn(lines.line.data, " \t\r")]);
-        if (blank) continue;
-        if (got == CLI_LINES_LINE) {
-            code = add_line(pairs, path, &lines);
-            continue;
-        }
-        if (got == CLI_LINES_FAILED)
-            cli_complain("cannot read %s: %s", path, strerror(lines.error));
-        else
-            cli_complain("%s:%llu: the line is too long", path, (unsigned long long)lines.number);
-        code = CLI_EXIT_USAGE;
-    }
-    cli_lines_end(&lines);
-    close(fd);
-    return code;
+    return cli_lines_each(path, LINE_MAX_BYTES, add_line, pairs);
 }
