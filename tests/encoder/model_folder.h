@@ -264,4 +264,19 @@ static inline void model_write(const char *folder, const json_t *shape, const js
                         json_string_value(json_object_get(shape, "prefix")), &fault);
 }
 
+/* The lines of tests/data/NAME, an array; NULL: there is no such file. */
+static inline json_t *model_read_lines(const char *name)
+{
+    char path[1100], *line = NULL;
+    size_t capacity = 0;
+    snprintf(path, sizeof path, "%s/tests/data/%s", test_source_dir(), name);
+    FILE *file = fopen(path, "r");
+    if (!file) return NULL;
+    json_t *lines = json_array();
+    while (getline(&line, &capacity, file) > 0) json_array_append_new(lines, json_loads(line, 0, NULL));
+    free(line);
+    fclose(file);
+    return lines;
+}
+
 #endif

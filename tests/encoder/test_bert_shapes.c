@@ -304,15 +304,8 @@ static void model_with_sizes_that_disagree_is_refused_by_name(void **state)
 static int read_lines(void **state)
 {
     (void)state;
-    char path[1100], *line = NULL;
-    size_t capacity = 0;
-    snprintf(path, sizeof path, "%s/tests/data/bert_shapes/expected.jsonl", test_source_dir());
-    FILE *file = fopen(path, "r");
-    if (!file) return -1;
-    g_lines = json_array();
-    while (getline(&line, &capacity, file) > 0) json_array_append_new(g_lines, json_loads(line, 0, NULL));
-    free(line);
-    fclose(file);
+    g_lines = model_read_lines("bert_shapes/expected.jsonl");
+    if (!g_lines) return -1;
     g_dir = test_make_dir();
     return 0;
 }

@@ -600,15 +600,8 @@ static void recurrent_encoder_without_memory_fails_cleanly(void **state)
 static int read_lines(void **state)
 {
     (void)state;
-    char path[1100], *line = NULL;
-    size_t capacity = 0;
-    snprintf(path, sizeof path, "%s/tests/data/recurrent_shapes/recurrent.jsonl", test_source_dir());
-    FILE *file = fopen(path, "r");
-    if (!file) return -1;
-    g_lines = json_array();
-    while (getline(&line, &capacity, file) > 0) json_array_append_new(g_lines, json_loads(line, 0, NULL));
-    free(line);
-    fclose(file);
+    g_lines = model_read_lines("recurrent_shapes/recurrent.jsonl");
+    if (!g_lines) return -1;
     g_dir = test_make_dir();
     return 0;
 }

@@ -2,57 +2,17 @@
  * double precision, a dense layer's gradients against finite differences, Adam against PyTorch's. */
 #include "test_support.h"
 
-#include "encoder/emulated.h"
 #include "encoder/gradient_check.h"
 #include "encoder/train/adam.h"
 #include "encoder/train/dense.h"
+#include "encoder/train_kinds.h"
 
 #include <math.h>
 #include <unistd.h>
 
-const mn_train_kernels *emulated_train_kernels_avx512(void);
-
-/* ---- every arithmetic ------------------------------------------------------------------------------------------ */
-
-enum { KINDS_MAX = 16 };
-static mn_train_arithmetic g_kinds[KINDS_MAX];
-static size_t g_n_kinds;
-static mn_threads *g_threads;
-
-static void add_emulated(bool bf16, const mn_product_kernel *product)
-{
-    g_kinds[g_n_kinds++] = (mn_train_arithmetic){.name = bf16 ? "bf16" : "f32",
-                                                 .product = product,
-                                                 .format = {.element = product->element},
-                                                 .kernels = emulated_kernels_avx512(),
-                                                 .train_kernels = emulated_train_kernels_avx512()};
-}
-
-static int fill_kinds(void **state)
-{
-    (void)state;
-    for (int bf16 = 0; bf16 < 2; bf16++) {
-        g_kinds[g_n_kinds++] = mn_train_arithmetic_for(bf16, MN_CPU_GENERIC, true);
-        for (mn_cpu_level level = MN_CPU_AVX2; level <= mn_cpu_detect(); level++)
-            g_kinds[g_n_kinds++] = mn_train_arithmetic_for(bf16, level, false);
-    }
-    add_emulated(false, &emulated_avx512_f32);
-    add_emulated(true, &emulated_avx512bf16_bf16);
-    add_emulated(true, &emulated_amx_bf16);
-    return mn_threads_new(2, &g_threads, NULL) == MNEME_OK ? 0 : -1;
-}
-
-static float *random_array(size_t n, uint64_t seed)
-{
-    mn_random random = {seed};
-    float *values = malloc(n * sizeof *values + 64);
-    for (size_t i = 0; i < n; i++) values[i] = 2 * mn_random_unit(&random) - 1;
-    return values;
-}
-
 static float rounded(const mn_train_arithmetic *a, float value)
 {
-    if (strcmp(a->name, "f32") == 0) return value;
+    if (!is_bf16(a)) return value;
     uint32_t bits = mn_round_bf16(mn_float_bits(value));
     memcpy(&value, &bits, sizeof value);
     return value;
@@ -77,8 +37,9 @@ static void check_right(const mn_train_arithmetic *kind, const uint32_t shape[3]
 {
     uint32_t m = shape[0], depth = shape[1], n = shape[2];
     size_t a_stride = depth + 3, c_stride = n + 2, b_stride = (transposed ? depth : n) + 1;
-    float *a = random_array(m * a_stride, 1), *b = random_array((transposed ? n : depth) * b_stride, 2);
-    float *c = random_array(m * c_stride, 3), *bias = random_array(n, 4), *before = random_array(m * c_stride, 3);
+    float *a = random_array(m * a_stride, 1, 1), *b = random_array((transposed ? n : depth) * b_stride, 2, 1);
+    float *c = random_array(m * c_stride, 3, 1), *bias = random_array(n, 4, 1),
+          *before = random_array(m * c_stride, 3, 1);
     mn_right right = {.depth = depth, .columns = n};
     right.panels = mn_alloc_aligned(64, mn_right_size(kind, depth, n));
     mn_right_pack(kind, b, b_stride, transposed, &right);
@@ -114,8 +75,8 @@ static void transposed_products_equal_plain_loops(void **state)
     for (size_t kind = 0; kind < g_n_kinds; kind++)
         for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
             uint32_t m = shapes[i][0], k = shapes[i][1], n = shapes[i][2];
-            float *a = random_array((size_t)k * (m + 1), 1), *b = random_array((size_t)k * (n + 2), 2);
-            float *c = random_array((size_t)m * n, 3), *before = random_array((size_t)m * n, 3);
+            float *a = random_array((size_t)k * (m + 1), 1, 1), *b = random_array((size_t)k * (n + 2), 2, 1);
+            float *c = random_array((size_t)m * n, 3, 1), *before = random_array((size_t)m * n, 3, 1);
             mn_product_scratch scratch = {0};
             const mn_transposed_product product = {
                 .a = a, .a_stride = m + 1, .b = b, .b_stride = n + 2, .k = k, .m = m, .n = n, .c = c, .c_stride = n};
@@ -140,19 +101,19 @@ static void kernels_agree_with_the_reference(void **state)
     for (size_t kind = 0; kind < g_n_kinds; kind++) {
         const mn_train_kernels *kernels = g_kinds[kind].train_kernels;
         for (uint32_t n = 1; n < 70; n += 3) {
-            float *x = random_array(5 * n, n), *y = random_array(5 * n, n);
+            float *x = random_array(5 * n, n, 1), *y = random_array(5 * n, n, 1);
             const uint32_t targets[5] = {0, n - 1, n, n / 2, UINT32_MAX};
             double loss = kernels->cross_entropy(x, 5, n, targets, 0.5f);
             assert_float_equal(loss, reference->cross_entropy(y, 5, n, targets, 0.5f), 1e-4);
             for (uint32_t i = 0; i < 5 * n; i++) assert_float_equal(x[i], y[i], 1e-6);
-            float *sums = random_array(n, 7), *expected = random_array(n, 7);
+            float *sums = random_array(n, 7, 1), *expected = random_array(n, 7, 1);
             kernels->add_rows(x, n, 5, n, sums);
             reference->add_rows(x, n, 5, n, expected);
             for (uint32_t i = 0; i < n; i++) assert_float_equal(sums[i], expected[i], 1e-5);
             float turned[5 * 70];
             kernels->transpose(x, n, 5, n, turned, 5);
             for (uint32_t i = 0; i < 5 * n; i++) assert_true(turned[i % n * 5 + i / n] == x[i]);
-            float *wide = random_array((size_t)n * 40, 9), *back = malloc((size_t)n * 40 * sizeof(float));
+            float *wide = random_array((size_t)n * 40, 9, 1), *back = malloc((size_t)n * 40 * sizeof(float));
             kernels->transpose(wide, 40, n, 37, back, n);
             for (uint32_t i = 0; i < 37 * n; i++) assert_true(back[i] == wide[i % n * 40 + i / n]);
             free(wide), free(back);
@@ -260,13 +221,13 @@ static void dense_gradients_equal_finite_differences(void **state)
 {
     (void)state;
     for (size_t kind = 0; kind < g_n_kinds; kind++) {
-        if (strcmp(g_kinds[kind].name, "f32") != 0) continue; /* bf16 rounds a difference away */
+        if (is_bf16(&g_kinds[kind])) continue; /* bf16 rounds a difference away */
         dense_case c = {.set = {.arithmetic = &g_kinds[kind]}, .targets = {0, 3, 2, 9, 1}};
         assert_int_equal(mn_dense_add(&c.set, "layer", N_IN, N_OUT, true, &c.dense, NULL), MNEME_OK);
         assert_int_equal(mn_parameters_ready(&c.set, 5, NULL), MNEME_OK);
         mn_parameters_pack(&c.set, g_threads);
         assert_int_equal(mn_shard_new(&c.set, &c.shard, NULL), MNEME_OK);
-        float *x = random_array(ROWS * N_IN, 11), dx[ROWS * N_IN];
+        float *x = random_array(ROWS * N_IN, 11, 1), dx[ROWS * N_IN];
         memcpy(c.x, x, sizeof c.x);
         mn_shard_begin(c.shard, 1, 1, 1);
         dense_loss(&c);
@@ -339,5 +300,5 @@ int main(void)
         cmocka_unit_test(saved_parameters_come_back_and_misfits_are_named),
         cmocka_unit_test(learning_rate_rises_and_falls),
     };
-    return cmocka_run_group_tests(tests, fill_kinds, NULL);
+    return cmocka_run_group_tests(tests, fill_kinds, free_kinds);
 }

@@ -271,6 +271,28 @@ static inline double recall_in(world *w, const window *x)
     return wanted ? (double)found / (double)wanted : 1;
 }
 
+/* Filters of every width: nearly all of the best is found by each. */
+static inline void expect_windows(world *w, const window *windows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        double share = recall_in(w, &windows[i]);
+        if (share < 0.99)
+            fail_msg("window %zu (%s): recall %.4f", i, windows[i].where ? windows[i].where : "times", share);
+    }
+}
+
+/* Both are freed. */
+static inline void expect_same_hits(mneme_hits *first, mneme_hits *second)
+{
+    assert_int_equal(first->n, second->n);
+    for (size_t i = 0; i < first->n; i++) {
+        assert_string_equal(first->items[i].id, second->items[i].id);
+        assert_memory_equal(&first->items[i].score, &second->items[i].score, sizeof(float));
+    }
+    mneme_hits_free(first);
+    mneme_hits_free(second);
+}
+
 static inline void flip_a_bit(const char *path, long at)
 {
     FILE *file = fopen(path, "r+b");

@@ -166,13 +166,7 @@ static void the_same_question_has_the_same_answer(void **state)
     mneme_hits *first = ask(&w, question, 50);
     reopen(&w, MNEME_OPEN_READ_ONLY);
     mneme_hits *second = ask(&w, question, 50);
-    assert_int_equal(first->n, second->n);
-    for (size_t i = 0; i < first->n; i++) {
-        assert_string_equal(first->items[i].id, second->items[i].id);
-        assert_memory_equal(&first->items[i].score, &second->items[i].score, sizeof(float));
-    }
-    mneme_hits_free(first);
-    mneme_hits_free(second);
+    expect_same_hits(first, second);
     end_world(&w);
 }
 
@@ -197,11 +191,7 @@ static void filters_of_every_width_find_the_best(void **state)
     add_rows(&w, NULL, 700);
     forget(&w, 2, 300, 13);
     assert_string_equal(info_of(&w).kind, "hnsw");
-    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
-        double share = recall_in(&w, &windows[i]);
-        if (share < 0.99)
-            fail_msg("window %zu (%s): recall %.4f", i, windows[i].where ? windows[i].where : "times", share);
-    }
+    expect_windows(&w, windows, sizeof windows / sizeof *windows);
     info_of(NULL);
     end_world(&w);
 }

@@ -92,11 +92,7 @@ static void filters_of_every_width_find_the_best_in_lists(void **state)
     add_rows(&w, NULL, 700);
     forget(&w, 2, 300, 13);
     assert_string_equal(info_of(&w).kind, "ivfpq");
-    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
-        double share = recall_in(&w, &windows[i]);
-        if (share < 0.99)
-            fail_msg("window %zu (%s): recall %.4f", i, windows[i].where ? windows[i].where : "times", share);
-    }
+    expect_windows(&w, windows, sizeof windows / sizeof *windows);
     info_of(NULL);
     end_world(&w);
 }
@@ -115,12 +111,7 @@ static void as_many_hits_as_asked_for_come_and_the_same_each_time(void **state)
     reopen(&w, MNEME_OPEN_READ_ONLY);
     mneme_hits *second = ask(&w, question, 300);
     assert_int_equal(second->n, 300);
-    for (size_t i = 0; i < first->n; i++) {
-        assert_string_equal(first->items[i].id, second->items[i].id);
-        assert_memory_equal(&first->items[i].score, &second->items[i].score, sizeof(float));
-    }
-    mneme_hits_free(first);
-    mneme_hits_free(second);
+    expect_same_hits(first, second);
     first = ask(&w, question, 2 * LARGE);
     assert_int_equal(first->n, LARGE);
     mneme_hits_free(first);
