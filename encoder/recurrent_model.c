@@ -9,6 +9,7 @@
 #include "encoder/recurrent_internal.h"
 
 #include <string.h>
+#include <xxhash.h>
 
 /* ---- the image ---- */
 
@@ -214,8 +215,5 @@ uint64_t mn_recurrent_model_fingerprint(const mn_recurrent_model *model)
     const mn_recurrent_config *config = &model->config;
     uint64_t parts[] = {mn_weights_fingerprint(model->file), (uint64_t)config->cell,
                         (uint64_t)config->attentive << 1 | config->join_tokens};
-    uint64_t hash = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        hash = (hash ^ parts[i]) * UINT64_C(0x9E3779B97F4A7C15) ^ hash >> 29;
-    return hash;
+    return XXH3_64bits(parts, sizeof parts);
 }

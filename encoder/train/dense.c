@@ -24,23 +24,28 @@ mneme_status mn_dense_forward(const mn_dense *dense, mn_shard *shard, const floa
                              error);
 }
 
+mneme_status mn_weight_gradient(mn_shard *shard, const mn_parameter *weight, const float *dy, const float *x,
+                                uint32_t n, mneme_error *error)
+{
+    uint32_t n_out = weight->options.rows, n_in = weight->options.columns;
+    const mn_transposed_product product = {.a = dy,
+                                           .a_stride = n_out,
+                                           .b = x,
+                                           .b_stride = n_in,
+                                           .k = n,
+                                           .m = n_out,
+                                           .n = n_in,
+                                           .c = mn_gradient_of(shard, weight),
+                                           .c_stride = n_in};
+    return mn_multiply_transposed(shard->arithmetic, &shard->scratch, &product, error);
+}
+
 mneme_status mn_dense_backward(const mn_dense *dense, mn_shard *shard, const float *x, const float *dy, uint32_t n,
                                float *dx, mneme_error *error)
 {
     uint32_t n_out = dense->weight->options.rows, n_in = dense->weight->options.columns;
     mneme_status status = MNEME_OK;
-    if (!dense->weight->frozen) {
-        const mn_transposed_product product = {.a = dy,
-                                               .a_stride = n_out,
-                                               .b = x,
-                                               .b_stride = n_in,
-                                               .k = n,
-                                               .m = n_out,
-                                               .n = n_in,
-                                               .c = mn_gradient_of(shard, dense->weight),
-                                               .c_stride = n_in};
-        status = mn_multiply_transposed(shard->arithmetic, &shard->scratch, &product, error);
-    }
+    if (!dense->weight->frozen) status = mn_weight_gradient(shard, dense->weight, dy, x, n, error);
     if (dense->bias)
         shard->arithmetic->train_kernels->add_rows(dy, n_out, n, n_out, mn_gradient_of(shard, dense->bias));
     if (status != MNEME_OK || !dx) return status;

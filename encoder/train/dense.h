@@ -19,4 +19,8 @@ mneme_status mn_dense_forward(const mn_dense *dense, mn_shard *shard, const floa
 mneme_status mn_dense_backward(const mn_dense *dense, mn_shard *shard, const float *x, const float *dy, uint32_t n,
                                float *dx, mneme_error *error);
 
+/* Of y = x W^T with dy (n, n_out) and x (n, n_in): dW is added to the shard's gradients. */
+mneme_status mn_weight_gradient(mn_shard *shard, const mn_parameter *weight, const float *dy, const float *x,
+                                uint32_t n, mneme_error *error);
+
 #endif

@@ -13,6 +13,8 @@
  * next one reads it. */
 #include "encoder/train/recurrent_layer.h"
 
+#include "encoder/train/dense.h"
+
 #include <string.h>
 
 /* Rows that lie together. */
@@ -197,23 +199,6 @@ static mneme_status step_back(const mn_layer_direction *d, mn_shard *shard, uint
                              &(mn_product_out){.c = d->h, .stride = n, .add = d->cell == MN_CELL_GRU}, error);
 }
 
-static mneme_status add_product(mn_shard *shard, const mn_parameter *weight, const float *d_gates, const float *x,
-                                size_t n_rows, mneme_error *error)
-{
-    uint32_t n_out = weight->options.rows, n_in = weight->options.columns;
-    if (!n_rows) return MNEME_OK;
-    const mn_transposed_product product = {.a = d_gates,
-                                           .b = x,
-                                           .a_stride = n_out,
-                                           .b_stride = n_in,
-                                           .k = (uint32_t)n_rows,
-                                           .m = n_out,
-                                           .n = n_in,
-                                           .c = mn_gradient_of(shard, weight),
-                                           .c_stride = n_in};
-    return mn_multiply_transposed(shard->arithmetic, &shard->scratch, &product, error);
-}
-
 /* What backward sums over steps. */
 typedef struct layer_sums {
     float *d_input;  /* (rows, G H): gradients of W_ih x + b_ih: a GRU's own, or those of W_hh h + b_hh */
@@ -247,7 +232,7 @@ static mneme_status inputs_back(const mn_layer_direction *d, mn_shard *shard, co
 {
     size_t n_in = d->input.n_in;
     mneme_status status =
-        add_product(shard, d->weights->weight_ih, d_products, d->input.x + range->first * n_in, range->n, error);
+        mn_weight_gradient(shard, d->weights->weight_ih, d_products, d->input.x + range->first * n_in, range->n, error);
     if (status != MNEME_OK || !call->dx) return status;
     const mn_product_out out = {.c = call->dx + range->first * n_in, .stride = n_in, .add = call->add_dx};
     return mn_multiply_right(shard->arithmetic, &shard->scratch, d_products, n_gates_of(d), range->n,
@@ -269,8 +254,8 @@ static mneme_status add_up(const mn_layer_direction *d, mn_shard *shard, const m
     size_t from = first > stateless ? first : stateless;
     mneme_status status = MNEME_OK;
     if (from < end)
-        status = add_product(shard, d->weights->weight_hh, d->recurrent + from * width,
-                             d->h_before + from * d->n_hidden, end - from, error);
+        status = mn_weight_gradient(shard, d->weights->weight_hh, d->recurrent + from * width,
+                                    d->h_before + from * d->n_hidden, (uint32_t)(end - from), error);
     if (status != MNEME_OK || !d->input.row_of)
         return status == MNEME_OK ? inputs_back(d, shard, call, range, d_input, error) : status;
     for (size_t r = first; r < end; r++)
