@@ -147,53 +147,54 @@ mneme_status mn_read_posting_cursors(mn_read *read, uint32_t ns, const mn_term_l
 /* ---- how many rows, without reading them all ---- */
 
 typedef struct block_rows {
-    uint32_t first, last;
-    uint64_t n;
+    double first, end, n; /* rows first .. end - 1, of them n */
 } block_rows;
 
-static bool count_row(void *context, uint32_t row, uint32_t count)
-{
-    (void)count;
-    block_rows *block = context;
-    block->last = row;
-    block->n++;
-    return true;
-}
+enum { COUNTED = 256 }; /* postings of a block that are decoded */
 
+/* Exact for a block of up to COUNTED postings, else as if it went on as it begins. */
 static mneme_status count_block(uint32_t ns, const MDB_val *key, const MDB_val *value, block_rows *out,
                                 mneme_error *error)
 {
-    *out = (block_rows){.first = mn_key_number(key, key->mv_size - 4)};
-    out->last = out->first;
-    return mn_decode_postings(out->first, value, count_row, out) ? MNEME_OK
-                                                                 : mn_damaged(error, "postings block", ns, out->first);
+    mn_posting postings[COUNTED];
+    uint32_t first = mn_key_number(key, key->mv_size - 4);
+    const unsigned char *begin = value->mv_data;
+    mn_posting_position position = {begin, begin + value->mv_size, first, 0};
+    bool damaged = false;
+    size_t n = mn_postings_decode(&position, postings, COUNTED, &damaged);
+    if (damaged) return mn_damaged(error, "postings block", ns, first);
+    double share = n ? (double)value->mv_size / (double)(position.at - begin) : 1;
+    double rows = n ? (double)(postings[n - 1].row + 1 - first) : 0;
+    *out = (block_rows){.first = first, .end = first + rows * share, .n = (double)n * share};
+    return MNEME_OK;
 }
 
-static double density(const block_rows *block, uint32_t end)
+static double density(const block_rows *block)
 {
-    return end > block->first ? (double)block->n / (double)(end - block->first) : 0;
+    return block->end > block->first ? block->n / (block->end - block->first) : 0;
 }
 
 /* The cursor stands on the first block, `head`, of the list with this key prefix. */
 static mneme_status count_list(MDB_cursor *cursor, uint32_t ns, const key_bytes *from, const block_rows *head,
-                               uint64_t *n, mneme_error *error)
+                               double *n, mneme_error *error)
 {
     MDB_val key, value;
     block_rows tail;
     mneme_status status = MNEME_OK;
     size_t prefix = from->size - 4;
+    *n = head->n;
     int code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
     if (code != 0 && code != MDB_NOTFOUND) return mn_lmdb_fail(error, code, "cannot read the store");
     if (code != 0 || key.mv_size != from->size || memcmp(key.mv_data, from->bytes, prefix) != 0) return MNEME_OK;
-    uint32_t second = mn_key_number(&key, prefix);
+    double second = mn_key_number(&key, prefix);
     key_bytes last = *from;
     memset(last.bytes + prefix, 0xff, 4);
     if (!mn_cursor_floor(cursor, &last, prefix, &key, &value, &status, error)) return status;
     status = count_block(ns, &key, &value, &tail, error);
+    if (status != MNEME_OK) return status;
     *n += tail.n;
-    if (status == MNEME_OK && tail.first > second)
-        *n += (uint64_t)((double)(tail.first - second) * (density(head, second) + density(&tail, tail.last + 1)) / 2);
-    return status;
+    if (tail.first > second) *n += (tail.first - second) * (density(head) + density(&tail)) / 2;
+    return MNEME_OK;
 }
 
 mneme_status mn_read_term_rows(mn_read *read, uint32_t ns, const char *term, size_t size, uint64_t *n,
@@ -209,9 +210,10 @@ mneme_status mn_read_term_rows(mn_read *read, uint32_t ns, const char *term, siz
     block_rows head;
     int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     if (code == 0 && key.mv_size == from.size && memcmp(key.mv_data, from.bytes, from.size - 4) == 0) {
+        double rows = 0;
         status = count_block(ns, &key, &value, &head, error);
-        *n = head.n;
-        if (status == MNEME_OK) status = count_list(cursor, ns, &from, &head, n, error);
+        if (status == MNEME_OK) status = count_list(cursor, ns, &from, &head, &rows, error);
+        *n = (uint64_t)(rows + 0.5);
     } else if (code != 0 && code != MDB_NOTFOUND) {
         status = mn_lmdb_fail(error, code, "cannot read the store");
     }

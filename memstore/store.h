@@ -258,8 +258,8 @@ mneme_status mn_count_field(mn_read *read, uint32_t ns, const mn_field_range *ra
 /* Ascending, each once. */
 void mn_recs_sort(mn_recs *recs);
 
-/* In how many rows a term is: exact for a list of up to two blocks (1 KB each), else estimated from how dense its first
- * and last block are, so that it costs the same for every term. */
+/* In how many rows a term is: exact for a list of up to 256 rows, else estimated from how dense its first and last block
+ * begin, so that it costs the same for every term. */
 mneme_status mn_read_term_rows(mn_read *read, uint32_t ns, const char *term, size_t size, uint64_t *n, mneme_error *error);
 
 /* The change log, newest last: what each of the last generations did. */

@@ -60,8 +60,9 @@ mneme_status mn_bm25_run(mn_bm25 *bm25, mn_read *read, uint32_t ns, const mn_row
 
 /* A row's share of the most, [0, 1). Rows asked in ascending order cost least. One thread at a time. */
 float mn_bm25_share(const mn_bm25 *bm25, uint32_t row);
-/* Put the rows with the highest shares above 0 into `top`, which must be empty. */
-void mn_bm25_top(const mn_bm25 *bm25, mn_row_filter *filter, mn_top *top);
+/* Put the rows with the highest shares above 0 into `top`, which must be empty. known: a share that as many rows as `top`
+ * has room for are known to reach, so that others need not be added up; 0: none is. */
+void mn_bm25_top(const mn_bm25 *bm25, mn_row_filter *filter, float known, mn_top *top);
 
 /* ---- for bm25_top.c ---- */
 

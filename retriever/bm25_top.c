@@ -31,15 +31,24 @@ typedef struct window_search {
     uint16_t candidates[WINDOW]; /* places in the window, ascending */
 } window_search;
 
+/* The highest sum whose share is surely below this one, or at most it; a little lower, at worst. */
+static int64_t units_below(const mn_bm25 *bm25, float share, bool at_most)
+{
+    double units = (double)share / bm25->unit;
+    int64_t sum = units < 4e9 ? (int64_t)units : 0;
+    for (; sum > 0; sum -= 1 + sum / (1 << 24)) {
+        float of_sum = mn_bm25_share_of(bm25, sum);
+        if (of_sum < share || (at_most && !(of_sum > share))) break;
+    }
+    return sum;
+}
+
 /* To the highest sum that is surely not better than the worst row kept, and no lower. */
 static void raise_threshold(window_search *search)
 {
     const mn_top *top = search->top;
     if (top->n < top->capacity) return;
-    double units = (double)top->items[0].score / search->bm25->unit;
-    int64_t threshold = units < 4e9 ? (int64_t)units : 0;
-    while (threshold > 0 && mn_bm25_share_of(search->bm25, threshold) > top->items[0].score)
-        threshold -= 1 + threshold / (1 << 24);
+    int64_t threshold = units_below(search->bm25, top->items[0].score, true);
     if (threshold > search->threshold) search->threshold = threshold;
 }
 
@@ -168,10 +177,10 @@ static void clear_window(window_search *search)
     }
 }
 
-void mn_bm25_top(const mn_bm25 *bm25, mn_row_filter *filter, mn_top *top)
+void mn_bm25_top(const mn_bm25 *bm25, mn_row_filter *filter, float known, mn_top *top)
 {
     if (bm25->n == 0 || top->capacity == 0) return;
-    window_search search = {.bm25 = bm25, .filter = filter, .top = top};
+    window_search search = {.bm25 = bm25, .filter = filter, .top = top, .threshold = units_below(bm25, known, false)};
     for (size_t i = 0; i < bm25->n; i++) mn_posting_cursor_rewind(&bm25->terms[i].cursor);
     for (;;) {
         raise_threshold(&search);

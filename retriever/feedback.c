@@ -57,14 +57,14 @@ mneme_status mn_refine(mn_retrieval *run, mn_space_search *search, const mn_cand
     return mn_expand(run, search, hits, attention, n);
 }
 
-void mn_rescore(const mn_retrieval *run, const mn_space_search *search, mn_candidate *candidate)
+float mn_rescore(const mn_retrieval *run, const mn_space_search *search, mn_candidate *candidate)
 {
     if (search->has_feedback && candidate->has_vector) {
         bool has_vector;
         candidate->dense = mn_dense_score(&search->feedback, candidate->row, &has_vector);
     }
-    if (search->has_expansion) {
-        float weight = run->options->expansion_weight, share = mn_bm25_share(&search->expansion, candidate->row);
-        candidate->lexical = (candidate->lexical + weight * share) / (1 + weight);
-    }
+    if (!search->has_expansion) return 0;
+    float weight = run->options->expansion_weight, share = mn_bm25_share(&search->expansion, candidate->row);
+    candidate->lexical = (candidate->lexical + weight * share) / (1 + weight);
+    return share;
 }

@@ -119,8 +119,9 @@ mneme_status mn_refine(mn_retrieval *run, mn_space_search *search, const mn_cand
 mneme_status mn_expand(mn_retrieval *run, mn_space_search *search, const mn_candidate *hits, const double *attention,
                        size_t n);
 /* The candidate's scores for the refined question in place of those for the question:
- *     dense = max(0, q' v);  lexical = (lexical + weight * the expansion's share) / (1 + weight) */
-void mn_rescore(const mn_retrieval *run, const mn_space_search *search, mn_candidate *candidate);
+ *     dense = max(0, q' v);  lexical = (lexical + weight * the expansion's share) / (1 + weight)
+ * Returns the expansion's share; 0 without one. */
+float mn_rescore(const mn_retrieval *run, const mn_space_search *search, mn_candidate *candidate);
 
 /* ---- cues.c ---- */
 

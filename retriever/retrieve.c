@@ -145,7 +145,7 @@ static mneme_status find_best(const mn_retrieval *run, mn_space_search *search, 
         if (search->has_lexical) mn_bm25_ranges(&search->bm25, &search->ranges, &search->filter, lexical);
         return MNEME_OK;
     }
-    if (search->has_lexical) mn_bm25_top(&search->bm25, &search->filter, lexical);
+    if (search->has_lexical) mn_bm25_top(&search->bm25, &search->filter, 0, lexical);
     return MNEME_OK;
 }
 
@@ -291,18 +291,24 @@ static mneme_status look_around(mn_retrieval *run)
     return status == MNEME_OK ? fuse(run) : status;
 }
 
+/* How many rows the expansion brings in, at most. */
+static size_t expanded_hits(const mn_retrieval *run, const mn_space_search *search)
+{
+    size_t most = run->options->k > EXPANDED_HITS ? run->options->k : EXPANDED_HITS;
+    return most < search->rows.n_rows ? most : search->rows.n_rows;
+}
+
 /* The rows with the most of the expansion's words come in, where they are not among the namespace's n candidates from
- * `first` on, which are sorted by row. */
-static mneme_status add_expanded(mn_retrieval *run, mn_space_search *search, size_t first, size_t n)
+ * `first` on, which are sorted by row. known: the best of those candidates by the expansion. */
+static mneme_status add_expanded(mn_retrieval *run, mn_space_search *search, size_t first, size_t n,
+                                 const mn_top *known)
 {
     mn_top top;
-    size_t limit = run->options->k > EXPANDED_HITS ? run->options->k : EXPANDED_HITS;
-    if (limit > search->rows.n_rows) limit = search->rows.n_rows;
-    if (!mn_top_init(&top, limit, run->arena)) return mn_fail_memory(run->error, "candidates");
+    if (!mn_top_init(&top, known->capacity, run->arena)) return mn_fail_memory(run->error, "candidates");
     if (search->restricted)
         mn_bm25_ranges(&search->expansion, &search->ranges, &search->filter, &top);
     else
-        mn_bm25_top(&search->expansion, &search->filter, &top);
+        mn_bm25_top(&search->expansion, &search->filter, known->n == known->capacity ? known->items[0].score : 0, &top);
     mneme_status status = search->filter.status;
     if (status == MNEME_OK) status = reserve(run, top.n);
     if (status != MNEME_OK) return status;
@@ -325,8 +331,13 @@ static mneme_status refine_space(mn_retrieval *run, size_t first, size_t n)
     mneme_status status = mn_refine(run, search, candidates, n < MN_FEEDBACK_HITS ? n : MN_FEEDBACK_HITS);
     if (status != MNEME_OK) return status;
     sort_candidates(candidates, n, by_place);
-    for (size_t i = 0; i < n; i++) mn_rescore(run, search, &candidates[i]);
-    return search->has_expansion ? add_expanded(run, search, first, n) : MNEME_OK;
+    mn_top known;
+    if (!mn_top_init(&known, expanded_hits(run, search), run->arena)) return mn_fail_memory(run->error, "candidates");
+    for (size_t i = 0; i < n; i++) {
+        float share = mn_rescore(run, search, &candidates[i]);
+        if (mn_top_wants(&known, share, candidates[i].row)) mn_top_put(&known, share, candidates[i].row);
+    }
+    return search->has_expansion ? add_expanded(run, search, first, n, &known) : MNEME_OK;
 }
 
 static mneme_status refine(mn_retrieval *run)

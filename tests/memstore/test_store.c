@@ -4,6 +4,7 @@
 
 #include "memstore/store.h"
 
+#include <math.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -340,6 +341,9 @@ static void check_model(mn_store *store, char texts[MODEL_IDS][200])
             assert_int_equal(found, count);
         }
         assert_int_equal(n, expected);
+        uint64_t n_rows = 0;
+        assert_ok(mn_read_term_rows(read, space.ns, word, strlen(word), &n_rows, test_error()));
+        assert_int_equal(n_rows, expected);
         for (size_t p = 1; p < n; p++) assert_true(postings[p].row > postings[p - 1].row);
     }
     mn_arena_free(&arena);
@@ -386,6 +390,46 @@ static void random_puts_replaces_and_forgets_equal_a_plain_model(void **state)
         if (update % 8 == 7) check_model(store, texts);
     }
     mn_store_close(store);
+}
+
+/* Terms in each second, 29th, ... row: lists of one block and of many. */
+static void rows_of_a_term_are_estimated_within_a_twentieth(void **state)
+{
+    (void)state;
+    enum { ROWS = 30000, TERMS = 4 };
+    static const int steps[TERMS] = {2, 29, 113, 1000};
+    mn_store *store = open_store("term-rows");
+    job *jobs = test_calloc(ROWS, sizeof *jobs);
+    char (*texts)[64] = test_calloc(ROWS, sizeof *texts), (*ids)[16] = test_calloc(ROWS, sizeof *ids);
+    for (int i = 0; i < ROWS; i++) {
+        snprintf(ids[i], sizeof ids[i], "r%d", i);
+        strcpy(texts[i], "all");
+        for (int t = 0; t < TERMS; t++) {
+            char word[16];
+            snprintf(word, sizeof word, " t%d", steps[t]);
+            if (i % steps[t] == 0) strcat(texts[i], word);
+        }
+        jobs[i] = make_job(ids[i], texts[i], 1, 1);
+    }
+    commit(store, jobs, ROWS);
+    mn_read *read = begin_read(store);
+    mn_namespace space;
+    uint64_t n = 0;
+    assert_ok(mn_read_namespace(read, "", &space, test_error()));
+    for (int t = 0; t < TERMS; t++) {
+        char word[16];
+        double expected = (ROWS - 1) / steps[t] + 1;
+        snprintf(word, sizeof word, "t%d", steps[t]);
+        assert_ok(mn_read_term_rows(read, space.ns, word, strlen(word), &n, test_error()));
+        assert_true(fabs((double)n - expected) <= (expected > 256 ? expected / 20 : 0));
+    }
+    assert_ok(mn_read_term_rows(read, space.ns, "none", 4, &n, test_error()));
+    assert_int_equal(n, 0);
+    mn_read_end(read);
+    mn_store_close(store);
+    test_free(jobs);
+    test_free(texts);
+    test_free(ids);
 }
 
 static void replaced_record_keeps_its_place_in_the_session(void **state)
@@ -719,6 +763,7 @@ int main(void)
         cmocka_unit_test(text_of_any_length_reads_back_by_ranges),
         cmocka_unit_test(vectors_are_gathered_into_full_blocks),
         cmocka_unit_test(random_puts_replaces_and_forgets_equal_a_plain_model),
+        cmocka_unit_test(rows_of_a_term_are_estimated_within_a_twentieth),
         cmocka_unit_test(replaced_record_keeps_its_place_in_the_session),
         cmocka_unit_test(forgotten_record_leaves_nothing_that_can_be_read),
         cmocka_unit_test(reader_that_does_not_end_is_named_before_the_file_grows_without_bound),

@@ -160,7 +160,7 @@ static void top_of_a_term_holds_only_live_rows_that_have_it(void **state)
     assert_true(mn_top_init(&top, 10, &arena));
     add_term(&bm25, &corpus, 1, 1);
     assert_true(mn_bm25_ready(&bm25));
-    mn_bm25_top(&bm25, &filter, &top);
+    mn_bm25_top(&bm25, &filter, 0, &top);
     mn_top_sort(&top);
     assert_int_equal(top.n, 4); /* 1 3 7 9: the more often, the higher, since b = 0 */
     static const uint32_t expected[] = {9, 7, 3, 1};

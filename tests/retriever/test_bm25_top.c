@@ -100,6 +100,22 @@ static int best_first(const void *left, const void *right)
     return (a->row > b->row) - (a->row < b->row);
 }
 
+/* The best rows, when it is known that `capacity` of them have a share of `known`. */
+static void check_top(world *w, const mn_bm25 *bm25, const mn_scored *expected, size_t n, size_t capacity, float known)
+{
+    mn_row_filter filter;
+    mn_top top;
+    assert_true(mn_row_filter_init(&filter, NULL, &w->space, &w->all, &w->arena, NULL));
+    assert_true(mn_top_init(&top, capacity, &w->arena));
+    mn_bm25_top(bm25, &filter, known, &top);
+    mn_top_sort(&top);
+    assert_int_equal(top.n, n < capacity ? n : capacity);
+    for (size_t i = 0; i < top.n; i++) {
+        assert_int_equal(top.items[i].row, expected[i].row);
+        assert_true(!(top.items[i].score < expected[i].score) && !(top.items[i].score > expected[i].score));
+    }
+}
+
 /* Ask in every way that postings are kept, and for several numbers of rows. */
 static void check_question(world *w, const uint32_t *question, double k1, double b)
 {
@@ -128,18 +144,10 @@ static void check_question(world *w, const uint32_t *question, double k1, double
             if (share > 0 && w->rows[row].rec) expected[n++] = (mn_scored){share, row};
         }
         qsort(expected, n, sizeof *expected, best_first);
-        for (size_t c = 0; c < sizeof capacities / sizeof *capacities; c++) {
-            mn_row_filter filter;
-            mn_top top;
-            assert_true(mn_row_filter_init(&filter, NULL, &w->space, &w->all, &w->arena, NULL));
-            assert_true(mn_top_init(&top, capacities[c], &w->arena));
-            mn_bm25_top(&bm25, &filter, &top);
-            mn_top_sort(&top);
-            assert_int_equal(top.n, n < capacities[c] ? n : capacities[c]);
-            for (size_t i = 0; i < top.n; i++) {
-                assert_int_equal(top.items[i].row, expected[i].row);
-                assert_true(!(top.items[i].score < expected[i].score) && !(top.items[i].score > expected[i].score));
-            }
+        for (size_t c = 0; c < 3 * (sizeof capacities / sizeof *capacities); c++) {
+            size_t capacity = capacities[c / 3];
+            float worst = n >= capacity ? expected[capacity - 1].score : 0;
+            check_top(w, &bm25, expected, n, capacity, worst * (float)(c % 3) / 2); /* nothing known, less, all */
         }
     }
 }
@@ -277,7 +285,7 @@ static void check_store(test_memory *memory, const char *text, size_t size, uint
     assert_true(mn_row_filter_init(&filter, read, &space, &rows, &arena, test_error()));
     mn_row_filter_accept(&filter, accept_some, &every);
     assert_true(mn_top_init(&top, 50, &arena));
-    mn_bm25_top(&bm25, &filter, &top);
+    mn_bm25_top(&bm25, &filter, 0, &top);
     mn_top_sort(&top);
     mn_scored *expected = mn_arena_array(&arena, rows.n_rows, sizeof *expected);
     size_t n = 0;
