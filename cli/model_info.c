@@ -78,6 +78,7 @@ static void print_json(const mneme_encoder_info *info, const mneme_settings *set
     cli_json_put(object, "trained_on", info->trained_on);
     cli_json_put(object, "measured", info->measured);
     cli_json_put(object, "compressed", info->compressed);
+    cli_json_put(object, "vocabulary_from", info->vocabulary_from);
     cli_json_put(object, "fingerprint", fingerprint);
     put_prompts(object, info);
     put_reasons(object, info, settings);
@@ -132,6 +133,7 @@ static void print_lines(const mneme_encoder_info *info, const mneme_settings *se
     if (info->trained_on) print_line("trained on", info->trained_on, NULL);
     if (info->measured) print_line("measured", info->measured, NULL);
     if (info->compressed) print_line("compressed", info->compressed, NULL);
+    if (info->vocabulary_from) print_line("own tokens", info->vocabulary_from, NULL);
     cli_print("%-13s %s, vocabulary of %u\n", "parameters", parameters, info->vocabulary);
     cli_print("%-13s %u floats, texts of up to %u tokens\n", "vectors", info->dimension, info->max_tokens);
     print_prompt("query prompt", info->query_prompt);

@@ -14,7 +14,7 @@ static const cli_command command;
 typedef struct encoder_chosen {
     cli_train_options train;
     int cell;
-    uint64_t layers, hidden, dimension;
+    uint64_t layers, hidden, dimension, vocabulary;
     double dropout, held_out;
     const char *teacher, *from, *pairs;
     bool neighbours, one_way, mean, from_store;
@@ -34,6 +34,7 @@ static void report(const cli_global *global, const encoder_chosen *chosen, const
         cli_train_json(object, &result->train);
         cli_json_count(object, "trained_on", result->n_trained);
         cli_json_count(object, "held_out", result->n_held_out);
+        cli_json_count(object, "vocabulary", result->vocabulary);
         put_figure(object, "agreement", result->agreement);
         put_figure(object, "found_1", result->found_1);
         put_figure(object, "found_10", result->found_10);
@@ -43,6 +44,9 @@ static void report(const cli_global *global, const encoder_chosen *chosen, const
         cli_print_json(object);
         return;
     }
+    if (result->vocabulary < chosen->vocabulary)
+        cli_say("the texts have no more than %u tokens to learn; %llu were asked for", result->vocabulary,
+                (unsigned long long)chosen->vocabulary);
     if (result->n_questions == 0 || isnan(result->found_1)) return;
     cli_say(
         "on texts that it has not seen: %zu questions, %zu passages; the right one first %.1f %%, among ten %.1f %% "
@@ -102,6 +106,7 @@ static int train(const cli_global *global, const encoder_chosen *chosen, const m
     options.layers = (uint32_t)chosen->layers;
     options.hidden = (uint32_t)chosen->hidden;
     options.dimension = (uint32_t)chosen->dimension;
+    options.vocabulary = (uint32_t)chosen->vocabulary;
     options.one_way = chosen->one_way;
     options.mean_pooling = chosen->mean;
     options.dropout = chosen->dropout;
@@ -152,7 +157,7 @@ static int check(const cli_words *words, const encoder_chosen *chosen)
         return cli_usage_error(&command, "--pairs and --neighbours exclude each other");
     if (words->n == 0 && !chosen->pairs && !chosen->from_store)
         return cli_usage_error(&command, "expected files to learn from, --from-store or --pairs FILE");
-    uint64_t counts[] = {chosen->layers, chosen->hidden, chosen->dimension};
+    uint64_t counts[] = {chosen->layers, chosen->hidden, chosen->dimension, chosen->vocabulary};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         if (counts[i] > INT32_MAX) return cli_usage_error(&command, "%llu is too large", (unsigned long long)counts[i]);
     return cli_train_check(&command, &chosen->train);
@@ -179,6 +184,8 @@ int cli_train_encoder(cli_global *global, int argc, char **argv)
         {0, "one-way", CLI_FLAG, &chosen.one_way, NULL, "read from left to right alone"},
         {0, "mean", CLI_FLAG, &chosen.mean, NULL, "pool by the mean, not by attention"},
         {0, "dim", CLI_COUNT, &chosen.dimension, "N", "floats in a vector (the teacher's)"},
+        {0, "vocabulary", CLI_COUNT, &chosen.vocabulary, "N",
+         "learn N tokens from these texts, for a smaller model (the teacher's vocabulary)"},
         {0, "dropout", CLI_NUMBER, &chosen.dropout, "P", "between layers (0)"},
         {0, "held-out", CLI_NUMBER, &chosen.held_out, "SHARE", "of the documents, to measure with (0.05)"},
         CLI_TRAIN_OPTIONS(chosen.train),
@@ -207,6 +214,7 @@ static const cli_command command = {
         "are held out, to tell how it does on what it has not seen. The folder is a model like any other, and keeps a\n"
         "checkpoint to go on from. docs/training.md has the method and figures.",
     .example = "mneme train encoder notes.jsonl --out my-encoder\n"
+               "mneme train encoder notes.jsonl --cell gru --vocabulary 8000 --out small-encoder\n"
                "mneme --store memory train encoder --from-store --out my-encoder\n"
                "mneme train encoder --pairs pairs.jsonl --from my-encoder --out better --rate 1e-4",
 };

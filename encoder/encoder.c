@@ -36,6 +36,7 @@ static mneme_status read_story(mn_encoder *encoder, mneme_error *error)
     encoder->info.trained_on = encoder->story.trained_on;
     encoder->info.measured = encoder->story.measured;
     encoder->info.compressed = encoder->story.compressed;
+    encoder->info.vocabulary_from = encoder->story.vocabulary;
     return status;
 }
 

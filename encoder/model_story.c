@@ -88,6 +88,7 @@ mneme_status mn_model_story_parse(const char *text, size_t size, mn_model_story 
     out->trained_from = line_of(ours, "trained_from", &failed);
     out->trained_on = line_of(ours, "trained_on", &failed);
     out->compressed = line_of(ours, "compressed", &failed);
+    out->vocabulary = line_of(ours, "vocabulary", &failed);
     list_measured(&measured, NULL, json_object_get(ours, "measured"));
     out->measured = take(&measured, &failed);
     json_decref(config);
@@ -117,6 +118,7 @@ void mn_model_story_free(mn_model_story *story)
     mn_free(story->trained_from);
     mn_free(story->trained_on);
     mn_free(story->compressed);
+    mn_free(story->vocabulary);
     mn_free(story->measured);
     *story = (mn_model_story){0};
 }

@@ -9,8 +9,9 @@ typedef struct mn_model_story {
     char *trained_from; /* what its weights were at the start */
     char *trained_on;
     char *compressed;
-    char *measured; /* the numbers and texts of the object "measured": "cosine 0.93, cranfield.ndcg@10 0.41" */
-} mn_model_story;   /* owned, each NULL where it is not said; printable, at most some hundred bytes */
+    char *vocabulary; /* what its tokens were learnt from */
+    char *measured;   /* the numbers and texts of the object "measured": "cosine 0.93, cranfield.ndcg@10 0.41" */
+} mn_model_story;     /* owned, each NULL where it is not said; printable, at most some hundred bytes */
 
 /* ERR_MEMORY alone: a config.json that cannot be read, or says nothing, tells no story. */
 mneme_status mn_model_story_read(const char *folder, mn_model_story *out, mneme_error *error);

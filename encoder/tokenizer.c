@@ -28,17 +28,25 @@ static mneme_status open_image(const void *data, size_t size, void *owned, mn_to
     return MNEME_OK;
 }
 
+mneme_status mn_tokenizer_new(const mn_tokenizer_settings *settings, const char *name, mn_tokenizer **out,
+                              mneme_error *error)
+{
+    *out = NULL;
+    mn_tokenizer_image *image = NULL;
+    mneme_status status = mn_image_build(name, settings, &image, error);
+    if (status == MNEME_OK) status = open_image(image, (size_t)image->size, image, out, error);
+    if (status != MNEME_OK) mn_free(image);
+    return status;
+}
+
 mneme_status mn_tokenizer_open(const char *folder, mn_tokenizer **out, mneme_error *error)
 {
     *out = NULL;
     mn_tokenizer_settings settings;
-    mn_tokenizer_image *image = NULL;
     mneme_status status = mn_tokenizer_settings_read(folder, &settings, error);
     if (status != MNEME_OK) return status;
-    status = mn_image_build(folder, &settings, &image, error);
+    status = mn_tokenizer_new(&settings, folder, out, error);
     mn_tokenizer_settings_free(&settings);
-    if (status == MNEME_OK) status = open_image(image, (size_t)image->size, image, out, error);
-    if (status != MNEME_OK) mn_free(image);
     return status;
 }
 
@@ -137,8 +145,10 @@ typedef struct pass {
     const mn_tokenizer *tokenizer;
     const char *text;
     size_t text_size;
-    mn_tokens *out;  /* NULL: only count */
-    size_t n, limit; /* tokens so far, and at most; out's own included */
+    mn_tokens *out;        /* NULL: only count */
+    mn_word_visitor visit; /* gets the words, instead of pieces; NULL: none */
+    void *context;         /* visit's */
+    size_t n, limit;       /* tokens so far, and at most; out's own included */
     bool with_offsets;
     bool failed;          /* out of memory */
     size_t size, n_chars; /* of the word; over the limit of characters, only n_chars grows */
@@ -209,7 +219,10 @@ static void emit_pieces(pass *p, bool plain)
 static void end_word(pass *p)
 {
     if (p->n_chars == 0) return;
-    if (p->n_chars > p->tokenizer->image->word_chars_max)
+    bool too_long = p->n_chars > p->tokenizer->image->word_chars_max;
+    if (p->visit)
+        p->failed = p->failed || (!too_long && !p->visit(p->context, p->word, p->size));
+    else if (too_long)
         emit_unknown(p);
     else
         emit_pieces(p, false);
@@ -443,19 +456,30 @@ static void run_pass(pass *p)
     if (!full(p)) end_word(p);
 }
 
+static void begin_pass(pass *p, const mn_tokenizer *tokenizer, const char *text, size_t size)
+{
+    /* Not zeroed: most of it is never touched. */
+    p->tokenizer = tokenizer;
+    p->text = text;
+    p->text_size = size;
+    p->out = NULL;
+    p->visit = NULL;
+    p->context = NULL;
+    p->n = 0;
+    p->limit = SIZE_MAX;
+    p->with_offsets = p->failed = false;
+    p->size = p->n_chars = 0;
+}
+
 mneme_status mn_tokenizer_encode(const mn_tokenizer *tokenizer, const char *text, size_t size, size_t max_tokens,
                                  mn_tokens *out, mneme_error *error)
 {
-    pass p; /* not zeroed: most of it is never touched */
-    p.tokenizer = tokenizer;
-    p.text = text;
-    p.text_size = size;
+    pass p;
+    begin_pass(&p, tokenizer, text, size);
     p.out = out;
     p.n = out->n;
     p.limit = max_tokens < SIZE_MAX - out->n ? out->n + max_tokens : SIZE_MAX;
     p.with_offsets = out->with_offsets;
-    p.failed = false;
-    p.size = p.n_chars = 0;
     run_pass(&p);
     out->n = p.n;
     return p.failed ? mn_fail_memory(error, "tokens") : MNEME_OK;
@@ -464,14 +488,46 @@ mneme_status mn_tokenizer_encode(const mn_tokenizer *tokenizer, const char *text
 uint64_t mn_tokenizer_count(const mn_tokenizer *tokenizer, const char *text, size_t size)
 {
     pass p;
-    p.tokenizer = tokenizer;
-    p.text = text;
-    p.text_size = size;
-    p.out = NULL;
-    p.n = 0;
-    p.limit = SIZE_MAX;
-    p.with_offsets = p.failed = false;
-    p.size = p.n_chars = 0;
+    begin_pass(&p, tokenizer, text, size);
     run_pass(&p);
     return p.n;
+}
+
+bool mn_tokenizer_words(const mn_tokenizer *tokenizer, const char *text, size_t size, mn_word_visitor visit,
+                        void *context)
+{
+    pass p;
+    begin_pass(&p, tokenizer, text, size);
+    p.visit = visit;
+    p.context = context;
+    for (size_t at = 0; at < size && !p.failed;) at += take_any(&p, at);
+    if (!p.failed) end_word(&p);
+    return !p.failed;
+}
+
+mneme_status mn_tokenizer_pieces(const mn_tokenizer *tokenizer, const char *word, size_t size, bool continuing,
+                                 mn_tokens *out, mneme_error *error)
+{
+    pass p;
+    begin_pass(&p, tokenizer, word, size);
+    p.out = out;
+    p.n = out->n;
+    size_t at = continuing ? 1 : 0, piece = 0; /* any character before it */
+    bool known = size <= WORD_BYTES - at;
+    if (known) {
+        p.word[0] = ' ';
+        memcpy(p.word + at, word, size);
+        p.size = at + size;
+    }
+    for (; known && at < p.size; at += piece) {
+        uint32_t id = mn_longest_piece(tokenizer, p.word, p.size, at, &piece);
+        known = id != MN_NO_TOKEN;
+        if (known) emit(&p, id, 0, 0);
+    }
+    if (!known) {
+        p.n = out->n;
+        emit(&p, tokenizer->image->unk, 0, 0);
+    }
+    out->n = p.n;
+    return p.failed ? mn_fail_memory(error, "tokens") : MNEME_OK;
 }

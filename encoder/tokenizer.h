@@ -12,6 +12,10 @@ typedef struct mn_tokenizer mn_tokenizer;
 
 /* ERR_MODEL names the file (and line or key) that is missing or wrong. *out: owned, mn_tokenizer_close. */
 mneme_status mn_tokenizer_open(const char *folder, mn_tokenizer **out, mneme_error *error);
+/* The same from settings that are not a folder's (tokenizer_settings.h), borrowed for the call; name: for messages. */
+struct mn_tokenizer_settings;
+mneme_status mn_tokenizer_new(const struct mn_tokenizer_settings *settings, const char *name, mn_tokenizer **out,
+                              mneme_error *error);
 void mn_tokenizer_close(mn_tokenizer *tokenizer);
 
 /* Append the tokenizer to `out` as one run of bytes (about 1.2 MB for BERT's vocabulary; tokenizer_image.h) that a
@@ -46,6 +50,17 @@ mneme_status mn_tokenizer_encode(const mn_tokenizer *tokenizer, const char *text
 
 /* How many tokens that gives without a limit. Allocates nothing. */
 uint64_t mn_tokenizer_count(const mn_tokenizer *tokenizer, const char *text, size_t size);
+
+/* Call `visit` with each word of a text, normalised, as it stands before it is cut into pieces. Left out: words of more
+ * characters than the tokenizer takes (they are one [UNK]). Special tokens in the text are words like any other.
+ * word: borrowed for the call. false: `visit` returned false, which ends it. Any thread. */
+typedef bool (*mn_word_visitor)(void *context, const char *word, size_t size);
+bool mn_tokenizer_words(const mn_tokenizer *tokenizer, const char *text, size_t size, mn_word_visitor visit,
+                        void *context);
+/* Append the pieces of a word that is normalised, or (continuing) of a part of one that stands behind its first
+ * character: [UNK] when there are none for some of it. ERR_MEMORY only. Any thread. */
+mneme_status mn_tokenizer_pieces(const mn_tokenizer *tokenizer, const char *word, size_t size, bool continuing,
+                                 mn_tokens *out, mneme_error *error);
 
 /* A token as it is written in the vocabulary ("##ing"), not NUL-terminated; borrowed until close. *size = 0: no such
  * id. */

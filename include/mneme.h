@@ -595,7 +595,8 @@ typedef struct mneme_encoder_info {
     const char *trained_from, *trained_on; /* what its weights were at the start, and the texts; NULL = not known */
     const char *measured;                  /* how good it was found to be: "cosine 0.93, ..."; NULL = not known */
     const char *compressed;                /* how its weights were made smaller; NULL = not, or not known */
-    uint64_t fingerprint;                  /* equal for equal weights, tokenizer and pooling */
+    const char *vocabulary_from; /* what its own tokens were learnt from; NULL = its teacher's, or not known */
+    uint64_t fingerprint;        /* equal for equal weights, tokenizer and pooling */
 } mneme_encoder_info;
 
 /* Load the model that settings (NULL = as in mneme_open) name. ERR_MODEL says which file is missing or wrong. */
@@ -888,11 +889,13 @@ typedef struct mneme_train_encoder_options {
     const mneme_train_options *train; /* NULL = defaults of mneme_train_encoder_defaults */
     mneme_progress progress;          /* NULL = none; of the teacher's work before training ("texts"), may cancel */
     void *context;
+    uint32_t vocabulary; /* of a new LSTM or GRU: so many WordPiece tokens, learnt from the texts that are trained on
+                            (at most 2^20; fewer when the texts have no more); 0 = the teacher's vocabulary */
 } mneme_train_encoder_options;
 #define MNEME_TRAIN_ENCODER_OPTIONS_INIT                                                                               \
     {                                                                                                                  \
         sizeof(mneme_train_encoder_options), MNEME_TRAIN_DISTILL, NULL, MNEME_CELL_LSTM, 1, 256, false, false, 0, 0,   \
-            NULL, 0, NULL, 0, 0.05, NULL, NULL, NULL                                                                   \
+            NULL, 0, NULL, 0, 0.05, NULL, NULL, NULL, 0                                                                \
     }
 
 /* How a trained encoder does on texts that it has not seen. Questions are spans of words of the held-out passages (or
@@ -905,6 +908,7 @@ typedef struct mneme_train_encoder_result {
     double found_1, found_10; /* share of the questions whose passage is the first, among the first ten */
     double teacher_found_1, teacher_found_10; /* the same of the teacher, or of the model before training; NAN: none */
     double teacher_seconds;                   /* for the teacher's vectors */
+    uint32_t vocabulary;                      /* rows of its token table */
 } mneme_train_encoder_result;
 
 /* The options that training an encoder begins with, by method; change what you like. */

@@ -194,6 +194,17 @@ static void put_figure(json_t *object, const char *key, double value)
     if (!isnan(value)) json_object_set_new(object, key, json_real(round(value * 1e4) / 1e4));
 }
 
+static void put_vocabulary(json_t *about, const mn_own_vocabulary *vocabulary)
+{
+    char line[120];
+    if (vocabulary->n < vocabulary->n_wanted)
+        snprintf(line, sizeof line, "%u tokens learned from these texts, which have no more (%u were asked for)",
+                 vocabulary->n, vocabulary->n_wanted);
+    else
+        snprintf(line, sizeof line, "%u tokens learned from these texts", vocabulary->n);
+    json_object_set_new(about, "vocabulary", json_string(line));
+}
+
 char *mn_encoder_report_json(const mn_encoder_run *run)
 {
     static const char *const methods[] = {"distilled", "pairs", "neighbours"};
@@ -216,6 +227,7 @@ char *mn_encoder_report_json(const mn_encoder_run *run)
                               "version", MNEME_VERSION, "measured", measured);
     if (about && *teacher) json_object_set_new(about, "teacher", json_string(teacher));
     if (about && run->options->from) json_object_set_new(about, "trained_from", json_string(run->options->from));
+    if (about && run->vocabulary.n) put_vocabulary(about, &run->vocabulary);
     char *text = about ? json_dumps(about, JSON_COMPACT) : NULL;
     json_decref(about);
     return text;
@@ -233,4 +245,5 @@ void mn_encoder_report_result(const mn_encoder_run *run, mneme_train_encoder_res
     result->teacher_found_1 = run->before.found_1;
     result->teacher_found_10 = run->before.found_10;
     result->teacher_seconds = run->teacher_seconds;
+    result->vocabulary = run->model ? run->model->vocabulary : 0;
 }

@@ -25,6 +25,21 @@ enum {
 
 /* ---- options --------------------------------------------------------------------------------------------------- */
 
+static mneme_status check_vocabulary(const mneme_train_encoder_options *o, mneme_error *error)
+{
+    if (o->from || o->cell == MNEME_CELL_TRANSFORMER)
+        return mn_fail(error, MNEME_ERR_USAGE,
+                       "a vocabulary of its own is for a new LSTM or GRU: %s begins with tokens that are there",
+                       o->from ? o->from : "a Transformer");
+    if (o->vocabulary > MN_OWN_VOCABULARY_MOST)
+        return mn_fail(error, MNEME_ERR_USAGE, "a vocabulary of %u tokens; expected at most %d", o->vocabulary,
+                       MN_OWN_VOCABULARY_MOST);
+    if (o->n_texts == 0)
+        return mn_fail(error, MNEME_ERR_USAGE, "there are no texts to learn a vocabulary of %u tokens from",
+                       o->vocabulary);
+    return MNEME_OK;
+}
+
 mneme_status mn_encoder_run_check(const mn_encoder_run *run, mneme_error *error)
 {
     const mneme_train_encoder_options *o = run->options;
@@ -41,7 +56,7 @@ mneme_status mn_encoder_run_check(const mn_encoder_run *run, mneme_error *error)
     if (o->method == MNEME_TRAIN_DISTILL && o->dimension && o->dimension != width)
         return mn_fail(error, MNEME_ERR_USAGE, "vectors of %u numbers cannot be held against the teacher's %u",
                        o->dimension, width);
-    return MNEME_OK;
+    return o->vocabulary ? check_vocabulary(o, error) : MNEME_OK;
 }
 
 /* A Transformer that is there, whole or some of its layers. */
@@ -71,17 +86,53 @@ static mneme_status open_model(mn_encoder_run *run, const mn_train_arithmetic *a
         .join_tokens = true,
         .dropout = (float)o->dropout,
         .teacher_folder = teacher,
+        .own = o->vocabulary ? &run->vocabulary : NULL,
         .seed = run->train.seed,
         .arithmetic = arithmetic};
     return mn_trainable_recurrent_new(&new_one, &run->model, error);
 }
 
+/* By its number alone: adding documents leaves what is held out as it was. */
+static bool is_held_out(const mn_encoder_run *run, uint64_t number)
+{
+    return (double)(XXH3_64bits(&number, sizeof number) >> 11) * 0x1p-53 < run->options->held_out;
+}
+
+/* Is texts[i] the first of a document? */
+static bool begins_document(const mneme_train_encoder_options *o, size_t i)
+{
+    return i == 0 || o->texts[i].document != o->texts[i - 1].document;
+}
+
+/* Of the texts that are trained on; all, where those do not say what is held out. */
+static mneme_status learn_vocabulary(mn_encoder_run *run, mneme_error *error)
+{
+    const mneme_train_encoder_options *o = run->options;
+    const mn_tokenizer *teacher = mn_encoder_tokenizer(run->teacher);
+    mn_word_counts words = {0};
+    mneme_status status = MNEME_OK;
+    uint64_t n_documents = 0;
+    for (size_t i = 0; i < o->n_texts && status == MNEME_OK; i++) {
+        n_documents += begins_document(o, i);
+        if (o->method != MNEME_TRAIN_PAIRS && is_held_out(run, n_documents - 1)) continue;
+        status = mn_word_counts_add_text(&words, teacher, o->texts[i].text, o->texts[i].size, error);
+    }
+    if (status == MNEME_OK)
+        status = mn_own_vocabulary_learn(&words, o->vocabulary, mn_encoder_info(run->teacher)->path, teacher,
+                                         &run->vocabulary, error);
+    mn_word_counts_free(&words);
+    return status;
+}
+
 mneme_status mn_encoder_run_open(mn_encoder_run *run, mneme_error *error)
 {
     const mn_train_arithmetic arithmetic = mn_train_arithmetic_for(run->train.bf16, MN_CPU_AMX, false);
-    mneme_status status = open_model(run, &arithmetic, error);
+    mneme_status status = run->options->vocabulary ? learn_vocabulary(run, error) : MNEME_OK;
+    if (status == MNEME_OK) status = open_model(run, &arithmetic, error);
     if (status != MNEME_OK) return status;
-    if (run->teacher)
+    if (run->options->vocabulary)
+        run->tokenizer = run->vocabulary.tokenizer;
+    else if (run->teacher)
         run->tokenizer = mn_encoder_tokenizer(run->teacher);
     else {
         status = mn_tokenizer_open(run->model->tokenizer_folder, &run->own_tokenizer, error);
@@ -98,12 +149,6 @@ mneme_status mn_encoder_run_open(mn_encoder_run *run, mneme_error *error)
 }
 
 /* ---- texts ----------------------------------------------------------------------------------------------------- */
-
-/* By its number alone: adding documents leaves what is held out as it was. */
-static bool is_held_out(const mn_encoder_run *run, uint64_t number)
-{
-    return (double)(XXH3_64bits(&number, sizeof number) >> 11) * 0x1p-53 < run->options->held_out;
-}
 
 /* Units as they are found: the list of their first texts, and of all. */
 typedef struct unit_list {
@@ -160,24 +205,29 @@ static mneme_status join_units(mn_encoder_run *run, const unit_list *trained, co
     return status;
 }
 
+/* The teacher's tokenizer cuts, where there are two: its window is the smaller one, as a rule. */
 static mneme_status cut_texts(mn_encoder_run *run, mneme_error *error)
 {
     const mneme_train_encoder_options *o = run->options;
+    mn_training_texts *texts = o->vocabulary ? &run->teacher_texts : &run->texts;
     uint32_t window = run->model->max_tokens;
     if (run->teacher && mn_encoder_info(run->teacher)->max_tokens < window)
         window = mn_encoder_info(run->teacher)->max_tokens;
-    const mn_cutting cutting = {.tokenizer = run->tokenizer,
+    const mn_cutting cutting = {.tokenizer = o->vocabulary ? mn_encoder_tokenizer(run->teacher) : run->tokenizer,
                                 .max_tokens = window - 2,
                                 .words_per_span = WORDS_PER_SPAN,
                                 .sentences = true,
                                 .seed = run->train.seed};
     mneme_status status = MNEME_OK;
     for (size_t i = 0; i < o->n_texts && status == MNEME_OK; i++) {
-        if (i == 0 || o->texts[i].document != o->texts[i - 1].document) run->n_documents++;
-        status = mn_training_texts_cut(&run->texts, &cutting, o->texts[i].text, o->texts[i].size,
+        run->n_documents += begins_document(o, i);
+        status = mn_training_texts_cut(texts, &cutting, o->texts[i].text, o->texts[i].size,
                                        (uint32_t)(run->n_documents - 1), error);
     }
-    return status;
+    if (status != MNEME_OK || !o->vocabulary) return status;
+    run->asked = &run->teacher_texts;
+    return mn_training_texts_retokenize(&run->teacher_texts, run->tokenizer, run->model->max_tokens - 2, &run->texts,
+                                        error);
 }
 
 /* DISTILL: every text. */
@@ -277,6 +327,7 @@ mneme_status mn_encoder_run_texts(mn_encoder_run *run, mneme_error *error)
 {
     unit_list trained = {0}, held_out = {0};
     mneme_train_method method = run->options->method;
+    run->asked = &run->texts;
     mneme_status status = method == MNEME_TRAIN_PAIRS ? MNEME_OK : cut_texts(run, error);
     if (status == MNEME_OK)
         status = method == MNEME_TRAIN_DISTILL ? each_text(run, &trained, &held_out, error)
@@ -296,7 +347,7 @@ mneme_status mn_encoder_run_texts(mn_encoder_run *run, mneme_error *error)
         return mn_fail_memory(error, "texts to train on");
     for (size_t i = 0; i < n; i++)
         run->text_hashes[i] =
-            XXH3_64bits(run->texts.ids + run->texts.items[i].first, run->texts.items[i].n * sizeof(uint32_t));
+            XXH3_64bits(run->asked->ids + run->asked->items[i].first, run->asked->items[i].n * sizeof(uint32_t));
     for (size_t i = 0; i < n; i++)
         if (run->texts.items[i].part == MN_PART_PASSAGE && !is_held_out(run, run->texts.items[i].document))
             run->anchor_passages[run->n_anchor_passages++] = i;
@@ -375,10 +426,10 @@ static mneme_status encode_all(mn_encoder_run *run, mneme_error *error)
     mn_room room = {0};
     mn_token_batch batch = {0};
     for (size_t i = 0; i < n && all; i++) all[i] = i;
-    mneme_status status =
-        all ? mn_training_sequences(&run->texts, run->tokenizer, mn_encoder_special_tokens(run->teacher),
-                                    info->max_tokens, all, n, &room, &batch, error)
-            : mn_fail_memory(error, "the teacher's vectors");
+    mneme_status status = all ? mn_training_sequences(run->asked, mn_encoder_tokenizer(run->teacher),
+                                                      mn_encoder_special_tokens(run->teacher), info->max_tokens, all, n,
+                                                      &room, &batch, error)
+                              : mn_fail_memory(error, "the teacher's vectors");
     if (status == MNEME_OK)
         status = mn_encoder_encode_ids(run->teacher, &batch, run->teacher_vectors, run->options->progress,
                                        run->options->context, error);
@@ -411,11 +462,11 @@ char *mn_encoder_run_describe(const mn_encoder_run *run)
     char hash[20];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)texts);
     json_t *json = json_pack(
-        "{s:i, s:i, s:i, s:i, s:b, s:b, s:i, s:f, s:f, s:s, s:s}", "method", (int)run->options->method, "cell",
+        "{s:i, s:i, s:i, s:i, s:b, s:b, s:i, s:f, s:f, s:i, s:s, s:s}", "method", (int)run->options->method, "cell",
         (int)run->options->cell, "layers", (int)run->options->layers, "hidden", (int)run->options->hidden, "one_way",
         (int)run->options->one_way, "mean_pooling", (int)run->options->mean_pooling, "dimension",
-        (int)run->model->dimension, "dropout", run->options->dropout, "held_out", run->options->held_out, "texts", hash,
-        "from", run->options->from ? run->options->from : "");
+        (int)run->model->dimension, "dropout", run->options->dropout, "held_out", run->options->held_out, "vocabulary",
+        (int)run->options->vocabulary, "texts", hash, "from", run->options->from ? run->options->from : "");
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     return text;
@@ -425,7 +476,9 @@ void mn_encoder_run_free(mn_encoder_run *run)
 {
     mn_trainable_free(run->model);
     mn_tokenizer_close(run->own_tokenizer);
+    mn_own_vocabulary_free(&run->vocabulary);
     mn_training_texts_free(&run->texts);
+    mn_training_texts_free(&run->teacher_texts);
     mn_batches_free(&run->batches);
     mn_room_free(&run->room);
     mn_shard_free(run->loss_shard);

@@ -3,6 +3,7 @@
 #ifndef MN_ENCODER_TRAIN_ENCODER_RUN_H
 #define MN_ENCODER_TRAIN_ENCODER_RUN_H
 
+#include "encoder/train/own_vocabulary.h"
 #include "encoder/train/train_loop.h"
 #include "encoder/train/trainable.h"
 #include "encoder/train/training_texts.h"
@@ -33,11 +34,14 @@ typedef struct mn_encoder_run {
     const mneme_train_encoder_options *options;
     mneme_train_options train;
     mn_trainable *model;
-    mn_tokenizer *own_tokenizer; /* without a teacher */
-    const mn_tokenizer *tokenizer;
-    mn_training_texts texts;
-    uint64_t *text_hashes;  /* of each text's ids: equal texts are no negatives of each other */
-    float *teacher_vectors; /* (texts.n, dimension); NULL without a teacher's */
+    mn_tokenizer *own_tokenizer;     /* without a teacher */
+    mn_own_vocabulary vocabulary;    /* where one is asked for: then the teacher's ids are others than the model's */
+    const mn_tokenizer *tokenizer;   /* the model's */
+    mn_training_texts texts;         /* as the model's ids */
+    mn_training_texts teacher_texts; /* with a vocabulary of its own: the same texts as the teacher's ids */
+    const mn_training_texts *asked;  /* what the teacher is asked: the one or the other */
+    uint64_t *text_hashes;           /* of each text's ids as asked: equal texts are no negatives of each other */
+    float *teacher_vectors;          /* (texts.n, dimension); NULL without a teacher's */
     double teacher_seconds;
     size_t n_documents;
     /* unit i is the texts texts_of[units[i] .. units[i+1]); those to train on come first, then those held out */
@@ -65,7 +69,7 @@ typedef struct mn_encoder_run {
 
 /* ERR_USAGE: options that make no sense. */
 mneme_status mn_encoder_run_check(const mn_encoder_run *run, mneme_error *error);
-/* The model and the tokenizer. */
+/* The model and the tokenizer; a vocabulary of its own is learnt here. */
 mneme_status mn_encoder_run_open(mn_encoder_run *run, mneme_error *error);
 /* Texts, units, questions. ERR_USAGE: too few. */
 mneme_status mn_encoder_run_texts(mn_encoder_run *run, mneme_error *error);

@@ -3,6 +3,7 @@
 #define MN_ENCODER_TRAIN_TRAINABLE_H
 
 #include "encoder/encoder.h"
+#include "encoder/train/own_vocabulary.h"
 #include "encoder/train/recurrent.h"
 
 typedef struct mn_trainable mn_trainable;
@@ -27,15 +28,18 @@ struct mn_trainable {
     uint32_t max_tokens; /* special tokens included */
     uint32_t n_special;  /* 2: [CLS] text [SEP]; 0: as they are */
     uint32_t vocabulary;
-    char *tokenizer_folder; /* owned: whose tokenizer files are copied */
+    char *tokenizer_folder;       /* owned: whose tokenizer files are copied */
+    const mn_own_vocabulary *own; /* borrowed: whose tokenizer is written instead; NULL = none */
 };
 
 typedef struct mn_trainable_recurrent_options {
     mn_cell cell;
     uint32_t n_hidden, n_layers, dimension;
     bool bidirectional, attentive, join_tokens;
-    float dropout;              /* between layers */
-    const char *teacher_folder; /* whose tokenizer it shares, and whose token table it begins with */
+    float dropout;                /* between layers */
+    const char *teacher_folder;   /* whose tokenizer it shares, and whose token table it begins with */
+    const mn_own_vocabulary *own; /* NULL = none. Else its tokenizer, and the table begins with the mean of the
+                                     teacher's rows of each token's pieces; borrowed as long as the encoder */
     uint64_t seed;
     const mn_train_arithmetic *arithmetic; /* copied */
 } mn_trainable_recurrent_options;

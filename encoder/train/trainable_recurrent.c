@@ -7,6 +7,7 @@
 #include "encoder/step_plan.h"
 #include "encoder/train/dense.h"
 #include "encoder/train/model_files.h"
+#include "encoder/train/tokenizer_files.h"
 #include "encoder/train/trainable.h"
 #include "encoder/train/vector_losses.h"
 
@@ -243,7 +244,9 @@ static mneme_status save(mn_trainable *trainable, const char *folder, const char
     char *path = mn_path_join(folder, "model.safetensors");
     mneme_status status =
         path ? mn_parameters_save(&trainable->parameters, path, error) : mn_fail_memory(error, folder);
-    if (status == MNEME_OK) status = mn_model_copy_tokenizer(trainable->tokenizer_folder, folder, error);
+    if (status == MNEME_OK)
+        status = trainable->own ? mn_tokenizer_files_write(&trainable->own->settings, c->max_tokens, folder, error)
+                                : mn_model_copy_tokenizer(trainable->tokenizer_folder, folder, error);
     if (status == MNEME_OK)
         status = mn_model_write_json(folder, "config.json", config, error); /* last: what makes it a model's folder */
     else
@@ -317,6 +320,32 @@ static const mn_tensor *find_table(const mn_safetensors *file)
     return NULL;
 }
 
+/* to: the table to begin with. ERR_MODEL: a token is in no row of the teacher's. */
+static mneme_status begin_table(const mn_tensor *table, const mn_own_vocabulary *own, float *to, mneme_error *error)
+{
+    size_t width = (size_t)table->shape[1];
+    if (!own) {
+        mn_tensor_to_f32(table, 0, table->n_elements, to);
+        return MNEME_OK;
+    }
+    float *row = mn_alloc_array(width, sizeof *row);
+    if (!row) return mn_fail_memory(error, "a token table");
+    mneme_status status = MNEME_OK;
+    memset(to, 0, own->n * width * sizeof *to);
+    for (size_t i = 0; i < own->n && status == MNEME_OK; i++)
+        for (size_t k = own->offsets[i]; k < own->offsets[i + 1] && status == MNEME_OK; k++) {
+            if (own->ids[k] >= table->shape[0])
+                status =
+                    mn_fail(error, MNEME_ERR_MODEL, "the teacher's token %u is in no row of its table", own->ids[k]);
+            else {
+                mn_tensor_to_f32(table, own->ids[k] * width, width, row);
+                add_scaled(to + i * width, row, 1 / (float)(own->offsets[i + 1] - own->offsets[i]), width);
+            }
+        }
+    mn_free(row);
+    return status;
+}
+
 mneme_status mn_trainable_recurrent_new(const mn_trainable_recurrent_options *options, mn_trainable **out,
                                         mneme_error *error)
 {
@@ -330,7 +359,7 @@ mneme_status mn_trainable_recurrent_new(const mn_trainable_recurrent_options *op
         status = mn_fail(error, MNEME_ERR_MODEL, "%s: there is no table of token vectors to begin with", path);
     if (status == MNEME_OK) {
         const mn_recurrent_config config = {.cell = options->cell,
-                                            .vocabulary = (uint32_t)table->shape[0],
+                                            .vocabulary = options->own ? options->own->n : (uint32_t)table->shape[0],
                                             .embedding = (uint32_t)table->shape[1],
                                             .hidden = options->n_hidden,
                                             .n_layers = options->n_layers,
@@ -342,7 +371,8 @@ mneme_status mn_trainable_recurrent_new(const mn_trainable_recurrent_options *op
         status = put_together(&config, options->arithmetic, options->teacher_folder, options->dropout, &t, error);
     }
     if (status == MNEME_OK) status = mn_parameters_ready(&t->base.parameters, options->seed, error);
-    if (status == MNEME_OK) mn_tensor_to_f32(table, 0, table->n_elements, t->table->value);
+    if (status == MNEME_OK) status = begin_table(table, options->own, t->table->value, error);
+    if (status == MNEME_OK) t->base.own = options->own;
     mn_safetensors_close(file);
     mn_free(path);
     if (status == MNEME_OK)

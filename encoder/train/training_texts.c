@@ -20,9 +20,10 @@ void mn_training_texts_free(mn_training_texts *texts)
     *texts = (mn_training_texts){0};
 }
 
-static mneme_status append_ids(mn_training_texts *texts, const uint32_t *ids, uint32_t n, uint32_t document,
-                               mn_text_part part, mneme_error *error)
+/* item: what is known of the text, but where its ids are. */
+static mneme_status append(mn_training_texts *texts, const uint32_t *ids, mn_training_text item, mneme_error *error)
 {
+    uint32_t n = item.n;
     if (texts->n_ids + n > texts->ids_capacity) {
         size_t capacity = 2 * (texts->n_ids + n) + 1024;
         uint32_t *grown = mn_realloc_array(texts->ids, capacity, sizeof *grown);
@@ -38,7 +39,8 @@ static mneme_status append_ids(mn_training_texts *texts, const uint32_t *ids, ui
         texts->capacity = capacity;
     }
     memcpy(texts->ids + texts->n_ids, ids, n * sizeof *ids);
-    texts->items[texts->n++] = (mn_training_text){.first = texts->n_ids, .n = n, .document = document, .part = part};
+    item.first = texts->n_ids;
+    texts->items[texts->n++] = item;
     texts->n_ids += n;
     return MNEME_OK;
 }
@@ -61,8 +63,9 @@ static uint32_t find_words(const mn_tokenizer *tokenizer, const uint32_t *ids, u
     return n_words;
 }
 
+/* Of a passage: its text, its tokens with their offsets. */
 static mneme_status add_spans(mn_training_texts *texts, const mn_cutting *cutting, const mn_tokens *tokens,
-                              uint32_t document, mneme_error *error)
+                              const char *text, uint32_t document, mneme_error *error)
 {
     uint32_t *words = mn_alloc_array(tokens->n + 1, sizeof *words);
     if (!words) return mn_fail_memory(error, "texts to train on");
@@ -74,7 +77,12 @@ static mneme_status add_spans(mn_training_texts *texts, const mn_cutting *cuttin
         uint32_t most = n_words - 1 < SPAN_WORDS_MOST ? n_words - 1 : SPAN_WORDS_MOST;
         uint32_t n = SPAN_WORDS_LEAST + mn_random_below(&random, most - SPAN_WORDS_LEAST + 1);
         uint32_t first = mn_random_below(&random, n_words - n + 1), from = words[first], to = words[first + n];
-        status = append_ids(texts, tokens->ids + from, to - from, document, MN_PART_SPAN, error);
+        const mn_training_text span = {.n = to - from,
+                                       .document = document,
+                                       .part = MN_PART_SPAN,
+                                       .text = text + tokens->starts[from],
+                                       .size = (size_t)(tokens->ends[to - 1] - tokens->starts[from])};
+        status = append(texts, tokens->ids + from, span, error);
     }
     mn_free(words);
     return status;
@@ -92,23 +100,35 @@ static mneme_status add_sentences(mn_training_texts *texts, const mn_cutting *cu
         tokens.n = 0;
         status =
             mn_tokenizer_encode(cutting->tokenizer, text + start, end - start, cutting->max_tokens, &tokens, error);
+        const mn_training_text sentence = {.n = (uint32_t)tokens.n,
+                                           .document = document,
+                                           .part = MN_PART_SENTENCE,
+                                           .text = text + start,
+                                           .size = end - start};
         if (status == MNEME_OK && tokens.n >= SENTENCE_TOKENS_LEAST)
-            status = append_ids(texts, tokens.ids, (uint32_t)tokens.n, document, MN_PART_SENTENCE, error);
+            status = append(texts, tokens.ids, sentence, error);
     }
     mn_tokens_free(&tokens);
     return status;
 }
 
+static mn_training_text passage_of(const mn_tokens *tokens, const char *text, size_t size, uint32_t document)
+{
+    return (mn_training_text){
+        .n = (uint32_t)tokens->n, .document = document, .part = MN_PART_PASSAGE, .text = text, .size = size};
+}
+
 static mneme_status add_passage(mn_training_texts *texts, const mn_cutting *cutting, const char *text, size_t size,
                                 uint32_t document, mneme_error *error)
 {
-    mn_tokens tokens = {0};
+    mn_tokens tokens = {.with_offsets = true};
     mneme_status status = mn_tokenizer_encode(cutting->tokenizer, text, size, cutting->max_tokens, &tokens, error);
     if (status == MNEME_OK && tokens.n > 0) {
-        status = append_ids(texts, tokens.ids, (uint32_t)tokens.n, document, MN_PART_PASSAGE, error);
+        status = append(texts, tokens.ids, passage_of(&tokens, text, size, document), error);
         if (status == MNEME_OK && cutting->sentences)
             status = add_sentences(texts, cutting, text, size, document, error);
-        if (status == MNEME_OK && cutting->words_per_span) status = add_spans(texts, cutting, &tokens, document, error);
+        if (status == MNEME_OK && cutting->words_per_span)
+            status = add_spans(texts, cutting, &tokens, text, document, error);
     }
     mn_tokens_free(&tokens);
     return status;
@@ -135,7 +155,24 @@ mneme_status mn_training_texts_append(mn_training_texts *texts, const mn_cutting
     mneme_status status = mn_tokenizer_encode(cutting->tokenizer, text, size, cutting->max_tokens, &tokens, error);
     if (status == MNEME_OK && tokens.n > 0) {
         *index = texts->n;
-        status = append_ids(texts, tokens.ids, (uint32_t)tokens.n, document, MN_PART_PASSAGE, error);
+        status = append(texts, tokens.ids, passage_of(&tokens, text, size, document), error);
+    }
+    mn_tokens_free(&tokens);
+    return status;
+}
+
+mneme_status mn_training_texts_retokenize(const mn_training_texts *texts, const mn_tokenizer *tokenizer,
+                                          uint32_t max_tokens, mn_training_texts *out, mneme_error *error)
+{
+    const uint32_t unknown = mn_tokenizer_unk(tokenizer);
+    mn_tokens tokens = {0};
+    mneme_status status = MNEME_OK;
+    for (size_t i = 0; i < texts->n && status == MNEME_OK; i++) {
+        mn_training_text item = texts->items[i];
+        tokens.n = 0;
+        status = mn_tokenizer_encode(tokenizer, item.text, item.size, max_tokens, &tokens, error);
+        item.n = tokens.n ? (uint32_t)tokens.n : 1; /* no text is empty: what one tokenizer drops, another may keep */
+        if (status == MNEME_OK) status = append(out, tokens.n ? tokens.ids : &unknown, item, error);
     }
     mn_tokens_free(&tokens);
     return status;

@@ -16,6 +16,8 @@ typedef struct mn_training_text {
     uint32_t n;        /* ids, without special tokens; at least 1 */
     uint32_t document; /* the caller's text that it is of */
     mn_text_part part;
+    const char *text; /* a range of the caller's text, borrowed as long as it is there */
+    size_t size;
 } mn_training_text;
 
 typedef struct mn_training_texts {
@@ -40,6 +42,11 @@ mneme_status mn_training_texts_cut(mn_training_texts *texts, const mn_cutting *c
 /* Append one text as it is, cut off at max_tokens, as a passage. *index: its place; SIZE_MAX: it has no token. */
 mneme_status mn_training_texts_append(mn_training_texts *texts, const mn_cutting *cutting, const char *text,
                                       size_t size, uint32_t document, size_t *index, mneme_error *error);
+
+/* The same texts, in the same order, as ids of another tokenizer, at most max_tokens of each. out: empty before.
+ * ERR_MEMORY. */
+mneme_status mn_training_texts_retokenize(const mn_training_texts *texts, const mn_tokenizer *tokenizer,
+                                          uint32_t max_tokens, mn_training_texts *out, mneme_error *error);
 
 /* Sequences for an encoder of n items: with [CLS] and [SEP] when n_special is 2, cut off at max_tokens. batch: its
  * arrays are in the room. */

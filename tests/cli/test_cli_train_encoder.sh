@@ -48,6 +48,35 @@ figures() { grep -o '"\(agreement\|found_1\|found_10\|best_loss\)": *[0-9.e-]*' 
 expect 0 mneme train encoder notes.jsonl --out pieces "${small[@]}" --epochs 6 --rate 0.01 --warm-up 5 --resume --json
 [ "$(figures whole.out)" = "$(figures "$work/out")" ] || fail "a finished run gives other figures"
 
+# A vocabulary of its own: what the folder says of it, the bytes of a run that goes on, a store with it.
+own=(--cell gru "${small[@]}" --vocabulary 70 --epochs 4)
+expect 0 mneme train encoder notes.jsonl --out own-words "${own[@]}" --json
+json '.vocabulary == 70 and .trained_on > 100'
+[ "$(wc -l <own-words/vocab.txt)" -eq 70 ] || fail "vocab.txt has other than 70 tokens"
+[ "$(head -n 5 own-words/vocab.txt | tr '\n' ' ')" = "[PAD] [UNK] [CLS] [SEP] [MASK] " ] || fail "special tokens"
+for file in tokenizer.json tokenizer_config.json special_tokens_map.json; do
+    [ -s "own-words/$file" ] || fail "no own-words/$file"
+done
+expect 0 mneme --json --set encoder.model="$PWD/own-words/" model info
+json '.vocabulary == 70 and .vocabulary_from == "70 tokens learned from these texts"'
+expect 0 mneme --set encoder.model="$PWD/own-words/" --store st-own index notes.jsonl
+expect 0 mneme --set encoder.model="$PWD/own-words/" --store st-own query "river stone"
+mneme train encoder notes.jsonl --out own-pieces "${own[@]}" --quiet 2>/dev/null &
+pid=$!
+for _ in $(seq 200); do [ "$(wc -l 2>/dev/null <own-pieces/log.jsonl || echo 0)" -ge 8 ] && break; sleep 0.05; done
+kill -9 $pid 2>/dev/null || true
+wait $pid 2>/dev/null || true
+expect 2 mneme train encoder notes.jsonl --out own-pieces "${own[@]}" --vocabulary 71 --resume
+err "vocabulary 70, not 71"
+expect 0 mneme train encoder notes.jsonl --out own-pieces "${own[@]}" --resume
+for file in model.safetensors vocab.txt tokenizer.json; do
+    cmp "own-words/$file" "own-pieces/$file" || fail "going on gives another $file"
+done
+expect 0 mneme train encoder notes.jsonl --out own-few "${own[@]}" --vocabulary 100000 --epochs 1
+err "100000 were asked for"
+expect 0 mneme --json --set encoder.model="$PWD/own-few/" model info
+json '.vocabulary < 300 and (.vocabulary_from | contains("(100000 were asked for)"))'
+
 # From a store, then the store brought to it.
 expect 0 mneme --store memory index notes.jsonl
 expect 0 mneme --store memory train encoder --from-store --out own "${small[@]}"
@@ -92,4 +121,14 @@ expect 2 mneme train encoder notes.jsonl --out x --teacher "$work/nothing/"
 err "nothing"
 expect 2 mneme train encoder notes.jsonl --out x --neighbours --pairs pairs.jsonl
 err "exclude each other"
+expect 2 mneme train encoder notes.jsonl --out x --vocabulary 20
+err "no room for the characters of the texts; expected"
+expect 2 mneme train encoder notes.jsonl --out x --vocabulary 1048577
+err "expected at most 1048576"
+expect 2 mneme train encoder notes.jsonl --out x --vocabulary 70 --cell transformer
+err "a vocabulary of its own is for a new LSTM or GRU"
+expect 2 mneme train encoder notes.jsonl --out x --vocabulary 70 --from lstm
+err "a vocabulary of its own is for a new LSTM or GRU"
+expect 2 mneme train encoder --pairs pairs.jsonl --out x --vocabulary 70
+err "there are no texts to learn a vocabulary of 70 tokens from"
 [ ! -e x ] || fail "a refused run left a folder"

@@ -339,6 +339,82 @@ static void a_saved_recurrent_encoder_gives_the_vectors_of_training(void **state
     }
 }
 
+/* Learned from a text with the teacher's tokenizer. */
+static void learn_vocabulary(const mn_tokenizer *teacher, const char *text, mn_own_vocabulary *own)
+{
+    mn_word_counts words = {0};
+    assert_ok(mn_word_counts_add_text(&words, teacher, text, strlen(text), test_error()));
+    assert_ok(mn_own_vocabulary_learn(&words, 100, g_dir, teacher, own, test_error()));
+    assert_true(own->n > 50 && own->n < mn_tokenizer_vocabulary(teacher));
+    mn_word_counts_free(&words);
+}
+
+static void check_first_rows(const mn_trainable *model, const mn_own_vocabulary *own, uint32_t teacher_rows)
+{
+    mn_parameter *table = mn_parameters_find(&model->parameters, "embedding.weight");
+    size_t width = table->options.columns, n_means = 0;
+    float *teacher = malloc(teacher_rows * width * sizeof *teacher);
+    model_values("embeddings.word_embeddings.weight", teacher_rows * width, teacher);
+    assert_int_equal(table->options.rows, own->n);
+    for (uint32_t i = 0; i < own->n; i++)
+        for (size_t c = 0; c < width; c++) {
+            double sum = 0;
+            uint32_t n = own->offsets[i + 1] - own->offsets[i];
+            for (uint32_t k = own->offsets[i]; k < own->offsets[i + 1]; k++)
+                sum += (double)teacher[own->ids[k] * width + c];
+            assert_float_equal(table->value[i * width + c], (float)(sum / n), 1e-6);
+            n_means += n > 1;
+        }
+    assert_true(n_means > 0);
+    free(teacher);
+}
+
+static void
+an_encoder_with_its_own_vocabulary_begins_with_its_teachers_rows_and_is_saved_with_its_tokenizer(void **state)
+{
+    (void)state;
+    static const char text[] = "the king and the miller had spoken, the kingdom had gold, golden straw spinning "
+                               "into gold, the king spinning golden kingdoms, the miller's daughter: spinning";
+    mn_tokenizer *teacher = NULL;
+    mn_own_vocabulary own = {0};
+    assert_ok(mn_tokenizer_open(g_dir, &teacher, test_error()));
+    learn_vocabulary(teacher, text, &own);
+    const mn_trainable_recurrent_options options = {.cell = MN_CELL_GRU,
+                                                    .n_hidden = 4,
+                                                    .n_layers = 1,
+                                                    .dimension = WIDTH,
+                                                    .attentive = true,
+                                                    .join_tokens = true,
+                                                    .teacher_folder = g_dir,
+                                                    .own = &own,
+                                                    .seed = 7,
+                                                    .arithmetic = &g_arithmetic};
+    mn_trainable *model = NULL;
+    assert_ok(mn_trainable_recurrent_new(&options, &model, test_error()));
+    check_first_rows(model, &own, mn_tokenizer_vocabulary(teacher));
+    assert_ok(model->operations->save(model, g_out, "{\"vocabulary\": \"from a test\"}", test_error()));
+    mn_encoder *encoder = NULL;
+    const mn_encoder_options opened = {.folder = g_out, .precision = "f32", .kernels = "auto", .threads = 1};
+    assert_ok(mn_encoder_open(&opened, &encoder, test_error()));
+    assert_int_equal(mn_encoder_info(encoder)->vocabulary, own.n);
+    assert_string_equal(mn_encoder_info(encoder)->vocabulary_from, "from a test");
+    assert_int_equal(mn_tokenizer_fingerprint(mn_encoder_tokenizer(encoder)), mn_tokenizer_fingerprint(own.tokenizer));
+    mn_tokens tokens = {0};
+    assert_ok(mn_tokenizer_encode(own.tokenizer, text, strlen(text), SIZE_MAX, &tokens, test_error()));
+    const uint32_t offsets[] = {0, (uint32_t)tokens.n};
+    const mn_token_batch batch = {.ids = tokens.ids, .offsets = offsets, .n = 1};
+    const char *const texts[] = {text};
+    float by_ids[WIDTH], by_text[WIDTH];
+    assert_ok(mn_encoder_encode_ids(encoder, &batch, by_ids, NULL, NULL, test_error()));
+    assert_ok(mn_encoder_encode(encoder, texts, NULL, 1, MNEME_TEXT_PASSAGE, by_text, NULL, NULL, test_error()));
+    for (int i = 0; i < WIDTH; i++) assert_float_equal(by_ids[i], by_text[i], 1e-6);
+    mn_tokens_free(&tokens);
+    mn_encoder_close(encoder);
+    mn_trainable_free(model);
+    mn_own_vocabulary_free(&own);
+    mn_tokenizer_close(teacher);
+}
+
 /* ---- texts and batches ----------------------------------------------------------------------------------------- */
 
 static void spans_are_runs_of_whole_words_of_their_passage(void **state)
@@ -372,6 +448,41 @@ static void spans_are_runs_of_whole_words_of_their_passage(void **state)
     assert_int_equal(none.n, 0);
     mn_training_texts_free(&texts);
     mn_buffer_free(&text);
+    mn_tokenizer_close(tokenizer);
+}
+
+/* The same tokenizer again gives the same ids: the ranges of bytes are those of the tokens. */
+static void texts_keep_the_bytes_that_their_tokens_are_of(void **state)
+{
+    (void)state;
+    static const char text[] = "The King's d\xC3\xA4ughter, who had (once upon a time) a miller\xE2\x80\x94"
+                               "find the gold! "
+                               "  What is said in straw; Kingdoms \xC3\xBC"
+                               "ber. Query: \xE2\x98\x83 spin\tthe straw, answers it [MASK] x.";
+    mn_tokenizer *tokenizer = NULL;
+    mn_own_vocabulary own = {0};
+    assert_ok(mn_tokenizer_open(g_dir, &tokenizer, test_error()));
+    learn_vocabulary(tokenizer, text, &own);
+    const mn_cutting cutting = {
+        .tokenizer = tokenizer, .max_tokens = 40, .words_per_span = 2, .sentences = true, .seed = 3};
+    mn_training_texts texts = {0}, again = {0}, others = {0};
+    assert_ok(mn_training_texts_cut(&texts, &cutting, text, strlen(text), 9, test_error()));
+    assert_ok(mn_training_texts_retokenize(&texts, tokenizer, 40, &again, test_error()));
+    assert_ok(mn_training_texts_retokenize(&texts, own.tokenizer, 40, &others, test_error()));
+    assert_true(texts.n > 12);
+    assert_int_equal(again.n, texts.n);
+    assert_int_equal(others.n, texts.n);
+    assert_int_equal(again.n_ids, texts.n_ids);
+    assert_memory_equal(again.ids, texts.ids, texts.n_ids * sizeof *texts.ids);
+    for (size_t i = 0; i < texts.n; i++) {
+        assert_int_equal(again.items[i].n, texts.items[i].n);
+        assert_int_equal(others.items[i].part, texts.items[i].part);
+        assert_int_equal(others.items[i].document, 9);
+    }
+    mn_training_texts_free(&texts);
+    mn_training_texts_free(&again);
+    mn_training_texts_free(&others);
+    mn_own_vocabulary_free(&own);
     mn_tokenizer_close(tokenizer);
 }
 
@@ -422,6 +533,9 @@ int main(void)
         cmocka_unit_test(unit_length_has_the_gradient_of_finite_differences),
         cmocka_unit_test(recurrent_encoders_gradients_equal_finite_differences),
         cmocka_unit_test(a_saved_recurrent_encoder_gives_the_vectors_of_training),
+        cmocka_unit_test(
+            an_encoder_with_its_own_vocabulary_begins_with_its_teachers_rows_and_is_saved_with_its_tokenizer),
+        cmocka_unit_test(texts_keep_the_bytes_that_their_tokens_are_of),
         cmocka_unit_test(spans_are_runs_of_whole_words_of_their_passage),
         cmocka_unit_test(every_unit_is_in_one_batch_of_an_epoch),
     };
