@@ -21,7 +21,7 @@
 
 const char *const mn_special_tokens[MN_SPECIAL_TOKENS] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
 
-enum { CODE_POINTS = 0x110000, PAIR_SLOTS_LEAST = 1 << 12, ENTRIES_LEAST = 1 << 12 };
+enum { PAIR_SLOTS_LEAST = 1 << 12, ENTRIES_LEAST = 1 << 12 };
 
 #define PREFIX        "##"
 #define SYMBOLS_MOST  ((size_t)1 << 30)
@@ -55,7 +55,8 @@ typedef struct training {
     const mn_word_counts *words;
     const mn_wordpiece_options *options;
     mn_word_counts tokens; /* as they are written; the place is the id */
-    character *characters; /* CODE_POINTS */
+    character *characters; /* n_characters: by code point */
+    uint32_t n_characters;
     uint32_t *symbols, *starts, *lengths;
     pair_slot *pairs;
     size_t n_pairs, n_pair_slots; /* a power of two */
@@ -84,18 +85,41 @@ static void free_training(training *t)
 
 /* ---- characters ------------------------------------------------------------------------------------------------ */
 
-static void count_characters(training *t, size_t *n_symbols)
+/* The character at word[at], and the bytes that it takes. */
+static uint32_t character_at(const char *word, size_t size, size_t at, size_t *bytes)
 {
-    *n_symbols = 0;
+    uint32_t c = MN_UTF8_REPLACEMENT;
+    *bytes = mn_utf8_decode(word + at, size - at, &c);
+    if (*bytes == 0) *bytes = 1;
+    return c;
+}
+
+/* Room for all that come; n_symbols: in the words, each word once. */
+static mneme_status find_characters(training *t, size_t *n_symbols, mneme_error *error)
+{
+    uint32_t largest = 0;
     for (size_t i = 0; i < t->words->n; i++) {
         const char *word = mn_word_at(t->words, i);
         size_t size = t->words->items[i].size, bytes = 0;
         for (size_t at = 0; at < size; at += bytes, ++*n_symbols) {
-            uint32_t c = MN_UTF8_REPLACEMENT;
-            bytes = mn_utf8_decode(word + at, size - at, &c);
-            if (bytes == 0) bytes = 1;
-            t->characters[c].count += t->words->items[i].count;
-            if (at > 0) t->characters[c].continues = true;
+            uint32_t c = character_at(word, size, at, &bytes);
+            if (c > largest) largest = c;
+        }
+    }
+    t->n_characters = largest + 1;
+    t->characters = mn_alloc_zeroed(t->n_characters, sizeof *t->characters);
+    return t->characters ? MNEME_OK : mn_fail_memory(error, "characters");
+}
+
+static void count_characters(training *t)
+{
+    for (size_t i = 0; i < t->words->n; i++) {
+        const char *word = mn_word_at(t->words, i);
+        size_t size = t->words->items[i].size, bytes = 0;
+        for (size_t at = 0; at < size; at += bytes) {
+            character *one = &t->characters[character_at(word, size, at, &bytes)];
+            one->count += t->words->items[i].count;
+            one->continues = one->continues || at > 0;
         }
     }
 }
@@ -117,12 +141,12 @@ static int by_count(const void *left, const void *right)
 static mneme_status limit_alphabet(training *t, mneme_error *error)
 {
     size_t n = 0, most = t->options->alphabet_most;
-    for (uint32_t c = 0; c < CODE_POINTS; c++) n += t->characters[c].count > 0;
+    for (uint32_t c = 0; c < t->n_characters; c++) n += t->characters[c].count > 0;
     if (most == 0 || n <= most) return MNEME_OK;
     frequency *all = mn_alloc_array(n, sizeof *all);
     if (!all) return mn_fail_memory(error, "characters");
     n = 0;
-    for (uint32_t c = 0; c < CODE_POINTS; c++)
+    for (uint32_t c = 0; c < t->n_characters; c++)
         if (t->characters[c].count > 0) all[n++] = (frequency){t->characters[c].count, c};
     qsort(all, n, sizeof *all, by_count);
     for (size_t i = most; i < n; i++) t->characters[all[i].c].count = 0;
@@ -145,10 +169,10 @@ static mneme_status begin_vocabulary(training *t, mneme_error *error)
     mneme_status status = MNEME_OK;
     for (size_t i = 0; i < MN_SPECIAL_TOKENS && status == MNEME_OK; i++)
         status = add_token(t, mn_special_tokens[i], strlen(mn_special_tokens[i]), &id, error);
-    for (uint32_t c = 0; c < CODE_POINTS; c++) t->characters[c].plain = t->characters[c].continuing = MN_NO_TOKEN;
+    for (uint32_t c = 0; c < t->n_characters; c++) t->characters[c].plain = t->characters[c].continuing = MN_NO_TOKEN;
     char text[8] = PREFIX;
     for (int continuing = 0; continuing < 2; continuing++)
-        for (uint32_t c = 0; c < CODE_POINTS && status == MNEME_OK; c++) {
+        for (uint32_t c = 0; c < t->n_characters && status == MNEME_OK; c++) {
             character *one = &t->characters[c];
             if (one->count == 0 || (continuing && !one->continues)) continue;
             size_t size = mn_utf8_encode(c, text + 2);
@@ -307,10 +331,8 @@ static mneme_status split_words(training *t, size_t n_symbols, mneme_error *erro
         size_t size = t->words->items[i].size, bytes = 0;
         t->starts[i] = (uint32_t)n;
         for (size_t at = 0; at < size; at += bytes) {
-            uint32_t c = MN_UTF8_REPLACEMENT;
-            bytes = mn_utf8_decode(word + at, size - at, &c);
-            if (bytes == 0) bytes = 1;
-            uint32_t id = at > 0 ? t->characters[c].continuing : t->characters[c].plain;
+            const character *one = &t->characters[character_at(word, size, at, &bytes)];
+            uint32_t id = at > 0 ? one->continuing : one->plain;
             if (id != MN_NO_TOKEN) t->symbols[n++] = id;
         }
         t->lengths[i] = (uint32_t)n - t->starts[i];
@@ -420,9 +442,8 @@ mneme_status mn_wordpiece_train(const mn_word_counts *words, const mn_wordpiece_
     training t = {.words = words, .options = options};
     size_t n_symbols = 0;
     *out = NULL;
-    t.characters = mn_alloc_zeroed(CODE_POINTS, sizeof *t.characters);
-    mneme_status status = t.characters ? MNEME_OK : mn_fail_memory(error, "characters");
-    if (status == MNEME_OK) count_characters(&t, &n_symbols);
+    mneme_status status = find_characters(&t, &n_symbols, error);
+    if (status == MNEME_OK) count_characters(&t);
     if (status == MNEME_OK) status = limit_alphabet(&t, error);
     if (status == MNEME_OK) status = begin_vocabulary(&t, error);
     if (status == MNEME_OK) status = split_words(&t, n_symbols, error);
