@@ -31,9 +31,6 @@ static mneme_status check_vocabulary(const mneme_train_encoder_options *o, mneme
         return mn_fail(error, MNEME_ERR_USAGE,
                        "a vocabulary of its own is for a new LSTM or GRU: %s begins with tokens that are there",
                        o->from ? o->from : "a Transformer");
-    if (o->vocabulary > MN_OWN_VOCABULARY_MOST)
-        return mn_fail(error, MNEME_ERR_USAGE, "a vocabulary of %u tokens; expected at most %d", o->vocabulary,
-                       MN_OWN_VOCABULARY_MOST);
     if (o->n_texts == 0)
         return mn_fail(error, MNEME_ERR_USAGE, "there are no texts to learn a vocabulary of %u tokens from",
                        o->vocabulary);

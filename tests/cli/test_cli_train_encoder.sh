@@ -94,6 +94,10 @@ expect 0 mneme train encoder --pairs pairs.jsonl --from lstm --out by-pairs "${s
 json '.trained_on > 25 and .before_found_10 >= 0'
 expect 0 mneme train encoder notes.jsonl --neighbours --from "$work/teacher" --out by-neighbours "${small[@]}" --rate 1e-4 --json
 json '.trained_on > 20'
+expect 0 mneme train encoder notes.jsonl --pairs pairs.jsonl --vocabulary 70 --out own-pairs "${small[@]}" --json
+json '.trained_on > 25 and .vocabulary == 70'
+expect 0 mneme train encoder notes.jsonl --neighbours --vocabulary 70 --out own-neighbours "${small[@]}" --json
+json '.trained_on > 20 and .vocabulary == 70'
 
 # Bad input.
 expect 2 mneme train encoder --out x
