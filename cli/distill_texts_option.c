@@ -18,19 +18,22 @@ void cli_distill_texts_free(cli_distill_texts *texts)
     free(texts->items);
     free(texts->sizes);
     free(texts->documents);
+    free(texts->title_sizes);
     *texts = (cli_distill_texts){0};
 }
 
 /* text: taken over. */
-static void add(cli_distill_texts *texts, char *text, size_t size, uint64_t document)
+static void add(cli_distill_texts *texts, char *text, size_t size, size_t title_size, uint64_t document)
 {
     if (texts->n == texts->capacity) {
         texts->capacity = texts->capacity ? texts->capacity * 2 : 64;
         texts->items = cli_realloc(texts->items, texts->capacity, sizeof *texts->items);
         texts->sizes = cli_realloc(texts->sizes, texts->capacity, sizeof *texts->sizes);
         texts->documents = cli_realloc(texts->documents, texts->capacity, sizeof *texts->documents);
+        texts->title_sizes = cli_realloc(texts->title_sizes, texts->capacity, sizeof *texts->title_sizes);
     }
     texts->documents[texts->n] = document;
+    texts->title_sizes[texts->n] = title_size;
     texts->items[texts->n] = text;
     texts->sizes[texts->n++] = size;
 }
@@ -51,7 +54,7 @@ static void add_record(cli_distill_texts *texts, const mneme_record *record)
     size_t size = text.size;
     uint64_t document = record->session ? hash_name(hash_name(0xCBF29CE484222325u, record->name_space), record->session)
                                         : (uint64_t)texts->n;
-    add(texts, cli_text_take(&text), size, document);
+    add(texts, cli_text_take(&text), size, record->title ? strlen(record->title) + 1 : 0, document);
 }
 
 static int add_line(void *context, const char *path, const cli_lines *lines)
@@ -72,7 +75,7 @@ static int read_document(cli_distill_texts *texts, const char *path, cli_format_
     cli_document document = {0};
     cli_reading reading = cli_document_read(path, format, FILE_MAX_BYTES, &document);
     if (reading == CLI_READING_FINE) {
-        add(texts, document.text, document.size, (uint64_t)texts->n);
+        add(texts, document.text, document.size, 0, (uint64_t)texts->n);
         document.text = NULL;
     } else {
         cli_complain("%s: %s", path,

@@ -9,6 +9,7 @@ typedef struct cli_distill_texts {
     char **items; /* owned, and each of them */
     size_t *sizes;
     uint64_t *documents; /* the same number: records of one session, or a record or file by itself */
+    size_t *title_sizes; /* bytes of the title that it begins with; 0: none */
     size_t n, capacity;
 } cli_distill_texts; /* start from {0} */
 

@@ -87,16 +87,13 @@ static int read_material(const cli_global *global, const mneme_settings *setting
     if (code == CLI_GO_ON && chosen->from_store) code = read_store(global, settings, &all->texts);
     all->items = cli_alloc(all->texts.n, sizeof *all->items);
     for (size_t i = 0; i < all->texts.n; i++)
-        all->items[i] = (mneme_train_text){all->texts.items[i], all->texts.sizes[i], all->texts.documents[i]};
+        all->items[i] = (mneme_train_text){all->texts.items[i], all->texts.sizes[i], all->texts.documents[i],
+                                           all->texts.title_sizes[i]};
     return code;
 }
 
-static int train(const cli_global *global, const encoder_chosen *chosen, const mneme_encoder *teacher,
-                 const material *all, int argc, char **argv)
+static mneme_train_encoder_options options_of(const encoder_chosen *chosen)
 {
-    cli_train_view view = {.unit = "tokens"};
-    cli_progress progress;
-    const mneme_train_options shared = cli_train_get(&chosen->train, &view);
     mneme_train_encoder_options options = MNEME_TRAIN_ENCODER_OPTIONS_INIT;
     options.method = chosen->pairs        ? MNEME_TRAIN_PAIRS
                      : chosen->neighbours ? MNEME_TRAIN_NEIGHBOURS
@@ -111,6 +108,16 @@ static int train(const cli_global *global, const encoder_chosen *chosen, const m
     options.mean_pooling = chosen->mean;
     options.dropout = chosen->dropout;
     options.held_out = chosen->held_out;
+    return options;
+}
+
+static int train(const cli_global *global, const encoder_chosen *chosen, const mneme_encoder *teacher,
+                 const material *all, int argc, char **argv)
+{
+    cli_train_view view = {.unit = "tokens"};
+    cli_progress progress;
+    const mneme_train_options shared = cli_train_get(&chosen->train, &view);
+    mneme_train_encoder_options options = options_of(chosen);
     options.texts = all->items;
     options.n_texts = all->texts.n;
     options.pairs = all->pairs.items;
@@ -151,7 +158,8 @@ static int run_with(cli_global *global, mneme_settings *settings, const encoder_
     return code;
 }
 
-static int check(const cli_words *words, const encoder_chosen *chosen)
+/* And fill in what was not said. */
+static int check(const cli_words *words, encoder_chosen *chosen)
 {
     if (chosen->pairs && chosen->neighbours)
         return cli_usage_error(&command, "--pairs and --neighbours exclude each other");
@@ -160,13 +168,16 @@ static int check(const cli_words *words, const encoder_chosen *chosen)
     uint64_t counts[] = {chosen->layers, chosen->hidden, chosen->dimension, chosen->vocabulary};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         if (counts[i] > INT32_MAX) return cli_usage_error(&command, "%llu is too large", (unsigned long long)counts[i]);
+    const mneme_train_encoder_options options = options_of(chosen);
+    const mneme_train_options defaults = mneme_train_encoder_defaults(&options);
+    cli_train_fill_in(&chosen->train, &defaults);
     return cli_train_check(&command, &chosen->train);
 }
 
 int cli_train_encoder(cli_global *global, int argc, char **argv)
 {
     mneme_train_encoder_options d = MNEME_TRAIN_ENCODER_OPTIONS_INIT;
-    encoder_chosen chosen = {.train = cli_train_defaults_of(mneme_train_encoder_defaults(MNEME_TRAIN_DISTILL)),
+    encoder_chosen chosen = {.train = cli_train_unset(),
                              .layers = d.layers,
                              .hidden = d.hidden,
                              .held_out = d.held_out};

@@ -111,19 +111,22 @@ static int train(const cli_global *global, const lm_chosen *chosen, const texts 
     return finish(global, chosen, &result, cli_train_report(&chosen->train, &result, "train lm", argc, argv));
 }
 
-static int check(const cli_words *words, const lm_chosen *chosen)
+/* And fill in what was not said. */
+static int check(const cli_words *words, lm_chosen *chosen)
 {
     if (words->n == 0) return cli_usage_error(&command, "expected text files to learn from");
     uint64_t counts[] = {chosen->layers, chosen->hidden, chosen->heads, chosen->steps_back};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         if (counts[i] > INT32_MAX) return cli_usage_error(&command, "%llu is too large", (unsigned long long)counts[i]);
+    const mneme_train_options defaults = MNEME_TRAIN_OPTIONS_INIT;
+    cli_train_fill_in(&chosen->train, &defaults);
     return cli_train_check(&command, &chosen->train);
 }
 
 int cli_train_lm(cli_global *global, int argc, char **argv)
 {
     mneme_lm_options d = MNEME_LM_OPTIONS_INIT;
-    lm_chosen chosen = {.train = cli_train_defaults(),
+    lm_chosen chosen = {.train = cli_train_unset(),
                         .layers = d.layers,
                         .hidden = d.hidden,
                         .heads = d.heads,

@@ -11,24 +11,44 @@
 enum { CURVE_WIDTH_MOST = 100, CURVE_HEIGHT = 8 };
 static const double REDRAW_SECONDS = 0.2;
 
-cli_train_options cli_train_defaults(void)
+static const uint64_t UNSET = UINT64_MAX;
+
+cli_train_options cli_train_unset(void)
 {
-    mneme_train_options d = MNEME_TRAIN_OPTIONS_INIT;
-    return cli_train_defaults_of(d);
+    return (cli_train_options){.steps = UNSET,
+                               .warm_up = UNSET,
+                               .batch = UNSET,
+                               .accumulate = UNSET,
+                               .seed = UNSET,
+                               .epochs = NAN,
+                               .rate = NAN,
+                               .final_rate = NAN,
+                               .weight_decay = NAN,
+                               .clip = NAN};
 }
 
-cli_train_options cli_train_defaults_of(mneme_train_options d)
+static void fill_count(uint64_t *chosen, uint64_t value)
 {
-    return (cli_train_options){.steps = d.steps,
-                               .warm_up = d.warm_up,
-                               .batch = d.batch,
-                               .accumulate = d.accumulate,
-                               .seed = d.seed,
-                               .epochs = d.epochs,
-                               .rate = d.learning_rate,
-                               .final_rate = d.final_rate,
-                               .weight_decay = d.weight_decay,
-                               .clip = d.clip};
+    if (*chosen == UNSET) *chosen = value;
+}
+
+static void fill_number(double *chosen, double value)
+{
+    if (isnan(*chosen)) *chosen = value;
+}
+
+void cli_train_fill_in(cli_train_options *chosen, const mneme_train_options *defaults)
+{
+    fill_count(&chosen->steps, defaults->steps);
+    fill_count(&chosen->warm_up, defaults->warm_up);
+    fill_count(&chosen->batch, defaults->batch);
+    fill_count(&chosen->accumulate, defaults->accumulate);
+    fill_count(&chosen->seed, defaults->seed);
+    fill_number(&chosen->epochs, defaults->epochs);
+    fill_number(&chosen->rate, defaults->learning_rate);
+    fill_number(&chosen->final_rate, defaults->final_rate);
+    fill_number(&chosen->weight_decay, defaults->weight_decay);
+    fill_number(&chosen->clip, defaults->clip);
 }
 
 int cli_train_check(const cli_command *command, const cli_train_options *chosen)

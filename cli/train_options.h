@@ -5,7 +5,7 @@
 #include "cli/arguments.h"
 #include "cli/output.h"
 
-/* As the command line has them; begin with cli_train_defaults. */
+/* As the command line has them; begin with cli_train_unset, and fill in the defaults when all is read. */
 typedef struct cli_train_options {
     const char *out;
     uint64_t steps, warm_up, batch, accumulate, evaluate_every, checkpoint_every, patience, seed, threads, shards;
@@ -19,12 +19,12 @@ typedef struct cli_train_options {
         {0, "force", CLI_FLAG, &(t).force, NULL, "replace the run that is in the folder"},                             \
         {0, "epochs", CLI_NUMBER, &(t).epochs, "N", "passes through the data"},                                        \
         {0, "steps", CLI_COUNT, &(t).steps, "N", "steps, instead of epochs"},                                          \
-        {0, "batch", CLI_COUNT, &(t).batch, "N", "sequences in a step (64)"},                                          \
+        {0, "batch", CLI_COUNT, &(t).batch, "N", "sequences in a step (64; encoder: 128)"},                                          \
         {0, "accumulate", CLI_COUNT, &(t).accumulate, "N", "batches that make a step (1)"},                            \
-        {0, "rate", CLI_NUMBER, &(t).rate, "R", "the highest learning rate (0.002)"},                                  \
+        {0, "rate", CLI_NUMBER, &(t).rate, "R", "the highest learning rate (0.002; of encoders: docs/training.md)"},                                  \
         {0, "final-rate", CLI_NUMBER, &(t).final_rate, "S", "the last step's, as a share of it (0)"},                  \
-        {0, "warm-up", CLI_COUNT, &(t).warm_up, "N", "steps in which the rate rises (100)"},                           \
-        {0, "weight-decay", CLI_NUMBER, &(t).weight_decay, "W", "AdamW's (0.01)"},                                     \
+        {0, "warm-up", CLI_COUNT, &(t).warm_up, "N", "steps in which the rate rises (100; --pairs, --neighbours: 10)"},                           \
+        {0, "weight-decay", CLI_NUMBER, &(t).weight_decay, "W", "AdamW's (0.01; encoder: 0)"},                                     \
         {0, "clip", CLI_NUMBER, &(t).clip, "N", "largest norm of the gradient; 0: no limit (1)"},                      \
         {0, "evaluate-every", CLI_COUNT, &(t).evaluate_every, "N", "steps (once an epoch)"},                           \
         {0, "checkpoint-every", CLI_COUNT, &(t).checkpoint_every, "N", "steps (with each evaluation)"},                \
@@ -38,8 +38,9 @@ typedef struct cli_train_options {
         0, "shards", CLI_COUNT, &(t).shards, "N", "parts of a batch; one per core, changes the last bits"              \
     }
 
-cli_train_options cli_train_defaults(void);
-cli_train_options cli_train_defaults_of(mneme_train_options defaults);
+cli_train_options cli_train_unset(void);
+/* What the command line did not say is as in `defaults`. */
+void cli_train_fill_in(cli_train_options *chosen, const mneme_train_options *defaults);
 /* CLI_GO_ON, or the exit code after saying what is missing or too large. */
 int cli_train_check(const cli_command *command, const cli_train_options *chosen);
 

@@ -863,6 +863,7 @@ typedef struct mneme_train_text {
     const char *text; /* borrowed for the call; as a store would encode it: "title. text", "speaker: text" */
     size_t size;
     uint64_t document; /* texts of one document or conversation have the same number, and follow each other */
+    size_t title_size; /* bytes of the title that the text begins with; 0 = none. NEIGHBOURS: asks for what follows */
 } mneme_train_text;
 
 typedef struct mneme_train_pair {
@@ -911,8 +912,8 @@ typedef struct mneme_train_encoder_result {
     uint32_t vocabulary;                      /* rows of its token table */
 } mneme_train_encoder_result;
 
-/* The options that training an encoder begins with, by method; change what you like. */
-MNEME_API mneme_train_options mneme_train_encoder_defaults(mneme_train_method method);
+/* The options for `train` that suit a method, a cell and a model to go on from (NULL = defaults); change what you like. */
+MNEME_API mneme_train_options mneme_train_encoder_defaults(const mneme_train_encoder_options *options);
 
 /* Train an encoder on texts of one's own and keep it in `folder`, as mneme_train_lm does: it is a model like any other
  * then. teacher: whose vectors are learnt (DISTILL), whose tokenizer and token table a new model begins with; NULL is

@@ -1,4 +1,5 @@
 /* distill.c -- the public door to the making of encoders (encoder/train/). */
+#include "encoder/recurrent_config.h"
 #include "encoder/train/compress_model.h"
 #include "encoder/train/distill_static.h"
 #include "encoder/train/encoder_training.h"
@@ -15,24 +16,33 @@ mneme_status mneme_distill_static(const mneme_encoder *teacher, const mneme_dist
     return mn_distill_static(teacher->encoder, &own, folder, error);
 }
 
-mneme_train_options mneme_train_encoder_defaults(mneme_train_method method)
+static mneme_train_encoder_options whole_options(const mneme_train_encoder_options *options)
 {
-    mneme_train_options options = MNEME_TRAIN_OPTIONS_INIT;
-    bool distill = method == MNEME_TRAIN_DISTILL;
-    options.epochs = distill ? 5 : 2;
-    options.learning_rate = distill ? 3e-3 : 3e-5;
-    options.warm_up = distill ? 100 : 50;
-    options.weight_decay = 0;
-    options.batch = distill ? 128 : 64;
-    return options;
+    mneme_train_encoder_options own = MNEME_TRAIN_ENCODER_OPTIONS_INIT;
+    if (options) memcpy(&own, options, options->size < sizeof own ? options->size : sizeof own);
+    return own;
+}
+
+/* A recurrent model takes ten times the steps of a Transformer, which was trained on far more than what is here. */
+mneme_train_options mneme_train_encoder_defaults(const mneme_train_encoder_options *options)
+{
+    mneme_train_encoder_options own = whole_options(options);
+    mneme_train_options train = MNEME_TRAIN_OPTIONS_INIT;
+    bool distill = own.method == MNEME_TRAIN_DISTILL;
+    bool recurrent = own.from ? mn_recurrent_is(own.from) : own.cell != MNEME_CELL_TRANSFORMER;
+    train.epochs = distill ? 5 : 3;
+    train.learning_rate = (distill ? 3e-3 : 3e-4) / (recurrent ? 1 : 10);
+    train.warm_up = distill ? 100 : 10;
+    train.weight_decay = 0;
+    train.batch = 128;
+    return train;
 }
 
 mneme_status mneme_train_encoder(const mneme_encoder *teacher, const mneme_train_encoder_options *options,
                                  const char *folder, mneme_train_encoder_result *result, mneme_error *error)
 {
-    mneme_train_encoder_options own = MNEME_TRAIN_ENCODER_OPTIONS_INIT;
-    if (options) memcpy(&own, options, options->size < sizeof own ? options->size : sizeof own);
-    mneme_train_options train = mneme_train_encoder_defaults(own.method);
+    mneme_train_encoder_options own = whole_options(options);
+    mneme_train_options train = mneme_train_encoder_defaults(&own);
     if (own.train) memcpy(&train, own.train, own.train->size < sizeof train ? own.train->size : sizeof train);
     own.train = &train;
     mneme_train_encoder_result unwanted;

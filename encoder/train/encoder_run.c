@@ -16,6 +16,7 @@
 
 enum {
     WORDS_PER_SPAN = 8,   /* a span of words for so many words of a passage */
+    WORDS_PER_PAIR = 24,  /* the same, of spans with the rest of their passage */
     HELD_OUT_MOST = 2000, /* units that the loss is measured with */
     QUESTIONS_MOST = 500, /* asked of */
     PASSAGES_MOST = 1000, /* so many passages */
@@ -207,19 +208,22 @@ static mneme_status cut_texts(mn_encoder_run *run, mneme_error *error)
 {
     const mneme_train_encoder_options *o = run->options;
     mn_training_texts *texts = o->vocabulary ? &run->teacher_texts : &run->texts;
+    bool pairs_up = o->method == MNEME_TRAIN_NEIGHBOURS;
     uint32_t window = run->model->max_tokens;
     if (run->teacher && mn_encoder_info(run->teacher)->max_tokens < window)
         window = mn_encoder_info(run->teacher)->max_tokens;
     const mn_cutting cutting = {.tokenizer = o->vocabulary ? mn_encoder_tokenizer(run->teacher) : run->tokenizer,
                                 .max_tokens = window - 2,
-                                .words_per_span = WORDS_PER_SPAN,
-                                .sentences = true,
+                                .words_per_span = pairs_up ? WORDS_PER_PAIR : WORDS_PER_SPAN,
+                                .sentences = !pairs_up,
+                                .rests = pairs_up,
                                 .seed = run->train.seed};
     mneme_status status = MNEME_OK;
     for (size_t i = 0; i < o->n_texts && status == MNEME_OK; i++) {
         run->n_documents += begins_document(o, i);
-        status = mn_training_texts_cut(texts, &cutting, o->texts[i].text, o->texts[i].size,
-                                       (uint32_t)(run->n_documents - 1), error);
+        const mn_training_source source = {o->texts[i].text, o->texts[i].size, o->texts[i].title_size,
+                                           (uint32_t)(run->n_documents - 1)};
+        status = mn_training_texts_cut(texts, &cutting, &source, error);
     }
     if (status != MNEME_OK || !o->vocabulary) return status;
     run->asked = &run->teacher_texts;
@@ -236,20 +240,21 @@ static mneme_status each_text(const mn_encoder_run *run, unit_list *trained, uni
     return status;
 }
 
-/* NEIGHBOURS: a passage and the next one of its document, a sentence and the next one of its passage. */
+/* NEIGHBOURS: a title and its text; where there is none, some words and what stands around them (the inverse cloze
+ * task: Lee, Chang, Toutanova 2019); a passage and the next one of its document. */
 static mneme_status each_neighbour(const mn_encoder_run *run, unit_list *trained, unit_list *held_out,
                                    mneme_error *error)
 {
-    size_t last[2] = {SIZE_MAX, SIZE_MAX}; /* the passage before, the sentence before */
+    size_t last = SIZE_MAX; /* the passage before */
     mneme_status status = MNEME_OK;
     for (size_t i = 0; i < run->texts.n && status == MNEME_OK; i++) {
         const mn_training_text *text = &run->texts.items[i];
-        if (text->part == MN_PART_SPAN) continue;
-        size_t *before = &last[text->part == MN_PART_SENTENCE];
-        if (*before != SIZE_MAX && run->texts.items[*before].document == text->document)
-            status = add_unit(is_held_out(run, text->document) ? held_out : trained, (size_t[]){*before, i}, 2, error);
-        *before = i;
-        if (text->part == MN_PART_PASSAGE) last[1] = SIZE_MAX;
+        bool is_passage = text->part == MN_PART_PASSAGE;
+        size_t before = is_passage ? last : i - 1;
+        if (is_passage) last = i;
+        if (!(is_passage || text->part == MN_PART_REST) || before == SIZE_MAX) continue;
+        if (run->texts.items[before].document == text->document)
+            status = add_unit(is_held_out(run, text->document) ? held_out : trained, (size_t[]){before, i}, 2, error);
     }
     return status;
 }

@@ -63,27 +63,56 @@ static uint32_t find_words(const mn_tokenizer *tokenizer, const uint32_t *ids, u
     return n_words;
 }
 
-/* Of a passage: its text, its tokens with their offsets. */
+/* The ids of a text in place of what is in `tokens`. */
+static mneme_status encode_item(const mn_tokenizer *tokenizer, const mn_training_text *item, uint32_t max_tokens,
+                                mn_tokens *tokens, mneme_error *error)
+{
+    size_t before = item->hole_size ? item->hole : item->size, after = item->hole + item->hole_size;
+    tokens->n = 0;
+    mneme_status status = mn_tokenizer_encode(tokenizer, item->text, before, max_tokens, tokens, error);
+    if (status != MNEME_OK || item->hole_size == 0 || tokens->n >= max_tokens) return status;
+    return mn_tokenizer_encode(tokenizer, item->text + after, item->size - after, max_tokens, tokens, error);
+}
+
+/* What stands around the last text added, a span of a passage. */
+static mneme_status add_rest(mn_training_texts *texts, const mn_cutting *cutting, const mn_training_text *passage,
+                             mn_tokens *tokens, mneme_error *error)
+{
+    const mn_training_text *span = &texts->items[texts->n - 1];
+    mn_training_text rest = *passage;
+    rest.part = MN_PART_REST;
+    rest.hole = (size_t)(span->text - passage->text);
+    rest.hole_size = span->size;
+    mneme_status status = encode_item(cutting->tokenizer, &rest, cutting->max_tokens, tokens, error);
+    rest.n = (uint32_t)tokens->n;
+    return status == MNEME_OK && rest.n > 0 ? append(texts, tokens->ids, rest, error) : status;
+}
+
+/* Of a passage, and its tokens with their offsets. */
 static mneme_status add_spans(mn_training_texts *texts, const mn_cutting *cutting, const mn_tokens *tokens,
-                              const char *text, uint32_t document, mneme_error *error)
+                              const mn_training_text *passage, mneme_error *error)
 {
     uint32_t *words = mn_alloc_array(tokens->n + 1, sizeof *words);
     if (!words) return mn_fail_memory(error, "texts to train on");
     uint32_t n_words = find_words(cutting->tokenizer, tokens->ids, (uint32_t)tokens->n, words);
-    mn_random random = mn_random_of(cutting->seed, document, XXH3_64bits(tokens->ids, tokens->n * sizeof *tokens->ids));
+    mn_random random =
+        mn_random_of(cutting->seed, passage->document, XXH3_64bits(tokens->ids, tokens->n * sizeof *tokens->ids));
     uint32_t n_spans = (n_words + cutting->words_per_span / 2) / cutting->words_per_span;
+    mn_tokens rest = {0};
     mneme_status status = MNEME_OK;
     for (uint32_t i = 0; i < n_spans && n_words > SPAN_WORDS_LEAST && status == MNEME_OK; i++) {
         uint32_t most = n_words - 1 < SPAN_WORDS_MOST ? n_words - 1 : SPAN_WORDS_MOST;
         uint32_t n = SPAN_WORDS_LEAST + mn_random_below(&random, most - SPAN_WORDS_LEAST + 1);
         uint32_t first = mn_random_below(&random, n_words - n + 1), from = words[first], to = words[first + n];
         const mn_training_text span = {.n = to - from,
-                                       .document = document,
+                                       .document = passage->document,
                                        .part = MN_PART_SPAN,
-                                       .text = text + tokens->starts[from],
+                                       .text = passage->text + tokens->starts[from],
                                        .size = (size_t)(tokens->ends[to - 1] - tokens->starts[from])};
         status = append(texts, tokens->ids + from, span, error);
+        if (status == MNEME_OK && cutting->rests) status = add_rest(texts, cutting, passage, &rest, error);
     }
+    mn_tokens_free(&rest);
     mn_free(words);
     return status;
 }
@@ -97,16 +126,12 @@ static mneme_status add_sentences(mn_training_texts *texts, const mn_cutting *cu
     mneme_status status = MNEME_OK;
     while (status == MNEME_OK && mn_next_sentence(text, size, &at, &start, &end, &heading)) {
         if (start == 0 && end == size) break; /* the passage itself */
-        tokens.n = 0;
-        status =
-            mn_tokenizer_encode(cutting->tokenizer, text + start, end - start, cutting->max_tokens, &tokens, error);
-        const mn_training_text sentence = {.n = (uint32_t)tokens.n,
-                                           .document = document,
-                                           .part = MN_PART_SENTENCE,
-                                           .text = text + start,
-                                           .size = end - start};
-        if (status == MNEME_OK && tokens.n >= SENTENCE_TOKENS_LEAST)
-            status = append(texts, tokens.ids, sentence, error);
+        mn_training_text sentence = {
+            .document = document, .part = MN_PART_SENTENCE, .text = text + start, .size = end - start};
+        status = encode_item(cutting->tokenizer, &sentence, cutting->max_tokens, &tokens, error);
+        sentence.n = (uint32_t)tokens.n;
+        if (status != MNEME_OK || sentence.n < SENTENCE_TOKENS_LEAST) continue;
+        status = append(texts, tokens.ids, sentence, error);
     }
     mn_tokens_free(&tokens);
     return status;
@@ -118,31 +143,53 @@ static mn_training_text passage_of(const mn_tokens *tokens, const char *text, si
         .n = (uint32_t)tokens->n, .document = document, .part = MN_PART_PASSAGE, .text = text, .size = size};
 }
 
-static mneme_status add_passage(mn_training_texts *texts, const mn_cutting *cutting, const char *text, size_t size,
-                                uint32_t document, mneme_error *error)
+/* The title as a span, and the rest. */
+static mneme_status add_title(mn_training_texts *texts, const mn_cutting *cutting, const mn_training_text *passage,
+                              size_t title_size, mneme_error *error)
 {
-    mn_tokens tokens = {.with_offsets = true};
-    mneme_status status = mn_tokenizer_encode(cutting->tokenizer, text, size, cutting->max_tokens, &tokens, error);
-    if (status == MNEME_OK && tokens.n > 0) {
-        status = append(texts, tokens.ids, passage_of(&tokens, text, size, document), error);
-        if (status == MNEME_OK && cutting->sentences)
-            status = add_sentences(texts, cutting, text, size, document, error);
-        if (status == MNEME_OK && cutting->words_per_span)
-            status = add_spans(texts, cutting, &tokens, text, document, error);
+    mn_tokens tokens = {0};
+    mn_training_text title = {
+        .document = passage->document, .part = MN_PART_SPAN, .text = passage->text, .size = title_size};
+    mneme_status status = encode_item(cutting->tokenizer, &title, cutting->max_tokens, &tokens, error);
+    title.n = (uint32_t)tokens.n;
+    if (status == MNEME_OK && title.n > 0) {
+        status = append(texts, tokens.ids, title, error);
+        if (status == MNEME_OK) status = add_rest(texts, cutting, passage, &tokens, error);
     }
     mn_tokens_free(&tokens);
     return status;
 }
 
-mneme_status mn_training_texts_cut(mn_training_texts *texts, const mn_cutting *cutting, const char *text, size_t size,
-                                   uint32_t document, mneme_error *error)
+static mneme_status add_passage(mn_training_texts *texts, const mn_cutting *cutting, const mn_training_source *source,
+                                const mn_chunk_span *range, mneme_error *error)
+{
+    const char *text = source->text + range->start;
+    size_t size = range->end - range->start;
+    bool titled = cutting->rests && range->start == 0 && source->title_size > 0 && source->title_size < size;
+    mn_tokens tokens = {.with_offsets = true};
+    mneme_status status = mn_tokenizer_encode(cutting->tokenizer, text, size, cutting->max_tokens, &tokens, error);
+    if (status == MNEME_OK && tokens.n > 0) {
+        const mn_training_text passage = passage_of(&tokens, text, size, source->document);
+        status = append(texts, tokens.ids, passage, error);
+        if (status == MNEME_OK && cutting->sentences)
+            status = add_sentences(texts, cutting, text, size, source->document, error);
+        if (status == MNEME_OK && titled)
+            status = add_title(texts, cutting, &passage, source->title_size, error);
+        else if (status == MNEME_OK && cutting->words_per_span)
+            status = add_spans(texts, cutting, &tokens, &passage, error);
+    }
+    mn_tokens_free(&tokens);
+    return status;
+}
+
+mneme_status mn_training_texts_cut(mn_training_texts *texts, const mn_cutting *cutting,
+                                   const mn_training_source *source, mneme_error *error)
 {
     const mn_chunk_options limits = {.max_tokens = cutting->max_tokens};
     mn_chunk_spans spans = {0};
-    mneme_status status = mn_chunk_text(cutting->tokenizer, text, size, &limits, &spans, error);
+    mneme_status status = mn_chunk_text(cutting->tokenizer, source->text, source->size, &limits, &spans, error);
     for (size_t i = 0; i < spans.n && status == MNEME_OK; i++)
-        status = add_passage(texts, cutting, text + spans.items[i].start, spans.items[i].end - spans.items[i].start,
-                             document, error);
+        status = add_passage(texts, cutting, source, &spans.items[i], error);
     mn_chunk_spans_free(&spans);
     return status;
 }
@@ -169,8 +216,7 @@ mneme_status mn_training_texts_retokenize(const mn_training_texts *texts, const 
     mneme_status status = MNEME_OK;
     for (size_t i = 0; i < texts->n && status == MNEME_OK; i++) {
         mn_training_text item = texts->items[i];
-        tokens.n = 0;
-        status = mn_tokenizer_encode(tokenizer, item.text, item.size, max_tokens, &tokens, error);
+        status = encode_item(tokenizer, &item, max_tokens, &tokens, error);
         item.n = tokens.n ? (uint32_t)tokens.n : 1; /* no text is empty: what one tokenizer drops, another may keep */
         if (status == MNEME_OK) status = append(out, tokens.n ? tokens.ids : &unknown, item, error);
     }

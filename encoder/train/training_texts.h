@@ -9,7 +9,8 @@
 #include "encoder/encoder.h"
 #include "encoder/train/shard.h"
 
-typedef enum mn_text_part { MN_PART_PASSAGE, MN_PART_SENTENCE, MN_PART_SPAN } mn_text_part;
+/* REST: a passage without one of its spans, right behind that span. */
+typedef enum mn_text_part { MN_PART_PASSAGE, MN_PART_SENTENCE, MN_PART_SPAN, MN_PART_REST } mn_text_part;
 
 typedef struct mn_training_text {
     size_t first;      /* of its ids */
@@ -18,6 +19,7 @@ typedef struct mn_training_text {
     mn_text_part part;
     const char *text; /* a range of the caller's text, borrowed as long as it is there */
     size_t size;
+    size_t hole, hole_size; /* of a REST: what is left out of it */
 } mn_training_text;
 
 typedef struct mn_training_texts {
@@ -33,12 +35,22 @@ typedef struct mn_cutting {
     uint32_t max_tokens;     /* of a passage: longer texts are cut at the best borders (chunker.h) */
     uint32_t words_per_span; /* one span of 4 to 18 words for so many words of a passage; 0 = none */
     bool sentences;          /* each sentence of passages that have several */
+    bool rests;              /* behind each span, the rest of its passage; of a passage with the title, that is the one
+                                span */
     uint64_t seed;
 } mn_cutting;
 
+/* A text that passages are cut from. */
+typedef struct mn_training_source {
+    const char *text; /* borrowed as long as what is cut from it */
+    size_t size;
+    size_t title_size; /* it begins with its title, of so many bytes; 0: it has none */
+    uint32_t document;
+} mn_training_source;
+
 /* Append the passages of a text and what is cut out of them. A text without tokens adds nothing. ERR_MEMORY. */
-mneme_status mn_training_texts_cut(mn_training_texts *texts, const mn_cutting *cutting, const char *text, size_t size,
-                                   uint32_t document, mneme_error *error);
+mneme_status mn_training_texts_cut(mn_training_texts *texts, const mn_cutting *cutting,
+                                   const mn_training_source *source, mneme_error *error);
 /* Append one text as it is, cut off at max_tokens, as a passage. *index: its place; SIZE_MAX: it has no token. */
 mneme_status mn_training_texts_append(mn_training_texts *texts, const mn_cutting *cutting, const char *text,
                                       size_t size, uint32_t document, size_t *index, mneme_error *error);

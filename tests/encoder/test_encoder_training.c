@@ -427,8 +427,8 @@ static void spans_are_runs_of_whole_words_of_their_passage(void **state)
     mn_training_texts texts = {0};
     const mn_cutting cutting = {
         .tokenizer = tokenizer, .max_tokens = 40, .words_per_span = 5, .sentences = true, .seed = 3};
-    assert_ok(mn_training_texts_cut(&texts, &cutting, text.data, text.size, 9, test_error()));
-    size_t parts[3] = {0}, passage = 0;
+    assert_ok(mn_training_texts_cut(&texts, &cutting, &(mn_training_source){text.data, text.size, 0, 9}, test_error()));
+    size_t parts[4] = {0}, passage = 0;
     for (size_t i = 0; i < texts.n; i++) {
         const mn_training_text *t = &texts.items[i];
         parts[t->part]++;
@@ -444,7 +444,7 @@ static void spans_are_runs_of_whole_words_of_their_passage(void **state)
     }
     assert_true(parts[MN_PART_PASSAGE] >= 2 && parts[MN_PART_SENTENCE] >= 4 && parts[MN_PART_SPAN] >= 8);
     mn_training_texts none = {0};
-    assert_ok(mn_training_texts_cut(&none, &cutting, " \n ", 3, 0, test_error()));
+    assert_ok(mn_training_texts_cut(&none, &cutting, &(mn_training_source){" \n ", 3, 0, 0}, test_error()));
     assert_int_equal(none.n, 0);
     mn_training_texts_free(&texts);
     mn_buffer_free(&text);
@@ -464,9 +464,9 @@ static void texts_keep_the_bytes_that_their_tokens_are_of(void **state)
     assert_ok(mn_tokenizer_open(g_dir, &tokenizer, test_error()));
     learn_vocabulary(tokenizer, text, &own);
     const mn_cutting cutting = {
-        .tokenizer = tokenizer, .max_tokens = 40, .words_per_span = 2, .sentences = true, .seed = 3};
+        .tokenizer = tokenizer, .max_tokens = 40, .words_per_span = 2, .sentences = true, .rests = true, .seed = 3};
     mn_training_texts texts = {0}, again = {0}, others = {0};
-    assert_ok(mn_training_texts_cut(&texts, &cutting, text, strlen(text), 9, test_error()));
+    assert_ok(mn_training_texts_cut(&texts, &cutting, &(mn_training_source){text, strlen(text), 0, 9}, test_error()));
     assert_ok(mn_training_texts_retokenize(&texts, tokenizer, 40, &again, test_error()));
     assert_ok(mn_training_texts_retokenize(&texts, own.tokenizer, 40, &others, test_error()));
     assert_true(texts.n > 12);
@@ -483,6 +483,46 @@ static void texts_keep_the_bytes_that_their_tokens_are_of(void **state)
     mn_training_texts_free(&again);
     mn_training_texts_free(&others);
     mn_own_vocabulary_free(&own);
+    mn_tokenizer_close(tokenizer);
+}
+
+/* Is `rest` the ids of `whole` without those of `part`, wherever they stand? */
+static bool is_rest(const mn_training_texts *texts, const mn_training_text *whole, const mn_training_text *part,
+                    const mn_training_text *rest)
+{
+    const uint32_t *all = texts->ids + whole->first, *left = texts->ids + rest->first;
+    if (rest->n + part->n != whole->n) return false;
+    for (uint32_t at = 0; at + part->n <= whole->n; at++)
+        if (memcmp(all + at, texts->ids + part->first, part->n * sizeof *all) == 0 &&
+            memcmp(all, left, at * sizeof *all) == 0 &&
+            memcmp(all + at + part->n, left + at, (rest->n - at) * sizeof *all) == 0)
+            return true;
+    return false;
+}
+
+static void a_rest_is_its_passage_without_the_span_before_it(void **state)
+{
+    (void)state;
+    static const char text[] = "The king's daughter. A miller told him of straw and gold! She spun it. It is said "
+                               "that he was glad? The end of it all.";
+    const size_t title = strlen("The king's daughter.");
+    mn_tokenizer *tokenizer = NULL;
+    assert_ok(mn_tokenizer_open(g_dir, &tokenizer, test_error()));
+    const mn_cutting cutting = {.tokenizer = tokenizer, .max_tokens = 100, .words_per_span = 3, .rests = true};
+    for (int titled = 0; titled < 2; titled++) {
+        const mn_training_source source = {text, strlen(text), titled ? title : 0, 9};
+        mn_training_texts texts = {0};
+        assert_ok(mn_training_texts_cut(&texts, &cutting, &source, test_error()));
+        assert_int_equal(texts.items[0].part, MN_PART_PASSAGE);
+        assert_true(titled ? texts.n == 3 : texts.n > 12);
+        for (size_t i = 1; i < texts.n; i += 2) {
+            assert_int_equal(texts.items[i].part, MN_PART_SPAN);
+            assert_int_equal(texts.items[i + 1].part, MN_PART_REST);
+            assert_true(is_rest(&texts, &texts.items[0], &texts.items[i], &texts.items[i + 1]));
+        }
+        assert_true(!titled || (texts.items[1].text == text && texts.items[1].size == title));
+        mn_training_texts_free(&texts);
+    }
     mn_tokenizer_close(tokenizer);
 }
 
@@ -537,6 +577,7 @@ int main(void)
             an_encoder_with_its_own_vocabulary_begins_with_its_teachers_rows_and_is_saved_with_its_tokenizer),
         cmocka_unit_test(texts_keep_the_bytes_that_their_tokens_are_of),
         cmocka_unit_test(spans_are_runs_of_whole_words_of_their_passage),
+        cmocka_unit_test(a_rest_is_its_passage_without_the_span_before_it),
         cmocka_unit_test(every_unit_is_in_one_batch_of_an_epoch),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
