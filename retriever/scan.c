@@ -102,17 +102,24 @@ static float product_of(const mn_scan *scan, float scale, int64_t sum)
     return (float)((double)sum * scan->unit * (double)scale);
 }
 
-/* int8: the products. int12: the high parts' share of them. */
-static void multiply_integers(const mn_scan *scan, const mn_vector_block *block, float *out)
+/* int8: the products. int12: the high parts' share of them. Of the block's rows first .. first + n - 1, n <= STRIP. */
+static void multiply_strip(const mn_scan *scan, const mn_vector_block *block, uint32_t first, uint32_t n, float *out)
 {
     size_t d = scan->blocks->dimension;
     int32_t sums[STRIP], weight = scan->blocks->type == MN_VECTORS_INT12 ? 16 : 1;
-    for (uint32_t from = 0; from < block->n_rows; from += STRIP) {
-        uint32_t n = block->n_rows - from < STRIP ? block->n_rows - from : STRIP;
-        scan->products(block->high + from * d, n, d, scan->codes, sums);
-        for (uint32_t i = 0; i < n; i++)
-            out[from + i] = product_of(scan, block->scales[from + i], (int64_t)weight * sums[i]);
-    }
+    scan->products(block->high + first * d, n, d, scan->codes, sums);
+    for (uint32_t i = 0; i < n; i++) out[i] = product_of(scan, block->scales[first + i], (int64_t)weight * sums[i]);
+}
+
+static uint32_t strip_of(const mn_vector_block *block, uint32_t first)
+{
+    return block->n_rows - first < STRIP ? block->n_rows - first : STRIP;
+}
+
+static void multiply_integers(const mn_scan *scan, const mn_vector_block *block, float *out)
+{
+    for (uint32_t first = 0; first < block->n_rows; first += STRIP)
+        multiply_strip(scan, block, first, strip_of(block, first), out + first);
 }
 
 static void multiply_block(const mn_scan *scan, const mn_vector_block *block, float *out)
@@ -181,9 +188,10 @@ void mn_scan_fetch(const mn_scan *scan, uint32_t row)
 /* ---- all rows ---- */
 
 typedef struct product_job {
-    const mn_scan *scan;
-    float *products; /* of all rows of all blocks */
-    size_t *starts;  /* of each block in products */
+    const mn_scan *scans; /* of the same blocks */
+    size_t n;
+    float *products; /* of all rows of all blocks; scan after scan */
+    size_t *starts;  /* of each block in a scan's products */
     size_t n_rows;
 } product_job;
 
@@ -191,27 +199,37 @@ static void multiply_item(void *context, size_t item, unsigned worker)
 {
     (void)worker;
     const product_job *job = context;
-    multiply_block(job->scan, &job->scan->blocks->items[item], job->products + job->starts[item]);
+    const mn_vector_block *block = &job->scans->blocks->items[item];
+    float *out = job->products + job->starts[item];
+    if (!is_integer(job->scans->blocks)) {
+        for (size_t s = 0; s < job->n; s++) multiply_block(&job->scans[s], block, out + s * job->n_rows);
+        return;
+    }
+    for (uint32_t first = 0; first < block->n_rows; first += STRIP)
+        for (size_t s = 0; s < job->n; s++)
+            multiply_strip(&job->scans[s], block, first, strip_of(block, first), out + s * job->n_rows + first);
 }
 
 static void multiply_all(const product_job *job)
 {
-    const mn_scan *scan = job->scan;
+    const mn_vector_blocks *blocks = job->scans->blocks;
+    unsigned n_threads = job->scans->n_threads;
     mn_threads *threads = NULL;
-    bool large = job->n_rows >= SHARED / mn_vector_row_bytes(scan->blocks->type, scan->blocks->dimension);
-    if (large && scan->n_threads != 1 && mn_threads_new(scan->n_threads, &threads, NULL) == MNEME_OK)
-        mn_threads_run(threads, scan->blocks->n, multiply_item, (void *)(uintptr_t)job);
+    bool large = job->n_rows >= SHARED / job->n / mn_vector_row_bytes(blocks->type, blocks->dimension);
+    if (large && n_threads != 1 && mn_threads_new(n_threads, &threads, NULL) == MNEME_OK)
+        mn_threads_run(threads, blocks->n, multiply_item, (void *)(uintptr_t)job);
     else
-        for (size_t b = 0; b < scan->blocks->n; b++) multiply_item((void *)(uintptr_t)job, b, 0);
+        for (size_t b = 0; b < blocks->n; b++) multiply_item((void *)(uintptr_t)job, b, 0);
     mn_threads_free(threads);
 }
 
-static bool job_init(product_job *job, const mn_scan *scan)
+static bool job_init(product_job *job, const mn_scan *scans, size_t n)
 {
-    *job = (product_job){.scan = scan, .starts = mn_alloc_array(scan->blocks->n, sizeof(size_t))};
-    for (size_t b = 0; job->starts && b < scan->blocks->n; job->n_rows += scan->blocks->items[b++].n_rows)
+    const mn_vector_blocks *blocks = scans->blocks;
+    *job = (product_job){.scans = scans, .n = n, .starts = mn_alloc_array(blocks->n, sizeof(size_t))};
+    for (size_t b = 0; job->starts && b < blocks->n; job->n_rows += blocks->items[b++].n_rows)
         job->starts[b] = job->n_rows;
-    if (job->starts) job->products = mn_alloc_array(job->n_rows, sizeof(float));
+    if (job->starts) job->products = mn_alloc_array(n, job->n_rows * sizeof(float));
     return job->products != NULL;
 }
 
@@ -221,6 +239,13 @@ static void job_free(product_job *job)
     mn_free(job->products);
 }
 
+/* One of a job's scans, with its products. */
+typedef struct scanned {
+    const mn_scan *scan;
+    const float *products;
+    const size_t *starts;
+} scanned;
+
 /* Offer a row, if it would be kept and the filter passes it. */
 static void offer(mn_top *top, mn_row_filter *filter, uint32_t row, float score)
 {
@@ -228,7 +253,7 @@ static void offer(mn_top *top, mn_row_filter *filter, uint32_t row, float score)
         mn_top_put(top, score, row);
 }
 
-static void keep_best(const product_job *job, mn_row_filter *filter, mn_top *top)
+static void keep_best(const scanned *job, mn_row_filter *filter, mn_top *top)
 {
     const mn_vector_blocks *blocks = job->scan->blocks;
     for (size_t b = 0; b < blocks->n; b++)
@@ -243,7 +268,7 @@ static float rest_of(const mn_scan *scan, float scale)
 }
 
 /* The score that the best `top->capacity` rows reach at least. */
-static float sure_score(const product_job *job, mn_row_filter *filter, mn_top *sure)
+static float sure_score(const scanned *job, mn_row_filter *filter, mn_top *sure)
 {
     const mn_vector_blocks *blocks = job->scan->blocks;
     for (size_t b = 0; b < blocks->n; b++) {
@@ -255,7 +280,7 @@ static float sure_score(const product_job *job, mn_row_filter *filter, mn_top *s
     return sure->n == sure->capacity && sure->n ? sure->items[0].score : -INFINITY;
 }
 
-static void keep_best_in_full(const product_job *job, mn_row_filter *filter, float least, mn_top *top)
+static void keep_best_in_full(const scanned *job, mn_row_filter *filter, float least, mn_top *top)
 {
     const mn_vector_blocks *blocks = job->scan->blocks;
     for (size_t b = 0; b < blocks->n; b++) {
@@ -268,20 +293,28 @@ static void keep_best_in_full(const product_job *job, mn_row_filter *filter, flo
     }
 }
 
-bool mn_scan_top(const mn_scan *scan, mn_row_filter *filter, mn_arena *arena, mn_top *top)
+bool mn_scan_top_of_each(const mn_scan *scans, size_t n, mn_row_filter *filters, mn_arena *arena, mn_top *tops)
 {
-    if (scan->blocks->n == 0 || top->capacity == 0) return true;
+    if (n == 0 || scans->blocks->n == 0) return true;
     product_job job;
-    mn_top sure;
-    bool two_steps = scan->blocks->type == MN_VECTORS_INT12;
-    bool ready = job_init(&job, scan) && (!two_steps || mn_top_init(&sure, top->capacity, arena));
-    if (ready) {
-        multiply_all(&job);
-        if (two_steps)
-            keep_best_in_full(&job, filter, sure_score(&job, filter, &sure), top);
+    bool two_steps = scans->blocks->type == MN_VECTORS_INT12, ready = job_init(&job, scans, n);
+    if (ready) multiply_all(&job);
+    for (size_t i = 0; i < n && ready; i++) {
+        const scanned one = {&scans[i], job.products + i * job.n_rows, job.starts};
+        mn_top sure;
+        if (tops[i].capacity == 0) continue;
+        if (!two_steps)
+            keep_best(&one, &filters[i], &tops[i]);
+        else if (mn_top_init(&sure, tops[i].capacity, arena))
+            keep_best_in_full(&one, &filters[i], sure_score(&one, &filters[i], &sure), &tops[i]);
         else
-            keep_best(&job, filter, top);
+            ready = false;
     }
     job_free(&job);
     return ready;
+}
+
+bool mn_scan_top(const mn_scan *scan, mn_row_filter *filter, mn_arena *arena, mn_top *top)
+{
+    return top->capacity == 0 || mn_scan_top_of_each(scan, 1, filter, arena, top);
 }

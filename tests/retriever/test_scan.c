@@ -142,6 +142,52 @@ static void scan_random_blocks_finds_what_the_plain_loop_finds(void **state)
     }
 }
 
+static float *draw_query(scan_world *world, uint64_t *seed)
+{
+    float *query = mn_arena_array(&world->arena, world->blocks.dimension, sizeof *query);
+    for (uint32_t d = 0; d < world->blocks.dimension; d++) query[d] = (float)(test_random(seed) * 2 - 1);
+    return query;
+}
+
+/* Each with a filter and a size of its own. */
+static void many_questions_at_once_have_the_answers_of_each_alone(void **state)
+{
+    (void)state;
+    enum { N = 5 };
+    uint64_t seed = 19;
+    for (size_t i = 0; i < 16; i++) {
+        scan_world world;
+        mn_scan scans[N];
+        mn_row_filter filters[N];
+        mn_top tops[N], alone;
+        unsigned n_threads = i % 3 ? 1 : 3;
+        make_world(&world, (mn_vector_type)(i % 4), i < 4 ? 4500 : 1 + test_below(&seed, 1000), i < 4 ? 700 : 33,
+                   &seed);
+        for (size_t q = 0; q < N; q++) {
+            mn_row_filter_init(&filters[q], NULL, &(mn_namespace){.name = ""}, &world.rows, &world.arena, NULL);
+            if (q % 2) mn_row_filter_accept(&filters[q], even_records, NULL);
+            for (uint32_t row = 0; row < world.rows.n_rows; row++)
+                mn_row_filter_note(&filters[q], row, mn_row_at(&world.rows, row)->rec % 2 == 0);
+            assert_true(mn_top_init(&tops[q], q * 20, &world.arena));
+            assert_true(mn_scan_init(&scans[q], &world.blocks, q ? draw_query(&world, &seed) : world.query,
+                                     mn_cpu_detect(), n_threads, &world.arena));
+        }
+        assert_true(mn_scan_top_of_each(scans, N, filters, &world.arena, tops));
+        for (size_t q = 0; q < N; q++) {
+            assert_true(mn_top_init(&alone, q * 20, &world.arena));
+            assert_true(mn_scan_top(&scans[q], &filters[q], &world.arena, &alone));
+            mn_top_sort(&alone);
+            mn_top_sort(&tops[q]);
+            assert_int_equal(tops[q].n, alone.n);
+            for (size_t r = 0; r < alone.n; r++) {
+                assert_int_equal(tops[q].items[r].row, alone.items[r].row);
+                assert_true(tops[q].items[r].score == alone.items[r].score);
+            }
+        }
+        mn_arena_free(&world.arena);
+    }
+}
+
 /* 5,000 rows of 1,800 bytes are large enough to be shared out. */
 static void scan_on_threads(mn_vector_type type, uint32_t dimension)
 {
@@ -271,6 +317,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scan_random_blocks_finds_what_the_plain_loop_finds),
+        cmocka_unit_test(many_questions_at_once_have_the_answers_of_each_alone),
         cmocka_unit_test(scan_on_many_threads_and_any_kernel_finds_the_same),
         cmocka_unit_test(scan_of_twins_is_decided_by_the_low_parts),
         cmocka_unit_test(scan_vectors_that_are_no_numbers_are_left_out),
