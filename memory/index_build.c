@@ -1,10 +1,11 @@
-/* index_build.c -- vectors out of the store into FAISS, tuning, and the file.
+/* index_build.c -- vectors out of the store into a graph or lists, tuning, and the file.
  *
- *     rows that live, in shuffled pieces, without a sample of them --> added, batch by batch
+ *     rows that live, without a sample of them --> added
  *     the sample --> questions: two thirds tune efSearch, the others measure it --> added last
  *     ID.faiss.new --fsync, rename--> ID.faiss --> rows that died meanwhile are scrubbed --> the store's stamp
  *
- * Of lists, the centres and the codes are learned first, from as many of the rows as come first then, and nprobe and
+ * A new graph is our own work (graph_build.h). FAISS adds to one that is there, and makes the lists, in batches. Of
+ * lists, the centres and the codes are learned first, from as many of the rows as come first then, and nprobe and
  * the number of candidates are tuned.
  *
  * The questions are vectors of the store that the index does not have yet: a vector that is in the graph is found more
@@ -17,6 +18,7 @@
 #include "common/threads.h"
 #include "memory/index_tuning.h"
 #include "retriever/faiss_adapter.h"
+#include "retriever/graph_build.h"
 #include "retriever/index_scrub.h"
 
 #include <errno.h>
@@ -27,8 +29,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* SAMPLE: questions to tune and measure with: an exact scan each, a tenth of the time of a build. */
-enum { BATCH = 131072, BACKGROUND_BATCH = 8192, TOGETHER = 64, SAMPLE = 450, SCALE_ROWS = 20000 };
+/* READ: vectors that are taken out of the store in one read of it. SAMPLE: questions to tune and measure with: an exact
+ * scan each, a tenth of the time of a build. */
+enum { READ = 8192, BATCH = 131072, BACKGROUND_BATCH = 8192, TOGETHER = 64, SAMPLE = 450, SCALE_ROWS = 20000 };
 /* PASSES: of k-means, over the sample that lists are learned from; the batches that are then added to them, which have
  * no part in how good they are, only in when a build can end; with so few rows, learning is many small steps, after
  * each of which threads would wait. */
@@ -43,8 +46,9 @@ typedef struct build {
     mn_index_facts facts;
     uint32_t *rows; /* of each position: those of the present index, then what is to be added, the sample last */
     size_t n, n_old, n_sample;
+    mn_graph_builder *graph; /* a new one; NULL: faiss */
     mn_faiss *faiss;
-    float *codes; /* a batch */
+    float *codes; /* a batch; of a new graph one row */
 } build;
 
 /* ---- one at a time ---- */
@@ -126,7 +130,12 @@ static unsigned threads_of(const build *b)
     return b->plan->in_background && cores > 1 ? cores / 2 : cores;
 }
 
-/* The sample to the end; where it takes more than one batch, what is before it in pieces of TOGETHER rows, shuffled;
+static bool makes_graph(const build *b)
+{
+    return b->n_old == 0 && !mn_index_has_lists(b->facts.kind);
+}
+
+/* The sample to the end; where FAISS takes more than one batch, what is before it in pieces of TOGETHER rows, shuffled;
  * the same on every run. Texts of one topic follow each other: batch after batch in their order, they made a graph that
  * found 0.5 % less, and shuffled one by one, a graph whose neighbours lie apart in memory, which took half as long
  * again to build and to search. */
@@ -137,7 +146,7 @@ static void shuffle(build *b)
     uint64_t state = 1;
     b->n_sample = n_new / 4 < SAMPLE ? n_new / 4 : SAMPLE;
     for (size_t i = n_new; i > n_new - b->n_sample; i--) swap_rows(&rows[draw(&state, i)], &rows[i - 1]);
-    if (n_new <= batch_of(b)) return;
+    if (makes_graph(b) || n_new <= batch_of(b)) return;
     for (size_t i = (n_new - b->n_sample) / TOGETHER; i > 1; i--) {
         uint32_t *one = rows + draw(&state, i) * TOGETHER, *other = rows + (i - 1) * TOGETHER;
         for (size_t j = 0; j < TOGETHER && one != other; j++) swap_rows(&one[j], &other[j]);
@@ -223,9 +232,10 @@ static mneme_status begin(build *b, const mn_index *present)
     return status;
 }
 
-/* ---- into FAISS ---- */
+/* ---- codes ---- */
 
-/* The codes of positions first .. first + n - 1. A row that has died since has zeros until it is scrubbed. */
+/* The codes of positions first .. first + n - 1, as FAISS gets them or into the new graph. A row that has died since
+ * has zeros until it is scrubbed. */
 static mneme_status prepare(build *b, size_t first, size_t n)
 {
     mn_arena arena = {0};
@@ -237,7 +247,10 @@ static mneme_status prepare(build *b, size_t first, size_t n)
     if (status == MNEME_OK) status = mn_read_vectors(read, b->space->ns, &arena, &vectors, b->error);
     for (size_t i = 0; i < n && status == MNEME_OK; i++) {
         if (!mn_vector_of(&vectors, b->rows[first + i], vector)) memset(vector, 0, b->facts.dimension * sizeof *vector);
-        mn_index_prepare(b->facts.kind, b->facts.scale, vector, b->facts.dimension, b->codes + i * b->facts.padded);
+        float *codes = b->graph ? b->codes : b->codes + i * b->facts.padded;
+        mn_index_prepare(b->facts.kind, b->facts.scale, vector, b->facts.dimension, codes);
+        if (b->graph)
+            mn_index_encode(b->facts.kind, codes, b->facts.padded, mn_graph_builder_codes(b->graph, first + i));
     }
     mn_read_end(read);
     mn_arena_free(&arena);
@@ -250,6 +263,56 @@ static mneme_status report(const build *b, size_t done)
     return mn_index_report(b->plan, done - b->n_old, b->n - b->n_old, b->error);
 }
 
+/* ---- a new graph ---- */
+
+static bool go_on(void *context, uint64_t n_added)
+{
+    return report(context, (size_t)n_added) == MNEME_OK;
+}
+
+static mneme_status add_to_graph(build *b, size_t end)
+{
+    return mn_graph_builder_add(b->graph, end, go_on, b) ? MNEME_OK : MNEME_ERR_CANCELLED;
+}
+
+static mneme_status begin_graph(build *b)
+{
+    const mn_graph_shape shape = {b->facts.kind, b->facts.padded, b->n};
+    const mn_graph_recipe recipe = {MN_INDEX_LINKS, MN_INDEX_EFFORT, threads_of(b)};
+    b->codes = mn_alloc_array(b->facts.padded, sizeof *b->codes);
+    mneme_status status = b->codes ? MNEME_OK : mn_fail_memory(b->error, "index");
+    if (status == MNEME_OK) status = mn_graph_builder_new(&shape, &recipe, &b->graph, b->error);
+    for (size_t at = 0; at < b->n && status == MNEME_OK; at += READ) {
+        status = report(b, 0);
+        if (status == MNEME_OK) status = prepare(b, at, b->n - at < READ ? b->n - at : READ);
+    }
+    return status;
+}
+
+static mneme_status fill_graph(build *b)
+{
+    size_t without_sample = b->n - b->n_sample;
+    mn_graph *graph = NULL;
+    mneme_status status = begin_graph(b);
+    if (status == MNEME_OK) status = add_to_graph(b, without_sample);
+    if (status == MNEME_OK) status = mn_graph_builder_walk(b->graph, &graph, b->error);
+    if (status == MNEME_OK) {
+        const mn_tuning tuning = {.store = b->store,
+                                  .space = b->space,
+                                  .graph = graph,
+                                  .rows = b->rows,
+                                  .n_added = without_sample,
+                                  .n_questions = b->n_sample,
+                                  .n_threads = threads_of(b),
+                                  .plan = b->plan};
+        status = mn_index_tune(&tuning, &b->facts, b->error);
+    }
+    mn_graph_free(graph);
+    return status == MNEME_OK ? add_to_graph(b, b->n) : status;
+}
+
+/* ---- into FAISS ---- */
+
 static mneme_status add_positions(build *b, size_t first, size_t end)
 {
     mneme_status status = report(b, first);
@@ -257,7 +320,6 @@ static mneme_status add_positions(build *b, size_t first, size_t end)
     for (size_t at = first; at < end && status == MNEME_OK; at += batch) {
         size_t n = end - at < batch ? end - at : batch;
         status = prepare(b, at, n);
-        if (status == MNEME_OK) status = mn_faiss_train(b->faiss, b->codes, n, b->error);
         if (status == MNEME_OK) status = mn_faiss_add(b->faiss, b->codes, n, b->error);
         if (status == MNEME_OK) status = report(b, at + n);
     }
@@ -283,7 +345,7 @@ static mneme_status learn_lists(build *b, size_t n)
     return status;
 }
 
-/* The present index, or an empty one, and room for a batch. */
+/* The present index, or empty lists, and room for a batch. */
 static mneme_status begin_index(build *b, const char *present_path)
 {
     bool has_lists = mn_index_has_lists(b->facts.kind);
@@ -298,12 +360,10 @@ static mneme_status begin_index(build *b, const char *present_path)
     mn_faiss_set_threads(threads_of(b));
     if (status != MNEME_OK) return status;
     if (n_learned) return learn_lists(b, n_learned);
-    if (b->n_old) return mn_faiss_open(present_path, MN_FAISS_WHOLE, &b->faiss, b->error);
-    return mn_faiss_new(mn_index_recipe(b->facts.kind), b->facts.padded, mn_index_build_parameters(b->facts.kind),
-                        &b->faiss, b->error);
+    return mn_faiss_open(present_path, MN_FAISS_WHOLE, &b->faiss, b->error);
 }
 
-static mneme_status fill(build *b, const char *present_path, const char *fresh)
+static mneme_status fill_faiss(build *b, const char *present_path, const char *fresh)
 {
     size_t without_sample = b->n - b->n_sample;
     mneme_status status = begin_index(b, present_path);
@@ -311,8 +371,15 @@ static mneme_status fill(build *b, const char *present_path, const char *fresh)
         status = mn_fail(b->error, MNEME_ERR_BUSY, "the index file was replaced while it was read; try again");
     if (status == MNEME_OK) status = add_positions(b, b->n_old, without_sample);
     if (status == MNEME_OK) {
-        const mn_tuning tuning = {b->store,       b->space,    b->faiss,      fresh,  b->rows,
-                                  without_sample, b->n_sample, threads_of(b), b->plan};
+        const mn_tuning tuning = {.store = b->store,
+                                  .space = b->space,
+                                  .faiss = b->faiss,
+                                  .scratch_path = fresh,
+                                  .rows = b->rows,
+                                  .n_added = without_sample,
+                                  .n_questions = b->n_sample,
+                                  .n_threads = threads_of(b),
+                                  .plan = b->plan};
         status = mn_index_tune(&tuning, &b->facts, b->error);
     }
     return status == MNEME_OK ? add_positions(b, without_sample, b->n) : status;
@@ -348,8 +415,11 @@ static mneme_status scrub_new(build *b, const char *path, mn_index_built *out)
 
 static mneme_status write_file(build *b, const char *path, const char *fresh)
 {
-    mneme_status status = mn_faiss_write(b->faiss, fresh, b->error);
-    mn_faiss_free(b->faiss); /* its memory is as large as the file */
+    mneme_status status =
+        b->graph ? mn_graph_builder_write(b->graph, fresh, b->error) : mn_faiss_write(b->faiss, fresh, b->error);
+    mn_graph_builder_free(b->graph); /* its memory is as large as the file */
+    mn_faiss_free(b->faiss);
+    b->graph = NULL;
     b->faiss = NULL;
     if (status == MNEME_OK) chmod(fresh, 0600);
     if (status == MNEME_OK) status = mn_index_complete(fresh, &b->facts, b->rows, b->error);
@@ -386,10 +456,11 @@ mneme_status mn_index_build(mn_store *store, const mn_namespace *space, const mn
     char *path = mn_index_path(mn_store_folder(store), space->ns), *fresh = path ? path_of_new(path) : NULL;
     *out = (mn_index_built){.extended = extends};
     mneme_status status = fresh ? begin(&b, extends ? present : NULL) : mn_fail_memory(error, "index");
-    if (status == MNEME_OK) status = fill(&b, path, fresh);
+    if (status == MNEME_OK) status = makes_graph(&b) ? fill_graph(&b) : fill_faiss(&b, path, fresh);
     b.facts.build_ms = (uint64_t)((mn_clock_monotonic() - started) * 1000.0);
     if (status == MNEME_OK) status = put_in_place(&b, path, fresh, out);
     out->facts = b.facts;
+    mn_graph_builder_free(b.graph);
     mn_faiss_free(b.faiss);
     mn_free(b.codes);
     mn_free(b.rows);

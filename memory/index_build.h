@@ -7,8 +7,7 @@
 typedef struct mn_index_plan {
     mn_index_kind kind;      /* not MN_INDEX_NONE */
     double recall;           /* of the best ten, to be tuned for */
-    bool in_background;      /* on half of the cores, in small batches, so that it ends soon when it is cancelled; else
-                                on all, in large ones, which make a better graph */
+    bool in_background;      /* on half of the cores, else on all */
     bool anew;               /* do not go on from the file that is there */
     mneme_progress progress; /* NULL = none; counts "vectors"; false: ERR_CANCELLED */
     void *context;

@@ -4,7 +4,6 @@
 #include "memory/index_tuning.h"
 
 #include "common/file.h"
-#include "retriever/graph.h"
 #include "retriever/lists_effort.h"
 #include "retriever/nearest.h"
 
@@ -21,6 +20,7 @@ enum {
     DEFAULT_EFFORT = 96,
     MOST_EFFORT = 4096,
     SCANS_A_READ = 16,
+    PRODUCTS_MOST = 1 << 24,
     LEAST_LISTS = 2,
     DEFAULT_LISTS = 32,
     LEAST_OVERSAMPLING = 2,
@@ -88,29 +88,33 @@ static mneme_status scan_of(const trial *t, const float *vector, mn_arena *arena
     return ready ? MNEME_OK : mn_fail_memory(t->error, "index");
 }
 
-/* The exact answer among the rows that the index has. */
-static mneme_status answer_exactly(trial *t, question *q)
+/* Of the best rows, those that the index has. */
+static void take_best(const trial *t, mn_top *top, question *q)
+{
+    mn_top_sort(top);
+    for (size_t i = 0; i < top->n && q->n_best < BEST; i++) {
+        if (top->items[i].row >= t->facts->n_rows || is_question(t, top->items[i].row)) continue;
+        q->least = top->items[i].score;
+        q->n_best++;
+    }
+}
+
+/* The exact answers to some of the questions, which read the vectors together. */
+static mneme_status answer_exactly(trial *t, question *questions, size_t n)
 {
     mn_arena arena = {0};
-    mn_scan scan;
-    mn_row_filter filter;
-    mn_top top;
     size_t room = BEST + (t->n < t->rows.n_rows / 50 ? 40 : t->n);
-    mneme_status status = scan_of(t, q->vector, &arena, &scan);
-    bool ready = status == MNEME_OK && mn_top_init(&top, room, &arena) &&
-                 mn_row_filter_init(&filter, NULL, t->tuning->space, &t->rows, &arena, NULL) &&
-                 mn_scan_top(&scan, &filter, &arena, &top);
-    if (status == MNEME_OK && !ready) status = mn_fail_memory(t->error, "index");
-    if (status == MNEME_OK) {
-        mn_top_sort(&top);
-        for (size_t i = 0; i < top.n && q->n_best < BEST; i++) {
-            if (top.items[i].row >= t->facts->n_rows || is_question(t, top.items[i].row)) continue;
-            q->least = top.items[i].score;
-            q->n_best++;
-        }
-    }
+    mn_scan *scans = mn_arena_array(&arena, n, sizeof *scans);
+    mn_row_filter *filters = mn_arena_array(&arena, n, sizeof *filters);
+    mn_top *tops = mn_arena_array(&arena, n, sizeof *tops);
+    bool ready = scans && filters && tops;
+    for (size_t i = 0; i < n && ready; i++)
+        ready = scan_of(t, questions[i].vector, &arena, &scans[i]) == MNEME_OK && mn_top_init(&tops[i], room, &arena) &&
+                mn_row_filter_init(&filters[i], NULL, t->tuning->space, &t->rows, &arena, NULL);
+    ready = ready && mn_scan_top_of_each(scans, n, filters, &arena, tops);
+    for (size_t i = 0; i < n && ready; i++) take_best(t, &tops[i], &questions[i]);
     mn_arena_free(&arena);
-    return status;
+    return ready ? MNEME_OK : mn_fail_memory(t->error, "index");
 }
 
 /* How far it is does not change; whether to go on may. */
@@ -136,6 +140,13 @@ static void blend_questions(trial *t)
     }
 }
 
+/* As many as a read is held for, and as have room for their products. */
+static size_t scans_together(const trial *t)
+{
+    size_t n = PRODUCTS_MOST / ((size_t)t->rows.n_rows + 1);
+    return n > SCANS_A_READ ? SCANS_A_READ : n ? n : 1;
+}
+
 static mneme_status prepare(trial *t)
 {
     const mn_tuning *tuning = t->tuning;
@@ -153,10 +164,12 @@ static mneme_status prepare(trial *t)
             t->questions[t->n++] = (question){.vector = vector};
     }
     if (t->facts->n_lists) blend_questions(t);
-    for (size_t i = 0; i < t->n && status == MNEME_OK; i++) {
+    size_t n_together = scans_together(t);
+    for (size_t i = 0; i < t->n && status == MNEME_OK; i += n_together) {
         status = report(t);
-        if (status == MNEME_OK && i % SCANS_A_READ == 0) status = renew_read(t);
-        if (status == MNEME_OK) status = answer_exactly(t, &t->questions[i]);
+        if (status == MNEME_OK) status = renew_read(t);
+        if (status == MNEME_OK)
+            status = answer_exactly(t, t->questions + i, t->n - i < n_together ? t->n - i : n_together);
     }
     return status;
 }
@@ -173,10 +186,14 @@ static bool is_best(const trial *t, const question *q, const mn_scan *scan, int6
     return mn_scan_one(scan, row, &has_vector) >= q->least && has_vector;
 }
 
-/* The walk goes over a file. This one has no name any more once it is mapped, and is gone with the map. */
+/* FAISS's graph is walked over in a file, which has no name any more once it is mapped, and is gone with the map. */
 static mneme_status open_graph(trial *t)
 {
     const mn_tuning *tuning = t->tuning;
+    if (tuning->graph) {
+        t->graph = tuning->graph;
+        return MNEME_OK;
+    }
     const mn_graph_shape shape = {(mn_index_kind)t->facts->kind, t->facts->padded, tuning->n_added};
     mneme_status status = mn_faiss_write(tuning->faiss, tuning->scratch_path, t->error);
     if (status == MNEME_OK) status = mn_file_map(tuning->scratch_path, &t->file, t->error);
@@ -372,7 +389,7 @@ mneme_status mn_index_tune(const mn_tuning *tuning, mn_index_facts *facts, mneme
     if (facts->effort < before.effort) facts->effort = before.effort; /* the new vectors are not all that there is */
     if (facts->oversampling < before.oversampling) facts->oversampling = before.oversampling;
     end_read(&t);
-    mn_graph_free(t.graph);
+    if (!tuning->graph) mn_graph_free(t.graph);
     if (t.file.data) mn_file_unmap(&t.file);
     mn_arena_free(&t.arena);
     return status;

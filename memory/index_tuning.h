@@ -4,12 +4,14 @@
 
 #include "memory/index_build.h"
 #include "retriever/faiss_adapter.h"
+#include "retriever/graph.h"
 
 typedef struct mn_tuning {
     mn_store *store;
     const mn_namespace *space;
-    const mn_faiss *faiss;    /* has positions 0 .. n_added - 1 */
-    const char *scratch_path; /* where the graph is written to, to be walked over, and removed from */
+    mn_graph *graph;          /* has positions 0 .. n_added - 1; NULL: faiss has them */
+    const mn_faiss *faiss;    /* NULL: graph */
+    const char *scratch_path; /* where FAISS's graph is written to, to be walked over, and removed from */
     const uint32_t *rows;     /* of the positions; those of the questions follow */
     size_t n_added, n_questions;
     unsigned n_threads; /* of the exact scans */

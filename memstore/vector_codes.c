@@ -71,18 +71,10 @@ static unsigned char *place_of(mn_vector_type type, uint32_t dimension, void *va
     return (unsigned char *)value + offset + sizes[part] * row;
 }
 
-/* Round to nearest, ties to even. */
-static uint16_t half_of(float number)
-{
-    uint32_t bits;
-    memcpy(&bits, &number, sizeof bits);
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
 static void encode_halves(const float *vector, uint32_t dimension, unsigned char *out)
 {
     for (uint32_t i = 0; i < dimension; i++) {
-        uint16_t half = half_of(vector[i]);
+        uint16_t half = mn_vector_half_of(vector[i]);
         memcpy(out + 2 * (size_t)i, &half, sizeof half);
     }
 }

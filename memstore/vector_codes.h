@@ -75,6 +75,16 @@ static inline float mn_vector_half(uint16_t half)
     return both.number;
 }
 
+/* A float as a bfloat16: rounded to nearest, ties to even. */
+static inline uint16_t mn_vector_half_of(float number)
+{
+    union {
+        float number;
+        uint32_t bits;
+    } both = {.number = number};
+    return (uint16_t)((both.bits + 0x7fffu + (both.bits >> 16 & 1u)) >> 16);
+}
+
 /* The two low codes of a byte. */
 static inline int mn_vector_low(const unsigned char *low, size_t i)
 {

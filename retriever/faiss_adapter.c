@@ -3,7 +3,6 @@
 
 #include "common/memory.h"
 
-#include <faiss/c_api/AutoTune_c.h>
 #include <faiss/c_api/Clustering_c.h>
 #include <faiss/c_api/IndexFlat_c.h>
 #include <faiss/c_api/IndexIVF_c.h>
@@ -43,37 +42,6 @@ static mneme_status failed(mneme_error *error, const char *what)
         return mn_fail(error, MNEME_ERR_DISK_FULL, "%s: no space left on the device", what);
     const char *last = strrchr(text, '\n');
     return mn_fail(error, MNEME_ERR_INTERNAL, "%s: %s", what, last && last[1] ? last + 1 : text);
-}
-
-static mneme_status set_parameters(mn_faiss *index, const char *parameters, mneme_error *error)
-{
-    FaissParameterSpace *space = NULL;
-    int code = faiss_ParameterSpace_new(&space);
-    if (code == 0) code = faiss_ParameterSpace_set_index_parameters(space, of(index), parameters);
-    mneme_status status = code == 0 ? MNEME_OK : failed(error, "cannot set the index's parameters");
-    if (space) faiss_ParameterSpace_free(space);
-    return status;
-}
-
-mneme_status mn_faiss_new(const char *recipe, uint32_t dimension, const char *parameters, mn_faiss **out,
-                          mneme_error *error)
-{
-    FaissIndex *index = NULL;
-    *out = NULL;
-    if (faiss_index_factory(&index, (int)dimension, recipe, METRIC_L2) != 0)
-        return failed(error, "cannot make an index");
-    mneme_status status = parameters ? set_parameters((mn_faiss *)index, parameters, error) : MNEME_OK;
-    if (status == MNEME_OK)
-        *out = (mn_faiss *)index;
-    else
-        faiss_Index_free(index);
-    return status;
-}
-
-mneme_status mn_faiss_train(mn_faiss *index, const float *vectors, size_t n, mneme_error *error)
-{
-    if (faiss_Index_is_trained(of(index)) || faiss_Index_train(of(index), (idx_t)n, vectors) == 0) return MNEME_OK;
-    return failed(error, "cannot train the index");
 }
 
 mneme_status mn_faiss_add(mn_faiss *index, const float *vectors, size_t n, mneme_error *error)

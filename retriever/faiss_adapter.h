@@ -9,14 +9,9 @@
  * On the calling thread, in an order that depends on the dimension and the processor alone. */
 void mn_faiss_inner_products(const float *query, const float *rows, size_t dimension, size_t n_rows, float *products);
 
-/* An index of FAISS, by Euclidean distance. Its vectors have the positions 0, 1, ... in the order of adding. */
+/* An index of FAISS. Its vectors have the positions 0, 1, ... in the order of adding. */
 typedef struct mn_faiss mn_faiss;
 
-/* recipe: for FAISS's index factory; parameters: "efConstruction=64", NULL = none. *out: owned, mn_faiss_free. */
-mneme_status mn_faiss_new(const char *recipe, uint32_t dimension, const char *parameters, mn_faiss **out,
-                          mneme_error *error);
-/* Learn from n x dimension floats, where the recipe needs it. */
-mneme_status mn_faiss_train(mn_faiss *index, const float *vectors, size_t n, mneme_error *error);
 /* Add n x dimension floats. ERR_MEMORY or ERR_INTERNAL: the index is of no use any more. */
 mneme_status mn_faiss_add(mn_faiss *index, const float *vectors, size_t n, mneme_error *error);
 

@@ -1,9 +1,9 @@
-/* graph.h -- the graph of an HNSW index as FAISS writes it, searched where it lies in the map.
+/* graph.h -- the graph of an HNSW index in FAISS's format, searched where it lies in the map.
  *
  * HNSW: Malkov and Yashunin 2018, "Efficient and robust approximate nearest neighbor search using Hierarchical
- * Navigable Small World graphs", algorithms 2 and 5. FAISS builds the graph; the walk is our own, because FAISS's waits
- * for memory at each step. Nearness is the product with the question, which orders vectors of one length as their
- * Euclidean distance does, by which the graph is built. */
+ * Navigable Small World graphs", algorithms 2 and 5. The walk is our own, because FAISS's waits for memory at each
+ * step; so is the making of a graph (graph_build.h), to which FAISS can add. Nearness is the product with the question,
+ * which orders vectors of one length as their Euclidean distance does. */
 #ifndef MN_RETRIEVER_GRAPH_H
 #define MN_RETRIEVER_GRAPH_H
 
@@ -20,9 +20,10 @@ typedef struct mn_graph_shape {
     uint64_t n; /* positions */
 } mn_graph_shape;
 
-/* Find the parts of what FAISS has written: `size` bytes that stay where they are while the graph is used. The codes
- * are its last n rows. Sizes are checked here, numbers of nodes and links whenever they are read: a damaged file gives
- * wrong answers at most. *out: owned, mn_graph_free. ERR_DAMAGED: it is not a graph of this shape; ERR_MEMORY. */
+/* Find the parts of what FAISS or mn_graph_write has written: `size` bytes that stay where they are while the graph is
+ * used. The codes are its last n rows. Sizes are checked here, numbers of nodes and links whenever they are read: a
+ * damaged file gives wrong answers at most. *out: owned, mn_graph_free. ERR_DAMAGED: it is not a graph of this shape;
+ * ERR_MEMORY. */
 mneme_status mn_graph_open(const unsigned char *part, size_t size, const mn_graph_shape *shape, mn_graph **out,
                            mneme_error *error);
 void mn_graph_free(mn_graph *graph); /* NULL is fine */

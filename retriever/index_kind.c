@@ -11,18 +11,12 @@
 enum { PAD = 32, SAMPLE_A_LIST = 39, LISTS_A_ROOT = 4, LARGE_DIMENSION = 256 };
 
 typedef struct kind_spec {
-    const char *name, *recipe, *build;
+    const char *name;
     size_t number_bytes;
 } kind_spec;
 
-/* 32 links a node, for half of them take twice the efSearch; efConstruction 80 needed no less than 60.
- * docs/index-files.md has the figures. */
 static const kind_spec kinds[MN_INDEX_KINDS] = {
-    {"none", "", NULL, 0},
-    {"hnsw", "HNSW32,SQ8_direct", "efConstruction=60", 1},
-    {"hnsw-bf16", "HNSW32,SQbf16", "efConstruction=60", 2},
-    {"hnsw-f32", "HNSW32,Flat", "efConstruction=60", 4},
-    {"ivfpq", "", NULL, 0},
+    {"none", 0}, {"hnsw", 1}, {"hnsw-bf16", 2}, {"hnsw-f32", 4}, {"ivfpq", 0},
 };
 
 const char *mn_index_kind_name(uint32_t kind)
@@ -50,16 +44,6 @@ uint32_t mn_index_lists_for(size_t n_rows, size_t n_sample)
     size_t most = n_sample / SAMPLE_A_LIST, lists = (size_t)(LISTS_A_ROOT * sqrt((double)n_rows));
     if (lists > most) lists = most;
     return lists ? (uint32_t)lists : 1;
-}
-
-const char *mn_index_recipe(mn_index_kind kind)
-{
-    return kinds[kind].recipe;
-}
-
-const char *mn_index_build_parameters(mn_index_kind kind)
-{
-    return kinds[kind].build;
 }
 
 uint32_t mn_index_padded(uint32_t dimension)
@@ -101,6 +85,16 @@ void mn_index_prepare(mn_index_kind kind, float scale, const float *vector, uint
     uint32_t padded = mn_index_padded(dimension);
     for (uint32_t i = 0; i < dimension; i++) out[i] = bytes ? byte_of(vector[i], scale) : vector[i];
     for (uint32_t i = dimension; i < padded; i++) out[i] = bytes ? 128 : 0;
+}
+
+void mn_index_encode(mn_index_kind kind, const float *prepared, uint32_t padded, unsigned char *codes)
+{
+    if (kind == MN_INDEX_HNSW_F32) memcpy(codes, prepared, padded * sizeof *prepared);
+    for (uint32_t i = 0; i < padded && kind == MN_INDEX_HNSW; i++) codes[i] = (unsigned char)prepared[i];
+    for (uint32_t i = 0; i < padded && kind == MN_INDEX_HNSW_BF16; i++) {
+        uint16_t half = mn_vector_half_of(prepared[i]);
+        memcpy(codes + i * sizeof half, &half, sizeof half);
+    }
 }
 
 void mn_index_decode(mn_index_kind kind, const unsigned char *codes, uint32_t padded, float *out)

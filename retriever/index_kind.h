@@ -1,6 +1,6 @@
 /* index_kind.h -- the kinds of index, and what a vector becomes in each.
  *
- *     kind        FAISS's recipe         a row's codes                                        graph or lists
+ *     kind        FAISS's name for it    a row's codes                                        graph or lists
  *     hnsw        HNSW32,SQ8_direct      1 byte a number: round(x * scale) + 128, clipped     about 270 bytes a row
  *     hnsw-bf16   HNSW32,SQbf16          2 bytes                                              the same
  *     hnsw-f32    HNSW32,Flat            4 bytes, exact                                       the same
@@ -42,9 +42,9 @@ enum { MN_INDEX_LISTS_SAMPLE = 131072, MN_INDEX_FEWEST_LISTED = 10500 };
 /* How many lists for so many rows, of which n_sample are learned from. */
 uint32_t mn_index_lists_for(size_t n_rows, size_t n_sample);
 
-/* For mn_faiss_new; not of lists. */
-const char *mn_index_recipe(mn_index_kind kind);
-const char *mn_index_build_parameters(mn_index_kind kind);
+/* Links of a node (twice as many on level 0), and among how many they are chosen, when a graph is made (graph_build.h).
+ * docs/index-files.md has the figures. */
+enum { MN_INDEX_LINKS = 32, MN_INDEX_EFFORT = 60 };
 
 uint32_t mn_index_padded(uint32_t dimension);
 /* Bytes of a row's codes; of these with the position that lists keep beside them; and about what a row takes in all. */
@@ -56,6 +56,8 @@ size_t mn_index_row_bytes(mn_index_kind kind, uint32_t padded);
 float mn_index_scale(mn_index_kind kind, float largest);
 /* A vector as FAISS is to get it: out has room for mn_index_padded(dimension) floats. */
 void mn_index_prepare(mn_index_kind kind, float scale, const float *vector, uint32_t dimension, float *out);
+/* What was prepared as a row's codes, as FAISS encodes them: mn_index_code_bytes of them. Not of lists. */
+void mn_index_encode(mn_index_kind kind, const float *prepared, uint32_t padded, unsigned char *codes);
 /* A row's codes as FAISS is to get them again, `padded` floats. Not of lists: index_lists.h. */
 void mn_index_decode(mn_index_kind kind, const unsigned char *codes, uint32_t padded, float *out);
 /* From what mn_index_decode gives to what it stands for, up to the scale. */
