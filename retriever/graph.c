@@ -127,7 +127,7 @@ static bool begin(mn_walk *w, const mn_graph *graph, const mn_graph_question *qu
 static void search(const mn_walk *w, int64_t *positions)
 {
     mn_number_heap *best = w->allowed ? &w->space->found : &w->space->beam;
-    uint64_t first = mn_walk_descend(w, 0);
+    uint64_t first = mn_walk_descend(w, mn_walk_entry(w), w->graph->top_level, 0);
     mn_walk_level(w, 0, &first, 1);
     while (best->n > w->k) mn_heap_take(best);
     while (best->n) {

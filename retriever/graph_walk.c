@@ -58,12 +58,17 @@ static void fetch_links(const mn_walk *w, uint32_t node, uint32_t level)
     for (size_t at = 0; at < room * sizeof(int32_t); at += 64) __builtin_prefetch(links + at);
 }
 
-uint64_t mn_walk_descend(const mn_walk *w, uint32_t end)
+uint64_t mn_walk_entry(const mn_walk *w)
 {
-    uint32_t neighbours[MN_GRAPH_MOST_LINKS], far[MN_GRAPH_MOST_LINKS], entry = w->graph->entry;
-    w->products(&w->rows, &entry, 1, far);
-    uint64_t nearest = mn_walk_number(far[0], entry);
-    for (uint32_t level = w->graph->top_level; level > end; level--) {
+    uint32_t far;
+    w->products(&w->rows, &w->graph->entry, 1, &far);
+    return mn_walk_number(far, w->graph->entry);
+}
+
+uint64_t mn_walk_descend(const mn_walk *w, uint64_t nearest, uint32_t level, uint32_t end)
+{
+    uint32_t neighbours[MN_GRAPH_MOST_LINKS], far[MN_GRAPH_MOST_LINKS];
+    for (; level > end; level--) {
         uint64_t before;
         do {
             before = nearest;

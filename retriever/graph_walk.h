@@ -38,8 +38,10 @@ static inline uint64_t mn_walk_number(uint32_t far, uint32_t position)
     return (uint64_t)far << 32 | position;
 }
 
-/* From the entry greedily down to the level above `level`: the nearest node that was found. */
-uint64_t mn_walk_descend(const mn_walk *walk, uint32_t level);
+/* The entry, as a number. */
+uint64_t mn_walk_entry(const mn_walk *walk);
+/* From a node of level `level` greedily down to the level above `end`: the nearest node that was found. */
+uint64_t mn_walk_descend(const mn_walk *walk, uint64_t nearest, uint32_t level, uint32_t end);
 
 /* Walk over a level from `seeds`, nodes of it: the `effort` nearest that were met are in space->beam afterwards, as
  * ~numbers. */

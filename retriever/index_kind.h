@@ -44,7 +44,7 @@ uint32_t mn_index_lists_for(size_t n_rows, size_t n_sample);
 
 /* Links of a node (twice as many on level 0), and among how many they are chosen, when a graph is made (graph_build.h).
  * docs/index-files.md has the figures. */
-enum { MN_INDEX_LINKS = 32, MN_INDEX_EFFORT = 60 };
+enum { MN_INDEX_LINKS = 32, MN_INDEX_EFFORT = 100 };
 
 uint32_t mn_index_padded(uint32_t dimension);
 /* Bytes of a row's codes; of these with the position that lists keep beside them; and about what a row takes in all. */
