@@ -1,7 +1,7 @@
 /* index_file.h -- an index of one namespace as a file beside the store: derived, never trusted, never the only copy of
  * anything.
  *
- *     | what FAISS writes                          | rows         | sums         | trailer   |
+ *     | FAISS's format                             | rows         | sums         | trailer   |
  *     | graph, levels, ... (head) | codes (tail)   | u32 n_codes  | u64 n_blocks | 256 bytes |
  *                                 | block | block  |
  *
@@ -111,8 +111,8 @@ mneme_status mn_index_search_near(mn_index *index, uint64_t position, const mn_i
 
 /* A descriptor of the file that can be written, for index_scrub.c; -1: errno tells. To be closed. */
 int mn_index_open_writable(const mn_index *index);
-/* Complete what FAISS has written to `path`: facts with all but the sums, sizes and magic. Durable afterwards, under
- * that name. */
+/* Complete what FAISS or mn_graph_builder_write has written to `path`: facts with all but the sums, sizes and magic.
+ * Durable afterwards, under that name. */
 mneme_status mn_index_complete(const char *path, mn_index_facts *facts, const uint32_t *rows, mneme_error *error);
 
 /* XXH3-64 of the trailer without its sum. */
