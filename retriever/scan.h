@@ -35,8 +35,8 @@ bool mn_scan_init(mn_scan *scan, const mn_vector_blocks *blocks, const float *qu
  * A row whose product is not a number is left out. The blocks must stay mapped. False: out of memory. Any thread. */
 bool mn_scan_top(const mn_scan *scan, mn_row_filter *filter, mn_arena *arena, mn_top *top);
 
-/* The same for n questions to the same blocks, each with its filter and its top: vectors are read once for all, which
- * is a third of the time of one question after the other. Takes 4 bytes a row and question. */
+/* The same for n questions to the same blocks, each with its filter and its top: vectors are read once for all. Takes 4
+ * bytes a row and question. */
 bool mn_scan_top_of_each(const mn_scan *scans, size_t n, mn_row_filter *filters, mn_arena *arena, mn_top *tops);
 
 /* The same product for one row; 0 when it has no vector (*has_vector false) or it is not a number. */
