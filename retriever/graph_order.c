@@ -1,14 +1,15 @@
 /* graph_order.c -- shuffling and sorting. */
 #include "retriever/graph_order.h"
 
+#include "common/random.h"
+
 #include <stdlib.h>
 
-static uint64_t mix(uint64_t x) /* splitmix64 */
+/* A number that has nothing to do with x, always the same. */
+static uint64_t mix(uint64_t x)
 {
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
+    mn_random random = {x};
+    return mn_random_next(&random);
 }
 
 int32_t mn_graph_draw_levels(uint32_t node, const double *shares, uint32_t n_levels)
@@ -21,9 +22,9 @@ int32_t mn_graph_draw_levels(uint32_t node, const double *shares, uint32_t n_lev
 
 static void shuffle(mn_graph_turn *turns, size_t n)
 {
-    uint64_t state = n;
+    mn_random random = {n};
     for (size_t i = n; i > 1; i--) {
-        size_t other = (state = mix(state)) % i;
+        size_t other = mn_random_next(&random) % i;
         mn_graph_turn turn = turns[other];
         turns[other] = turns[i - 1];
         turns[i - 1] = turn;

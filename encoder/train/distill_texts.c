@@ -2,9 +2,9 @@
 #include "encoder/train/distill_texts.h"
 
 #include "common/memory.h"
+#include "common/random.h"
 #include "encoder/chunker.h"
 #include "encoder/tokenizer_settings.h"
-#include "encoder/train/random.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -14,8 +14,8 @@
 #ifndef MN_ENCODER_TRAIN_SHARD_H
 #define MN_ENCODER_TRAIN_SHARD_H
 
+#include "common/random.h"
 #include "encoder/train/parameters.h"
-#include "encoder/train/random.h"
 
 /* Memory that is given out piece by piece and taken back at once; it is kept for the next step. */
 typedef struct mn_room_block mn_room_block;

@@ -3,8 +3,8 @@
  */
 #include "model_folder.h"
 
+#include "common/random.h"
 #include "encoder/train/own_vocabulary.h"
-#include "encoder/train/random.h"
 #include "encoder/train/tokenizer_files.h"
 #include "encoder/train/wordpiece_training.h"
 

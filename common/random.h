@@ -1,6 +1,6 @@
 /* random.h -- random numbers that repeat: the same on every machine, from a seed. */
-#ifndef MN_ENCODER_TRAIN_RANDOM_H
-#define MN_ENCODER_TRAIN_RANDOM_H
+#ifndef MN_COMMON_RANDOM_H
+#define MN_COMMON_RANDOM_H
 
 #include <stdint.h>
 
