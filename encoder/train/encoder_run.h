@@ -67,11 +67,16 @@ typedef struct mn_encoder_run {
     mn_shard *loss_shard;
 } mn_encoder_run;
 
+/* Is a document (a pair) held out? By its number alone: adding documents leaves what is held out as it was. */
+bool mn_encoder_run_holds_out(const mn_encoder_run *run, uint64_t number);
+/* Is options->texts[i] the first of its document? */
+bool mn_encoder_begins_document(const mneme_train_encoder_options *options, size_t i);
+
 /* ERR_USAGE: options that make no sense. */
 mneme_status mn_encoder_run_check(const mn_encoder_run *run, mneme_error *error);
 /* The model and the tokenizer; a vocabulary of its own is learnt here. */
 mneme_status mn_encoder_run_open(mn_encoder_run *run, mneme_error *error);
-/* Texts, units, questions. ERR_USAGE: too few. */
+/* Texts, units, questions (encoder_units.c). ERR_USAGE: too few. */
 mneme_status mn_encoder_run_texts(mn_encoder_run *run, mneme_error *error);
 /* DISTILL: the teacher's vectors, kept in folder/teacher.safetensors for a run that goes on. */
 mneme_status mn_encoder_run_ask_teacher(mn_encoder_run *run, const char *folder, mneme_error *error);

@@ -94,6 +94,16 @@ expect 0 mneme train encoder --pairs pairs.jsonl --from lstm --out by-pairs "${s
 json '.trained_on > 25 and .before_found_10 >= 0'
 expect 0 mneme train encoder notes.jsonl --neighbours --from "$work/teacher" --out by-neighbours "${small[@]}" --rate 1e-4 --json
 json '.trained_on > 20'
+
+# Titles ask for their texts: one pair of each record, where words and what is around them are several. What is not said is
+# as the method and the kind of model want it.
+sed 's/"id":"\([0-9]*\)",/&"title":"about \1 rivers and bridges",/; s/,"session":"[^"]*"//' notes.jsonl >titled.jsonl
+highest() { grep -o '"learning_rate": [0-9.e-]*' "$1/log.jsonl" | cut -d' ' -f2 | sort -g | tail -1; }
+expect 0 mneme train encoder titled.jsonl --neighbours --from lstm --out by-titles --held-out 0 --batch 4 --json
+json '.trained_on == 60'
+awk -v r="$(highest by-titles)" 'BEGIN { exit !(r > 2e-4 && r <= 3e-4) }' || fail "rate $(highest by-titles), expected 3e-4"
+expect 0 mneme train encoder titled.jsonl --neighbours --from "$work/teacher" --out by-titles-2 --held-out 0 --batch 4 --json
+awk -v r="$(highest by-titles-2)" 'BEGIN { exit !(r > 2e-5 && r <= 3e-5) }' || fail "rate $(highest by-titles-2), expected 3e-5"
 expect 0 mneme train encoder notes.jsonl --pairs pairs.jsonl --vocabulary 70 --out own-pairs "${small[@]}" --json
 json '.trained_on > 25 and .vocabulary == 70'
 expect 0 mneme train encoder notes.jsonl --neighbours --vocabulary 70 --out own-neighbours "${small[@]}" --json
