@@ -263,6 +263,22 @@ static mneme_status report(const build *b, size_t done)
     return mn_index_report(b->plan, done - b->n_old, b->n - b->n_old, b->error);
 }
 
+/* With the sample as questions to all that is there but it: a new graph, or FAISS's (graph: NULL). */
+static mneme_status tune(build *b, mn_graph *graph, const char *scratch_path)
+{
+    const mn_tuning tuning = {.store = b->store,
+                              .space = b->space,
+                              .graph = graph,
+                              .faiss = b->faiss,
+                              .scratch_path = scratch_path,
+                              .rows = b->rows,
+                              .n_added = b->n - b->n_sample,
+                              .n_questions = b->n_sample,
+                              .n_threads = threads_of(b),
+                              .plan = b->plan};
+    return mn_index_tune(&tuning, &b->facts, b->error);
+}
+
 /* ---- a new graph ---- */
 
 static bool go_on(void *context, uint64_t n_added)
@@ -296,17 +312,7 @@ static mneme_status fill_graph(build *b)
     mneme_status status = begin_graph(b);
     if (status == MNEME_OK) status = add_to_graph(b, without_sample);
     if (status == MNEME_OK) status = mn_graph_builder_walk(b->graph, &graph, b->error);
-    if (status == MNEME_OK) {
-        const mn_tuning tuning = {.store = b->store,
-                                  .space = b->space,
-                                  .graph = graph,
-                                  .rows = b->rows,
-                                  .n_added = without_sample,
-                                  .n_questions = b->n_sample,
-                                  .n_threads = threads_of(b),
-                                  .plan = b->plan};
-        status = mn_index_tune(&tuning, &b->facts, b->error);
-    }
+    if (status == MNEME_OK) status = tune(b, graph, NULL);
     mn_graph_free(graph);
     return status == MNEME_OK ? add_to_graph(b, b->n) : status;
 }
@@ -370,18 +376,7 @@ static mneme_status fill_faiss(build *b, const char *present_path, const char *f
     if (status == MNEME_OK && mn_faiss_count(b->faiss) != b->n_old)
         status = mn_fail(b->error, MNEME_ERR_BUSY, "the index file was replaced while it was read; try again");
     if (status == MNEME_OK) status = add_positions(b, b->n_old, without_sample);
-    if (status == MNEME_OK) {
-        const mn_tuning tuning = {.store = b->store,
-                                  .space = b->space,
-                                  .faiss = b->faiss,
-                                  .scratch_path = fresh,
-                                  .rows = b->rows,
-                                  .n_added = without_sample,
-                                  .n_questions = b->n_sample,
-                                  .n_threads = threads_of(b),
-                                  .plan = b->plan};
-        status = mn_index_tune(&tuning, &b->facts, b->error);
-    }
+    if (status == MNEME_OK) status = tune(b, NULL, fresh);
     return status == MNEME_OK ? add_positions(b, without_sample, b->n) : status;
 }
 

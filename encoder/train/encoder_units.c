@@ -59,6 +59,11 @@ static void free_units(unit_list *list)
     mn_free(list->texts);
 }
 
+static mneme_status copy_unit(const unit_list *from, size_t i, unit_list *to, mneme_error *error)
+{
+    return add_unit(to, from->texts + from->units[i], from->units[i + 1] - from->units[i], error);
+}
+
 /* Trained units, then held-out ones: of those every second, third, ... when there are many. */
 static mneme_status join_units(mn_encoder_run *run, const unit_list *trained, const unit_list *held_out,
                                mneme_error *error)
@@ -66,12 +71,9 @@ static mneme_status join_units(mn_encoder_run *run, const unit_list *trained, co
     size_t step = (held_out->n + HELD_OUT_MOST - 1) / HELD_OUT_MOST;
     unit_list all = {0};
     mneme_status status = MNEME_OK;
-    for (size_t i = 0; i < trained->n && status == MNEME_OK; i++)
-        status = add_unit(&all, trained->texts + trained->units[i], trained->units[i + 1] - trained->units[i], error);
+    for (size_t i = 0; i < trained->n && status == MNEME_OK; i++) status = copy_unit(trained, i, &all, error);
     run->n_trained = all.n;
-    for (size_t i = 0; i < held_out->n && status == MNEME_OK; i += step ? step : 1)
-        status =
-            add_unit(&all, held_out->texts + held_out->units[i], held_out->units[i + 1] - held_out->units[i], error);
+    for (size_t i = 0; i < held_out->n && status == MNEME_OK; i += step) status = copy_unit(held_out, i, &all, error);
     run->n_held_out = all.n - run->n_trained;
     run->units = all.units;
     run->texts_of = all.texts;
@@ -189,21 +191,23 @@ static void find_questions(mn_encoder_run *run)
     for (size_t i = 0; i < n; i += step) run->questions[run->n_questions++] = run->questions[i];
 }
 
+/* Is a passage among the first n that are asked of? */
+static bool is_asked_of(const mn_encoder_run *run, size_t n, size_t passage)
+{
+    size_t i = 0;
+    while (i < n && run->passages[i] != passage) i++;
+    return i < n;
+}
+
 static void find_passages(mn_encoder_run *run)
 {
-    for (int held_out = 1; held_out >= 0; held_out--)
-        for (size_t i = 0; i < run->n_questions && held_out; i++) {
-            size_t passage = run->questions[i].passage, known = 0;
-            while (known < run->n_passages && run->passages[known] != passage) known++;
-            if (known == run->n_passages) run->passages[run->n_passages++] = passage;
-        }
-    size_t n_asked = run->n_passages;
-    for (size_t i = 0; i < run->texts.n && run->n_passages < PASSAGES_MOST && run->n_questions > 0; i++) {
-        if (run->texts.items[i].part != MN_PART_PASSAGE) continue;
-        size_t known = 0;
-        while (known < n_asked && run->passages[known] != i) known++;
-        if (known == n_asked) run->passages[run->n_passages++] = i;
-    }
+    for (size_t i = 0; i < run->n_questions; i++)
+        if (!is_asked_of(run, run->n_passages, run->questions[i].passage))
+            run->passages[run->n_passages++] = run->questions[i].passage;
+    size_t n_right = run->n_passages;
+    for (size_t i = 0; i < run->texts.n && run->n_passages < PASSAGES_MOST && run->n_questions > 0; i++)
+        if (run->texts.items[i].part == MN_PART_PASSAGE && !is_asked_of(run, n_right, i))
+            run->passages[run->n_passages++] = i;
 }
 
 mneme_status mn_encoder_run_texts(mn_encoder_run *run, mneme_error *error)
