@@ -128,6 +128,7 @@ typedef struct encode_job {
     pack *packs;
     size_t n_packs;
     float *vectors;
+    mn_crew *lent; /* by the caller, begun; NULL = the encoder's own */
     mn_crew *crew; /* of a job of one pack; NULL = none */
     mneme_progress progress;
     void *context;
@@ -197,11 +198,12 @@ static void encode_one_pack(encode_job *job)
     unsigned n = mn_threads_count(encoder->threads);
     bool shares = encoder->operations->shares_packs && n > 1 && encoder->weights_touched;
     encoder->weights_touched = true;
-    if (shares && !encoder->crew) (void)mn_crew_new(n, &encoder->crew, NULL);
-    job->crew = shares ? encoder->crew : NULL;
-    if (job->crew) mn_crew_begin(job->crew);
+    bool own = shares && !(job->lent && mn_crew_count(job->lent) == n);
+    if (own && !encoder->crew) (void)mn_crew_new(n, &encoder->crew, NULL);
+    if (shares) job->crew = own ? encoder->crew : job->lent;
+    if (own && job->crew) mn_crew_begin(job->crew);
     encode_pack(job, 0, 0);
-    if (job->crew) mn_crew_end(job->crew);
+    if (own && job->crew) mn_crew_end(job->crew);
 }
 
 /* Encode what the job's tokens and offsets hold. */
@@ -223,6 +225,26 @@ static mneme_status run_job(encode_job *job, mneme_error *error)
     return job->status;
 }
 
+/* Texts through a job that has everything but its tokens. */
+static mneme_status encode_texts(encode_job *job, const char *const *texts, const size_t *sizes, mneme_text_kind kind,
+                                 mneme_error *error)
+{
+    mn_encoder *encoder = job->encoder;
+    job->offsets = mn_alloc_zeroed(job->n_texts + 1, sizeof *job->offsets);
+    mneme_status status = job->offsets ? MNEME_OK : mn_fail_memory(error, "encoding");
+    const mn_sequence_options sequences = {.tokenizer = encoder->tokenizer,
+                                           .prompt = prompt_of(encoder, kind),
+                                           .max_tokens = encoder->info.max_tokens,
+                                           .with_special = encoder->operations->n_special > 0};
+    if (status == MNEME_OK)
+        status = mn_token_sequences(encoder->threads, &sequences, texts, sizes, job->n_texts, &job->tokens, job->offsets,
+                                    error);
+    if (status == MNEME_OK) status = run_job(job, error);
+    mn_tokens_free(&job->tokens);
+    mn_free(job->offsets);
+    return status;
+}
+
 mneme_status mn_encoder_encode(mn_encoder *encoder, const char *const *texts, const size_t *sizes, size_t n,
                                mneme_text_kind kind, float *vectors, mneme_progress progress, void *context,
                                mneme_error *error)
@@ -234,18 +256,14 @@ mneme_status mn_encoder_encode(mn_encoder *encoder, const char *const *texts, co
                       .context = context,
                       .n_texts = n,
                       .unit = "chunks"};
-    job.offsets = mn_alloc_zeroed(n + 1, sizeof *job.offsets);
-    mneme_status status = job.offsets ? MNEME_OK : mn_fail_memory(error, "encoding");
-    const mn_sequence_options sequences = {.tokenizer = encoder->tokenizer,
-                                           .prompt = prompt_of(encoder, kind),
-                                           .max_tokens = encoder->info.max_tokens,
-                                           .with_special = encoder->operations->n_special > 0};
-    if (status == MNEME_OK)
-        status = mn_token_sequences(encoder->threads, &sequences, texts, sizes, n, &job.tokens, job.offsets, error);
-    if (status == MNEME_OK) status = run_job(&job, error);
-    mn_tokens_free(&job.tokens);
-    mn_free(job.offsets);
-    return status;
+    return encode_texts(&job, texts, sizes, kind, error);
+}
+
+mneme_status mn_encoder_encode_one(mn_encoder *encoder, const char *text, mneme_text_kind kind, mn_crew *crew,
+                                   float *vector, mneme_error *error)
+{
+    encode_job job = {.encoder = encoder, .vectors = vector, .n_texts = 1, .lent = crew, .unit = "chunks"};
+    return encode_texts(&job, &text, NULL, kind, error);
 }
 
 mneme_status mn_encoder_encode_ids(mn_encoder *encoder, const mn_token_batch *batch, float *vectors,

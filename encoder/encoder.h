@@ -58,6 +58,11 @@ mneme_status mn_encoder_encode(mn_encoder *encoder, const char *const *texts, co
                                mneme_text_kind kind, float *vectors, mneme_progress progress, void *context,
                                mneme_error *error);
 
+/* The same for one text. crew: NULL, or one that the caller has begun; it is used if it has as many threads as the
+ * encoder, which takes one of its own else. */
+mneme_status mn_encoder_encode_one(mn_encoder *encoder, const char *text, mneme_text_kind kind, mn_crew *crew,
+                                   float *vector, mneme_error *error);
+
 /* The same for sequences of ids that are ready: special tokens included, no prompt. progress counts sequences
  * ("tokens" is its unit, as one token each is what distillation sends). */
 mneme_status mn_encoder_encode_ids(mn_encoder *encoder, const mn_token_batch *batch, float *vectors,

@@ -133,6 +133,7 @@ mneme_status mneme_open(const char *path, const mneme_settings *settings, unsign
     mneme *memory = mn_alloc_zeroed(1, sizeof *memory);
     if (!memory) return mn_fail_memory(error, "memory");
     pthread_mutex_init(&memory->encoder_lock, NULL);
+    mn_question_crew_init(&memory->crew);
     status = own_settings(settings, &memory->settings, error);
     if (status == MNEME_OK) {
         mn_settings_values_get(memory->settings, &memory->values);
@@ -156,6 +157,7 @@ void mneme_close(mneme *memory)
     mn_store_close(memory->store);
     mn_analyzer_close(memory->analyzer);
     mneme_settings_free(memory->settings);
+    mn_question_crew_close(&memory->crew);
     pthread_mutex_destroy(&memory->encoder_lock);
     mn_free(memory);
 }

@@ -4,6 +4,7 @@
 
 #include "encoder/encoder.h"
 #include "memory/index_table.h"
+#include "memory/question_crew.h"
 #include "memory/settings.h"
 #include "memory/strength.h"
 #include "memory/uses.h"
@@ -28,6 +29,7 @@ struct mneme {
     mn_strength_model model;
     mn_index_table *indexes;        /* NULL: of a damaged store */
     struct mn_index_keeper *keeper; /* NULL: indexes are built by mneme_optimize alone */
+    mn_question_crew crew;
     bool read_only;
     mn_uses *uses;     /* NULL: use does not strengthen here */
     int64_t fixed_now; /* the setting clock.now, when it is given */

@@ -61,7 +61,7 @@ static mneme_status knows_any(const mn_encoder *encoder, const char *text, bool 
 
 /* The question's embedding in the arena; NULL when words alone are asked, or there is nothing to compare with. *used:
  * the encoder that it comes from, or NULL. */
-static mneme_status embed_question(mneme *memory, const mneme_query_options *options, mn_found *found,
+static mneme_status embed_question(mneme *memory, const mneme_query_options *options, mn_crew *crew, mn_found *found,
                                    mn_question *question, mneme_encoder **used, mneme_error *error)
 {
     const char *text = question->text;
@@ -80,7 +80,7 @@ static mneme_status embed_question(mneme *memory, const mneme_query_options *opt
     if (!vector) return mn_fail_memory(error, "question");
     question->vector = vector;
     if (!encoder) return own_vector(options, vector, error);
-    return mn_encoder_encode(encoder->encoder, &text, NULL, 1, MNEME_TEXT_QUERY, vector, NULL, NULL, error);
+    return mn_encoder_encode_one(encoder->encoder, text, MNEME_TEXT_QUERY, crew, vector, error);
 }
 
 static mn_cpu_level scan_level(const char *kernels)
@@ -257,13 +257,13 @@ static mneme_status get_indexes(mneme *memory, const mn_question *question, mn_f
 
 /* Embed the question, then open found->read. A store that gets another encoder in between (mneme_reindex) is asked with
  * that one. */
-static mneme_status embed_and_read(mneme *memory, const mneme_query_options *options, mn_found *found,
+static mneme_status embed_and_read(mneme *memory, const mneme_query_options *options, mn_crew *crew, mn_found *found,
                                    mn_question *question, mneme_error *error)
 {
     for (;;) {
         mneme_encoder *used = NULL;
         bool changed = false;
-        mneme_status status = embed_question(memory, options, found, question, &used, error);
+        mneme_status status = embed_question(memory, options, crew, found, question, &used, error);
         if (status == MNEME_OK) status = mn_read_begin(memory->store, &found->read, error);
         if (status == MNEME_OK && used) status = mn_memory_encoder_changed(found->read, used, &changed, error);
         if (status != MNEME_OK || !changed) return status;
@@ -273,15 +273,14 @@ static mneme_status embed_and_read(mneme *memory, const mneme_query_options *opt
     }
 }
 
-mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options *options, uint32_t k, mn_found *found,
-                     mneme_error *error)
+static mneme_status find(mneme *memory, const char *text, const mneme_query_options *options, uint32_t k, mn_crew *crew,
+                         mn_found *found, mneme_error *error)
 {
-    *found = (mn_found){.started = mn_clock_monotonic()};
     if (!text) text = "";
     mn_question question = {
         .text = text, .text_size = strlen(text), .analyze = mn_analyzer_question, .analyze_context = memory->analyzer};
     mneme_status status = mn_filter_compile(&options->select, &found->arena, &found->filter, error);
-    if (status == MNEME_OK) status = embed_and_read(memory, options, found, &question, error);
+    if (status == MNEME_OK) status = embed_and_read(memory, options, crew, found, &question, error);
     if (status == MNEME_OK)
         status = mn_selected_namespaces(found->read, &options->select, &found->arena, &found->namespaces,
                                         &found->n_namespaces, error);
@@ -298,10 +297,23 @@ mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options 
     status = get_indexes(memory, &question, found, error);
     if (status != MNEME_OK) return status;
     how.indexes = found->indexes;
+    how.crew = crew;
     prior_context prior = {.memory = memory, .namespaces = found->namespaces};
     set_prior(&prior, found->n_namespaces, &how);
     return mn_retrieve(found->read, found->namespaces, found->n_namespaces, &question, &how, &found->arena,
                        &found->ranked, &found->n_ranked, error);
+}
+
+mneme_status mn_find(mneme *memory, const char *text, const mneme_query_options *options, uint32_t k, mn_found *found,
+                     mneme_error *error)
+{
+    *found = (mn_found){.started = mn_clock_monotonic()};
+    mn_crew *crew = mode_of(memory, options) == MNEME_MODE_HYBRID
+                        ? mn_question_crew_take(&memory->crew, (unsigned)memory->values.retrieval_threads)
+                        : NULL;
+    mneme_status status = find(memory, text, options, k, crew, found, error);
+    mn_question_crew_give(&memory->crew, crew);
+    return status;
 }
 
 void mn_found_end(mn_found *found)

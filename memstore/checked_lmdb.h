@@ -11,7 +11,8 @@
  *     writes          the path, the pages beside it, which LMDB may merge with, and the old value's own pages
  *
  * What this does not see: a page that is free and in use at once. mn_pages_check (page_check.h) does.
- * A store that was made by this process, or that `check` has found sound, is not looked at any more. */
+ * A store that was made by this process, or all of whose pages were found sound, is not looked at any more: by `check`, or
+ * when a transaction begins after so many looks that all pages at once would not have taken longer. */
 #ifndef MN_MEMSTORE_CHECKED_LMDB_H
 #define MN_MEMSTORE_CHECKED_LMDB_H
 

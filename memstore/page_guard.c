@@ -1,8 +1,9 @@
 /* page_guard.c -- the way to a key, each page of it looked at before LMDB goes there.
  *
  * A page that was once found sound is marked; later visits compare only what ties it to its parent: its number, its
- * kind and that its keys lie between its parent's. The marks outlive snapshots: a page that is written anew is written
- * by LMDB, from pages that were looked at. */
+ * kind and that its keys lie between its parent's. The values of one key can be a tree of their own, which is looked at
+ * as a whole and then marked at its root. The marks outlive snapshots: a page that is written anew is written by LMDB,
+ * from pages that were looked at. */
 #include "memstore/page_guard.h"
 
 #include "common/memory.h"
@@ -13,8 +14,10 @@
 
 enum { CHUNK_BITS = 16, N_CHUNKS = 4096, CHUNK_BYTES = 1 << (CHUNK_BITS - 3) };
 
+typedef unsigned char *mark_chunks[N_CHUNKS]; /* each set once, atomically */
+
 struct mn_page_marks {
-    unsigned char *chunks[N_CHUNKS]; /* set once, atomically */
+    mark_chunks pages, trees;
 };
 
 mn_page_marks *mn_page_marks_new(void)
@@ -24,31 +27,44 @@ mn_page_marks *mn_page_marks_new(void)
 
 void mn_page_marks_free(mn_page_marks *marks)
 {
-    for (size_t i = 0; marks && i < N_CHUNKS; i++) mn_free(marks->chunks[i]);
+    for (size_t i = 0; marks && i < N_CHUNKS; i++) {
+        mn_free(marks->pages[i]);
+        mn_free(marks->trees[i]);
+    }
     mn_free(marks);
 }
 
-bool mn_page_is_marked(mn_page_marks *marks, uint64_t number)
+static bool has_mark(mark_chunks chunks, uint64_t number)
 {
     uint64_t chunk = number >> CHUNK_BITS, bit = number & ((1u << CHUNK_BITS) - 1);
-    const unsigned char *bits = chunk < N_CHUNKS ? __atomic_load_n(&marks->chunks[chunk], __ATOMIC_ACQUIRE) : NULL;
+    const unsigned char *bits = chunk < N_CHUNKS ? __atomic_load_n(&chunks[chunk], __ATOMIC_ACQUIRE) : NULL;
     return bits && (__atomic_load_n(&bits[bit / 8], __ATOMIC_ACQUIRE) >> (bit % 8) & 1);
 }
 
-void mn_page_mark(mn_page_marks *marks, uint64_t number)
+static void set_mark(mark_chunks chunks, uint64_t number)
 {
     uint64_t chunk = number >> CHUNK_BITS, bit = number & ((1u << CHUNK_BITS) - 1);
     if (chunk >= N_CHUNKS) return;
-    unsigned char *bits = __atomic_load_n(&marks->chunks[chunk], __ATOMIC_ACQUIRE);
+    unsigned char *bits = __atomic_load_n(&chunks[chunk], __ATOMIC_ACQUIRE);
     if (!bits) {
         unsigned char *made = mn_alloc_zeroed(1, CHUNK_BYTES);
         if (!made) return; /* looked at again next time */
-        if (__atomic_compare_exchange_n(&marks->chunks[chunk], &bits, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        if (__atomic_compare_exchange_n(&chunks[chunk], &bits, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
             bits = made;
         else
             mn_free(made);
     }
     __atomic_or_fetch(&bits[bit / 8], (unsigned char)(1u << (bit % 8)), __ATOMIC_RELEASE);
+}
+
+bool mn_page_is_marked(mn_page_marks *marks, uint64_t number)
+{
+    return has_mark(marks->pages, number);
+}
+
+void mn_page_mark(mn_page_marks *marks, uint64_t number)
+{
+    set_mark(marks->pages, number);
 }
 
 /* ---- one page ---- */
@@ -120,6 +136,18 @@ static unsigned count_not_above(const unsigned char *page, mn_page_key key, bool
 
 /* ---- values and whole trees ---- */
 
+/* The tree of one key's values, whose pages are looked at once. */
+static bool tree_of_values_is_sound(const mn_guarded_tree *guarded, mn_page_node node)
+{
+    const mn_guarded_tree below = {.space = guarded->space, .marks = guarded->marks, .tree = mn_tree_read(node.data)};
+    if (mn_tree_problem(guarded->space, &below.tree, mn_duplicates_flags(&guarded->tree))) return false;
+    const place root = {.number = below.tree.root, .level = 1};
+    if (has_mark(guarded->marks->trees, root.number)) return look_at(&below, &root) != NULL;
+    if (!mn_tree_is_sound(&below, false)) return false;
+    set_mark(guarded->marks->trees, root.number);
+    return true;
+}
+
 /* The values of the nodes around `at`, where they are trees, and the old value's page. */
 static bool values_are_sound(const mn_guarded_tree *guarded, const unsigned char *page, unsigned at, unsigned also)
 {
@@ -132,11 +160,7 @@ static bool values_are_sound(const mn_guarded_tree *guarded, const unsigned char
         if (node.flags & MN_NODE_BIG) {
             if (i == at && mn_overflow_problem(guarded->space, node.child, node.data_size, &n_pages)) return false;
         } else if ((node.flags & MN_NODE_DUPLICATES) && (node.flags & MN_NODE_TREE)) {
-            const mn_guarded_tree below = {
-                .space = guarded->space, .marks = guarded->marks, .tree = mn_tree_read(node.data)};
-            if (mn_tree_problem(guarded->space, &below.tree, mn_duplicates_flags(&guarded->tree)) ||
-                !mn_tree_is_sound(&below, false))
-                return false;
+            if (!tree_of_values_is_sound(guarded, node)) return false;
         }
     }
     return true;

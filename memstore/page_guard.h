@@ -6,7 +6,7 @@
 
 #include "memstore/pages.h"
 
-/* One bit for each page that was found sound. Any thread. */
+/* For each page a bit that it was found sound, and one that all pages below it were. Any thread. */
 typedef struct mn_page_marks mn_page_marks;
 mn_page_marks *mn_page_marks_new(void); /* NULL: out of memory */
 void mn_page_marks_free(mn_page_marks *marks);

@@ -95,6 +95,20 @@ void mn_posting_cursor_rewind(mn_posting_cursor *cursor)
     enter_block(cursor, 0);
 }
 
+void mn_posting_cursor_finish(mn_posting_cursor *cursor)
+{
+    cursor->i = cursor->n;
+    cursor->block = cursor->n_blocks;
+}
+
+bool mn_posting_cursor_twin(const mn_posting_cursor *cursor, mn_arena *arena, mn_posting_cursor *out)
+{
+    *out = *cursor;
+    if (!cursor->whole && cursor->capacity) out->batch = mn_arena_array(arena, cursor->capacity, sizeof *out->batch);
+    mn_posting_cursor_rewind(out);
+    return out->batch || cursor->capacity == 0;
+}
+
 bool mn_posting_cursor_batch(mn_posting_cursor *cursor)
 {
     if (cursor->whole) {
@@ -199,25 +213,35 @@ static void decode_whole(mn_posting_cursor *cursor)
         note(cursor, batch, (uint32_t)n);
         cursor->n += (uint32_t)n;
     }
-    cursor->whole = true;
 }
 
-bool mn_posting_cursor_open(mn_posting_cursor *out, const mn_posting_block *blocks, size_t n_blocks, size_t *allowance,
-                            mn_arena *arena)
+bool mn_posting_cursor_prepare(mn_posting_cursor *out, const mn_posting_block *blocks, size_t n_blocks,
+                               size_t *allowance, mn_arena *arena)
 {
     size_t size = 0; /* a posting has at least one byte */
     *out = (mn_posting_cursor){.blocks = blocks, .n_blocks = n_blocks};
     size_t most = *allowance > BATCH ? *allowance : BATCH;
     for (size_t i = 0; i < n_blocks && size <= most; i++) size += blocks[i].size;
-    bool whole = size <= most && size <= UINT32_MAX;
-    out->capacity = whole ? (uint32_t)size : BATCH;
+    out->whole = size <= most && size <= UINT32_MAX;
+    out->capacity = out->whole ? (uint32_t)size : BATCH;
     if (!(out->batch = mn_arena_array(arena, out->capacity, sizeof *out->batch))) return false;
-    if (whole) {
-        *allowance -= size <= *allowance ? size : 0;
-        decode_whole(out);
-    } else {
-        decode_once(out);
-    }
+    if (out->whole) *allowance -= size <= *allowance ? size : 0;
+    return true;
+}
+
+void mn_posting_cursor_decode(mn_posting_cursor *cursor)
+{
+    if (cursor->whole)
+        decode_whole(cursor);
+    else
+        decode_once(cursor);
+}
+
+bool mn_posting_cursor_open(mn_posting_cursor *out, const mn_posting_block *blocks, size_t n_blocks, size_t *allowance,
+                            mn_arena *arena)
+{
+    if (!mn_posting_cursor_prepare(out, blocks, n_blocks, allowance, arena)) return false;
+    mn_posting_cursor_decode(out);
     return true;
 }
 

@@ -9,6 +9,7 @@
 #ifndef MN_MEMSTORE_POSTING_CURSOR_H
 #define MN_MEMSTORE_POSTING_CURSOR_H
 
+#include "common/crew.h"
 #include "memstore/store.h"
 
 typedef struct mn_posting_block {
@@ -38,11 +39,20 @@ typedef struct mn_posting_cursor {
  * cursor later cannot fail. */
 bool mn_posting_cursor_open(mn_posting_cursor *out, const mn_posting_block *blocks, size_t n_blocks, size_t *allowance,
                             mn_arena *arena);
+/* The same in two steps: all that takes memory, and then all that takes time, which cannot fail. */
+bool mn_posting_cursor_prepare(mn_posting_cursor *out, const mn_posting_block *blocks, size_t n_blocks,
+                               size_t *allowance, mn_arena *arena);
+void mn_posting_cursor_decode(mn_posting_cursor *cursor);
 /* Over postings in memory, ascending; borrowed, and not changed. */
 void mn_posting_cursor_over(mn_posting_cursor *out, mn_posting *postings, uint32_t n);
 
 /* Back to the first posting. */
 void mn_posting_cursor_rewind(mn_posting_cursor *cursor);
+/* Behind the last posting. */
+void mn_posting_cursor_finish(mn_posting_cursor *cursor);
+/* One that goes its own way, in the arena, which another thread may use at the same time. It borrows what `cursor` has.
+ * False: out of memory. */
+bool mn_posting_cursor_twin(const mn_posting_cursor *cursor, mn_arena *arena, mn_posting_cursor *out);
 /* The next batch in place of this one, i = 0. False (n = 0): there is none. */
 bool mn_posting_cursor_batch(mn_posting_cursor *cursor);
 /* Make the first posting that is not before `row` the next one, wherever the cursor is; later rows cost least. False:
@@ -67,8 +77,8 @@ size_t mn_postings_decode(mn_posting_position *position, mn_posting *out, size_t
 size_t mn_postings_decode_plainly(mn_posting_position *position, mn_posting *out, size_t capacity, bool *damaged);
 
 /* Cursors of the terms, in their order, each at its beginning; `out` has room for terms->n. A term that no row has gets
- * one with n_rows 0. */
-mneme_status mn_read_posting_cursors(mn_read *read, uint32_t ns, const mn_term_list *terms, mn_arena *arena,
-                                     mn_posting_cursor *out, mneme_error *error);
+ * one with n_rows 0. crew: NULL, or threads to decode on, begun. */
+mneme_status mn_read_posting_cursors(mn_read *read, uint32_t ns, const mn_term_list *terms, mn_crew *crew,
+                                     mn_arena *arena, mn_posting_cursor *out, mneme_error *error);
 
 #endif

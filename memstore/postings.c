@@ -114,17 +114,25 @@ static mneme_status find_blocks(MDB_cursor *cursor, uint32_t ns, const mn_term *
  * once, in 4 MB; beyond that, again each time, a batch after the other. */
 enum { POSTINGS_KEPT = 1 << 19 };
 
-static mneme_status open_cursor(const mn_buffer *blocks, uint32_t ns, size_t *allowance, mn_arena *arena,
-                                mn_posting_cursor *out, mneme_error *error)
+static mneme_status prepare(const mn_buffer *blocks, size_t *allowance, mn_arena *arena, mn_posting_cursor *out,
+                            mneme_error *error)
 {
     size_t n = blocks->size / sizeof(mn_posting_block);
+    if (blocks->size + blocks->failed == 0) return MNEME_OK;
     const mn_posting_block *items = blocks->failed ? NULL : mn_arena_copy(arena, blocks->data, blocks->size);
-    if (!items || !mn_posting_cursor_open(out, items, n, allowance, arena)) return mn_fail_memory(error, "postings");
-    return out->damaged ? mn_damaged(error, "postings block", ns, items[0].first_row) : MNEME_OK;
+    bool ready = items && mn_posting_cursor_prepare(out, items, n, allowance, arena);
+    return ready ? MNEME_OK : mn_fail_memory(error, "postings");
 }
 
-mneme_status mn_read_posting_cursors(mn_read *read, uint32_t ns, const mn_term_list *terms, mn_arena *arena,
-                                     mn_posting_cursor *out, mneme_error *error)
+static void decode_list(void *cursors, unsigned i, unsigned worker)
+{
+    (void)worker;
+    mn_posting_cursor *cursor = (mn_posting_cursor *)cursors + i;
+    if (cursor->n_blocks) mn_posting_cursor_decode(cursor);
+}
+
+mneme_status mn_read_posting_cursors(mn_read *read, uint32_t ns, const mn_term_list *terms, mn_crew *crew,
+                                     mn_arena *arena, mn_posting_cursor *out, mneme_error *error)
 {
     MDB_cursor *cursor = NULL;
     mn_buffer blocks = {0};
@@ -136,12 +144,17 @@ mneme_status mn_read_posting_cursors(mn_read *read, uint32_t ns, const mn_term_l
         if (term->size == 0 || term->size > MN_TERM_MAX) continue;
         mn_buffer_clear(&blocks);
         status = find_blocks(cursor, ns, term, &blocks, error);
-        if (status == MNEME_OK && blocks.size + blocks.failed > 0)
-            status = open_cursor(&blocks, ns, &allowance, arena, &out[i], error);
+        if (status == MNEME_OK) status = prepare(&blocks, &allowance, arena, &out[i], error);
     }
     mn_buffer_free(&blocks);
     if (cursor) mdb_cursor_close(cursor);
-    return status;
+    if (status != MNEME_OK) return status;
+    bool share = crew && terms->n < MN_CREW_ITEMS_MOST / 2;
+    if (share) mn_crew_run(crew, (unsigned)terms->n, decode_list, out);
+    for (size_t i = 0; i < terms->n && !share; i++) decode_list(out, (unsigned)i, 0);
+    for (size_t i = 0; i < terms->n; i++)
+        if (out[i].damaged) return mn_damaged(error, "postings block", ns, out[i].blocks[0].first_row);
+    return MNEME_OK;
 }
 
 /* ---- how many rows, without reading them all ---- */

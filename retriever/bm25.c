@@ -85,13 +85,28 @@ bool mn_bm25_ready(mn_bm25 *bm25)
     return true;
 }
 
+bool mn_bm25_twin(const mn_bm25 *bm25, mn_arena *arena, mn_bm25 *out)
+{
+    *out = *bm25;
+    out->arena = arena;
+    out->terms = mn_arena_array(arena, bm25->n, sizeof *out->terms);
+    out->order = mn_arena_array(arena, bm25->n, sizeof *out->order);
+    if (!out->terms || !out->order) return false;
+    for (size_t i = 0; i < bm25->n; i++) {
+        out->terms[i] = bm25->terms[i];
+        out->order[i] = out->terms + (bm25->order[i] - bm25->terms);
+        if (!mn_posting_cursor_twin(&bm25->terms[i].cursor, arena, &out->terms[i].cursor)) return false;
+    }
+    return true;
+}
+
 mneme_status mn_bm25_run(mn_bm25 *bm25, mn_read *read, uint32_t ns, const mn_rows *rows, const mn_term_list *terms,
                          mn_arena *arena, mneme_error *error)
 {
     bm25->rows = rows;
     mn_posting_cursor *cursors = mn_arena_array(arena, terms->n, sizeof *cursors);
     if (!cursors) return mn_fail_memory(error, "postings");
-    mneme_status status = mn_read_posting_cursors(read, ns, terms, arena, cursors, error);
+    mneme_status status = mn_read_posting_cursors(read, ns, terms, NULL, arena, cursors, error);
     bool enough = true;
     for (size_t i = 0; i < terms->n && status == MNEME_OK && enough; i++)
         enough = mn_bm25_add(bm25, &cursors[i], terms->items[i].count);

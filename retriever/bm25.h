@@ -30,6 +30,7 @@ typedef struct mn_bm25_term {
 } mn_bm25_term;
 
 #define MN_BM25_LENGTHS 256u
+#define MN_BM25_WINDOW  4096u /* rows that are added up at a time */
 
 typedef struct mn_bm25 {
     mn_arena *arena;
@@ -60,9 +61,15 @@ mneme_status mn_bm25_run(mn_bm25 *bm25, mn_read *read, uint32_t ns, const mn_row
 
 /* A row's share of the most, [0, 1). Rows asked in ascending order cost least. One thread at a time. */
 float mn_bm25_share(const mn_bm25 *bm25, uint32_t row);
-/* Put the rows with the highest shares above 0 into `top`, which must be empty. known: a share that as many rows as `top`
- * has room for are known to reach, so that others need not be added up; 0: none is. */
+/* Put the rows with the highest shares above 0 into `top`, which must be empty. known: a share that as many rows as
+ * `top` has room for are known to reach, so that others need not be added up; 0: none is. */
 void mn_bm25_top(const mn_bm25 *bm25, mn_row_filter *filter, float known, mn_top *top);
+/* The same of the rows first .. end - 1 alone; first: a multiple of MN_BM25_WINDOW. */
+void mn_bm25_top_between(const mn_bm25 *bm25, uint32_t first, uint32_t end, mn_row_filter *filter, float known,
+                         mn_top *top);
+/* One that can be asked from another thread at the same time; it borrows what `bm25` has. In the arena. False: out of
+ * memory. */
+bool mn_bm25_twin(const mn_bm25 *bm25, mn_arena *arena, mn_bm25 *out);
 
 /* ---- for bm25_top.c ---- */
 

@@ -13,7 +13,7 @@
 #include "retriever/bm25.h"
 
 enum {
-    WINDOW = 4096,
+    WINDOW = MN_BM25_WINDOW,
     GROUPS = WINDOW / 64,
     AHEAD = 12, /* postings: a row lies in another cache line than the one before, so it is asked for in time */
     SEEK = 4,   /* a row looked up in a list takes as long as so many postings passed over */
@@ -168,6 +168,13 @@ static void keep_best(window_search *search, size_t n)
     }
 }
 
+/* Before the first posting that is not before the row. */
+static void begin(mn_posting_cursor *cursor, uint32_t row)
+{
+    mn_posting_cursor_rewind(cursor);
+    if (row > 0 && !mn_posting_cursor_seek(cursor, row)) mn_posting_cursor_finish(cursor);
+}
+
 static void clear_window(window_search *search)
 {
     for (uint32_t group = 0; group < GROUPS; group++) {
@@ -179,16 +186,22 @@ static void clear_window(window_search *search)
 
 void mn_bm25_top(const mn_bm25 *bm25, mn_row_filter *filter, float known, mn_top *top)
 {
+    mn_bm25_top_between(bm25, 0, bm25->rows->n_rows, filter, known, top);
+}
+
+void mn_bm25_top_between(const mn_bm25 *bm25, uint32_t first, uint32_t end, mn_row_filter *filter, float known,
+                         mn_top *top)
+{
     if (bm25->n == 0 || top->capacity == 0) return;
     window_search search = {.bm25 = bm25, .filter = filter, .top = top, .threshold = units_below(bm25, known, false)};
-    for (size_t i = 0; i < bm25->n; i++) mn_posting_cursor_rewind(&bm25->terms[i].cursor);
+    for (size_t i = 0; i < bm25->n; i++) begin(&bm25->terms[i].cursor, first);
     for (;;) {
         raise_threshold(&search);
         choose_optional(&search);
-        uint32_t row = next_row(&search), n_rows = bm25->rows->n_rows;
-        if (row >= n_rows) break; /* a row beyond is damage that `check` names; here it must only not be followed */
+        uint32_t row = next_row(&search);
+        if (row >= end) break; /* rows beyond the last are damage that `check` names; here they are only not followed */
         search.base = row - row % WINDOW;
-        search.end = n_rows - search.base < WINDOW ? n_rows : search.base + WINDOW;
+        search.end = end - search.base < WINDOW ? end : search.base + WINDOW;
         for (size_t i = search.n_optional; i < bm25->n; i++) add_term(&search, bm25->order[i]);
         keep_best(&search, add_optional(&search, collect(&search)));
         clear_window(&search);

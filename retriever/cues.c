@@ -57,14 +57,24 @@ static mneme_status find_named(mn_retrieval *run, mn_speakers *speakers, const c
     return status;
 }
 
-/* Does any record of the namespace have a speaker? */
-static mneme_status look_for_speakers(mn_retrieval *run, mn_space_search *search)
+/* Does any record of the namespace have this field? */
+static mneme_status look_for(mn_retrieval *run, const mn_space_search *search, const char *field, bool *out)
 {
-    const mn_field_range any = {.field = "speaker", .match = MN_FIELD_EXISTS};
+    const mn_field_range any = {.field = field, .match = MN_FIELD_EXISTS};
     size_t n = 0;
-    if (!(run->options->speaker_weight > 0) || run->terms.n == 0) return MNEME_OK;
     mneme_status status = mn_count_field(run->read, search->space->ns, &any, 1, &n, run->error);
-    search->has_speakers = n > 0;
+    *out = n > 0;
+    return status;
+}
+
+/* Which of speakers and times there are, where the question could name one. */
+static mneme_status look_for_cues(mn_retrieval *run, mn_space_search *search)
+{
+    mneme_status status = MNEME_OK;
+    if (run->options->speaker_weight > 0 && run->terms.n > 0)
+        status = look_for(run, search, "speaker", &search->has_speakers);
+    if (run->options->time_weight > 0 && run->dates.n > 0 && status == MNEME_OK)
+        status = look_for(run, search, "time", &search->has_times);
     return status;
 }
 
@@ -72,16 +82,15 @@ static mneme_status look_for_speakers(mn_retrieval *run, mn_space_search *search
 static mneme_status read_cues(mn_retrieval *run, mn_candidate *candidate)
 {
     mn_space_search *search = &run->spaces[candidate->ns_index];
-    bool has_dates = run->options->time_weight > 0 && run->dates.n > 0;
     mn_record record;
     float named = 0;
-    if (!search->has_speakers && !has_dates) return MNEME_OK;
+    if (!search->has_speakers && !search->has_times) return MNEME_OK;
     mneme_status status = mn_read_record(run->read, search->space->ns, candidate->rec, &record, run->error);
     if (status == MNEME_OK && search->has_speakers && record.speaker)
         status = find_named(run, &search->speakers, record.speaker, &named);
     if (status != MNEME_OK) return status;
     candidate->parts.speaker = run->options->speaker_weight * named;
-    if (has_dates && record.has_time)
+    if (search->has_times && record.has_time)
         candidate->parts.time = run->options->time_weight * mn_dates_nearness(&run->dates, record.time_ms);
     return MNEME_OK;
 }
@@ -99,17 +108,22 @@ mneme_status mn_add_cues(mn_retrieval *run)
 {
     const mn_retrieve_options *options = run->options;
     bool has_dates = options->time_weight > 0 && run->dates.n > 0, any_named = false;
-    size_t n = run->n;
+    bool any_speaker = false, any_time = false;
     for (size_t i = 0; i < run->n_spaces; i++) {
-        mneme_status status = look_for_speakers(run, &run->spaces[i]);
+        mneme_status status = look_for_cues(run, &run->spaces[i]);
         if (status != MNEME_OK) return status;
+        any_speaker = any_speaker || run->spaces[i].has_speakers;
+        any_time = any_time || run->spaces[i].has_times;
     }
-    if (!has_dates && n > MN_CUE_HITS && n > options->k) n = options->k > MN_CUE_HITS ? options->k : MN_CUE_HITS;
-    for (size_t i = 0; i < n; i++) {
-        mneme_status status = read_cues(run, &run->candidates[i]);
-        if (status != MNEME_OK) return status;
-        any_named = any_named || run->candidates[i].parts.speaker > 0;
+    size_t n = any_time ? run->n : any_speaker ? (options->k > MN_CUE_HITS ? options->k : MN_CUE_HITS) : 0;
+    mn_top best;
+    mneme_status status = mn_best_candidates(run, 0, run->n, n, &best);
+    for (size_t i = 0; status == MNEME_OK && i < best.n; i++) {
+        mn_candidate *candidate = &run->candidates[best.items[i].row];
+        status = read_cues(run, candidate);
+        any_named = any_named || candidate->parts.speaker > 0;
     }
+    if (status != MNEME_OK) return status;
     float all = 1 + (any_named ? options->speaker_weight : 0) + (has_dates ? options->time_weight : 0);
     for (size_t i = 0; i < run->n && all > 1; i++) divide(&run->candidates[i], all);
     return MNEME_OK;

@@ -17,24 +17,39 @@ typedef struct term_weights {
     size_t n;
 } term_weights;
 
-/* The chunk's own terms, without those that only connect. */
-static mneme_status terms_of(mn_retrieval *run, const mn_space_search *search, const mn_candidate *hit,
-                             mn_term_list *out)
+mneme_status mn_read_hit_texts(const mn_retrieval *run, const mn_space_search *search, const mn_candidate *const *hits,
+                               size_t n, mn_buffer *texts)
 {
-    const mn_row *row = mn_row_at(&search->rows, hit->row);
-    mn_buffer text = {0};
-    mn_record record;
-    mneme_status status = mn_read_record(run->read, search->space->ns, hit->rec, &record, run->error);
-    *out = (mn_term_list){0};
-    if (status != MNEME_OK) return status;
-    mn_record_header(record.title, NULL, &text);
-    status = mn_read_text(run->read, search->space->ns, hit->rec, row->start, row->end, &text, run->error);
-    if (status == MNEME_OK && text.failed) status = mn_fail_memory(run->error, "text of a hit");
-    if (status == MNEME_OK && text.size)
-        status =
-            run->question->analyze(run->question->analyze_context, text.data, text.size, run->arena, out, run->error);
-    mn_buffer_free(&text);
-    return status;
+    for (size_t i = 0; i < n; i++) {
+        const mn_row *row = mn_row_at(&search->rows, hits[i]->row);
+        mn_record record;
+        mneme_status status = mn_read_record(run->read, search->space->ns, hits[i]->rec, &record, run->error);
+        if (status != MNEME_OK) return status;
+        mn_record_header(record.title, NULL, &texts[i]);
+        status = mn_read_text(run->read, search->space->ns, hits[i]->rec, row->start, row->end, &texts[i], run->error);
+        if (status == MNEME_OK && texts[i].failed) status = mn_fail_memory(run->error, "text of a hit");
+        if (status != MNEME_OK) return status;
+    }
+    return MNEME_OK;
+}
+
+/* The hits' own terms, without those that only connect. */
+typedef struct hit_terms {
+    mn_retrieval *run;
+    const mn_buffer *texts;
+    mn_term_list lists[MN_FEEDBACK_HITS];
+    mneme_status status[MN_FEEDBACK_HITS];
+    mneme_error error[MN_FEEDBACK_HITS];
+} hit_terms;
+
+static void analyze_text(void *context, unsigned hit, unsigned worker)
+{
+    hit_terms *terms = context;
+    const mn_question *question = terms->run->question;
+    const mn_buffer *text = &terms->texts[hit];
+    if (text->size)
+        terms->status[hit] = question->analyze(question->analyze_context, text->data, text->size,
+                                               mn_arena_of(terms->run, worker), &terms->lists[hit], &terms->error[hit]);
 }
 
 static int by_term(const void *left, const void *right)
@@ -89,19 +104,36 @@ static void weed(term_weights *all, const mn_term_list *question)
     all->n = kept;
 }
 
-/* The best first: by p, and of these by p * idf. */
+/* Put a value among the n highest so far, highest first. */
+static void note_highest(double *highest, size_t n, double value)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!(value > highest[i])) continue;
+        double lower = highest[i];
+        highest[i] = value;
+        value = lower;
+    }
+}
+
+/* The best first, by p * idf. Terms are looked up in the order of their p, until none can be among the best any more:
+ * as many rows as hits have each of them. */
 static mneme_status choose(mn_retrieval *run, const mn_space_search *search, term_weights *all)
 {
+    uint64_t n_chunks = search->space->n_chunks;
+    double highest[MN_EXPANSION_TERMS] = {0}, most_idf = mn_bm25_idf(n_chunks, MN_EXPANSION_AGREE);
+    size_t n = 0;
     if (all->n) qsort(all->items, all->n, sizeof *all->items, by_p);
-    if (all->n > MN_EXPANSION_LOOKED_AT) all->n = MN_EXPANSION_LOOKED_AT;
-    for (size_t i = 0; i < all->n; i++) {
-        weighted_term *item = &all->items[i];
+    for (; n < all->n && n < MN_EXPANSION_LOOKED_AT; n++) {
+        weighted_term *item = &all->items[n];
         uint64_t n_rows = 0;
+        if (item->p * most_idf < highest[MN_EXPANSION_TERMS - 1]) break;
         mneme_status status =
             mn_read_term_rows(run->read, search->space->ns, item->term.text, item->term.size, &n_rows, run->error);
         if (status != MNEME_OK) return status;
-        item->telling = item->p * mn_bm25_idf(search->space->n_chunks, n_rows);
+        item->telling = item->p * mn_bm25_idf(n_chunks, n_rows);
+        note_highest(highest, MN_EXPANSION_TERMS, item->telling);
     }
+    all->n = n;
     if (all->n) qsort(all->items, all->n, sizeof *all->items, by_telling);
     if (all->n > MN_EXPANSION_TERMS) all->n = MN_EXPANSION_TERMS;
     return MNEME_OK;
@@ -116,7 +148,8 @@ static mneme_status open_expansion(mn_retrieval *run, mn_space_search *search, t
     mn_bm25 *expansion = &search->expansion;
     qsort(all->items, all->n, sizeof *all->items, by_term); /* as mn_bm25_run has them */
     for (size_t i = 0; i < all->n; i++) terms[i] = all->items[i].term;
-    mneme_status status = mn_read_posting_cursors(run->read, search->space->ns, &list, run->arena, cursors, run->error);
+    mneme_status status =
+        mn_read_posting_cursors(run->read, search->space->ns, &list, options->crew, run->arena, cursors, run->error);
     if (status != MNEME_OK) return status;
     bool enough = mn_bm25_init(expansion, search->space, &search->rows, options->k1, options->b, run->arena);
     for (size_t i = 0; i < all->n && enough; i++) enough = mn_bm25_add(expansion, &cursors[i], all->items[i].p);
@@ -125,15 +158,19 @@ static mneme_status open_expansion(mn_retrieval *run, mn_space_search *search, t
     return MNEME_OK;
 }
 
-mneme_status mn_expand(mn_retrieval *run, mn_space_search *search, const mn_candidate *hits, const double *attention,
+mneme_status mn_expand(mn_retrieval *run, mn_space_search *search, const mn_buffer *texts, const double *attention,
                        size_t n)
 {
     term_weights all = {NULL, 0};
+    hit_terms terms = {.run = run, .texts = texts};
+    mn_run_items(run->options->crew, (unsigned)n, analyze_text, &terms);
     for (size_t i = 0; i < n; i++) {
-        mn_term_list terms;
-        mneme_status status = terms_of(run, search, &hits[i], &terms);
-        if (status != MNEME_OK) return status;
-        if (!add(&all, &terms, attention[i], run->arena)) return mn_fail_memory(run->error, "words of the hits");
+        if (terms.status[i] != MNEME_OK) {
+            if (run->error) *run->error = terms.error[i];
+            return terms.status[i];
+        }
+        if (!add(&all, &terms.lists[i], attention[i], run->arena))
+            return mn_fail_memory(run->error, "words of the hits");
     }
     weed(&all, &run->terms);
     mneme_status status = choose(run, search, &all);

@@ -16,6 +16,7 @@ typedef struct nearby {
 typedef struct gathering {
     mn_retrieval *run;
     mn_space_search *search;
+    const mn_top *hits;
     nearby *items;
     size_t n;
     int64_t gained[MN_NEARBY_HITS]; /* units of the namespace's BM25 */
@@ -39,11 +40,16 @@ mneme_status mn_surroundings_of(mn_retrieval *run, mn_space_search *search, uint
     return mn_near_rows(&search->filter, row, reach, slot->items, &slot->n, run->error);
 }
 
+static mn_candidate *candidate_of(const gathering *self, size_t hit)
+{
+    return &self->run->candidates[self->hits->items[hit].row];
+}
+
 static mneme_status look_around(gathering *self, uint32_t hit)
 {
     mn_retrieval *run = self->run;
     const mn_surroundings *around;
-    uint32_t row = run->candidates[hit].row;
+    uint32_t row = candidate_of(self, hit)->row;
     mneme_status status = mn_surroundings_of(run, self->search, row, &around);
     if (status != MNEME_OK) return status;
     self->items[self->n++] = (nearby){row, hit, 1};
@@ -63,7 +69,6 @@ static int by_row(const void *left, const void *right)
 /* What one term gives the hits more than they have of it themselves. */
 static void gather(gathering *self, mn_bm25_term *term)
 {
-    const mn_retrieval *run = self->run;
     const mn_space_search *search = self->search;
     int64_t own[MN_NEARBY_HITS] = {0}, best[MN_NEARBY_HITS] = {0};
     int64_t gain = 0;
@@ -74,28 +79,27 @@ static void gather(gathering *self, mn_bm25_term *term)
             gain = count ? mn_bm25_gain(&search->bm25, term, count, mn_row_at(&search->rows, at->row)->n_terms) : 0;
         }
         int64_t weighed = (int64_t)((double)gain * at->weight);
-        if (at->row == run->candidates[at->hit].row) own[at->hit] = gain;
+        if (at->row == candidate_of(self, at->hit)->row) own[at->hit] = gain;
         if (weighed > best[at->hit]) best[at->hit] = weighed;
     }
     for (size_t hit = 0; hit < MN_NEARBY_HITS; hit++)
         if (best[hit] > own[hit]) self->gained[hit] += best[hit] - own[hit];
 }
 
-static mneme_status add_in_space(gathering *self, size_t n_hits)
+static mneme_status add_in_space(gathering *self)
 {
-    mn_retrieval *run = self->run;
     const mn_bm25 *bm25 = &self->search->bm25;
-    uint32_t ns_index = (uint32_t)(self->search - run->spaces);
-    for (uint32_t hit = 0; hit < n_hits; hit++) {
-        if (run->candidates[hit].ns_index != ns_index) continue;
+    uint32_t ns_index = (uint32_t)(self->search - self->run->spaces);
+    for (uint32_t hit = 0; hit < self->hits->n; hit++) {
+        if (candidate_of(self, hit)->ns_index != ns_index) continue;
         mneme_status status = look_around(self, hit);
         if (status != MNEME_OK) return status;
     }
     if (self->n == 0) return MNEME_OK;
     qsort(self->items, self->n, sizeof *self->items, by_row);
     for (size_t i = bm25->n > TERMS_MAX ? bm25->n - TERMS_MAX : 0; i < bm25->n; i++) gather(self, bm25->order[i]);
-    for (size_t hit = 0; hit < n_hits; hit++) {
-        mn_candidate *candidate = &run->candidates[hit];
+    for (size_t hit = 0; hit < self->hits->n; hit++) {
+        mn_candidate *candidate = candidate_of(self, hit);
         if (candidate->ns_index != ns_index || self->gained[hit] == 0) continue;
         candidate->lexical += mn_bm25_share_of(bm25, self->gained[hit]);
         if (candidate->lexical > 1) candidate->lexical = 1;
@@ -103,19 +107,17 @@ static mneme_status add_in_space(gathering *self, size_t n_hits)
     return MNEME_OK;
 }
 
-mneme_status mn_add_nearby_words(mn_retrieval *run, size_t n_hits)
+mneme_status mn_add_nearby_words(mn_retrieval *run, const mn_top *hits)
 {
     size_t each = 0, all = 0;
-    if (n_hits > run->n) n_hits = run->n;
-    if (n_hits > MN_NEARBY_HITS) n_hits = MN_NEARBY_HITS;
-    bool fits = mn_multiply(run->options->neighbour_reach, 2, &each) && mn_multiply(each + 1, n_hits, &all);
+    bool fits = mn_multiply(run->options->neighbour_reach, 2, &each) && mn_multiply(each + 1, hits->n, &all);
     nearby *items = fits ? mn_arena_array(run->arena, all, sizeof *items) : NULL;
     if (!items) return mn_fail_memory(run->error, "words near the hits");
     mneme_status status = MNEME_OK;
     for (size_t i = 0; i < run->n_spaces && status == MNEME_OK; i++) {
         if (!run->spaces[i].has_lexical || run->spaces[i].bm25.n == 0) continue;
-        gathering self = {.run = run, .search = &run->spaces[i], .items = items};
-        status = add_in_space(&self, n_hits);
+        gathering self = {.run = run, .search = &run->spaces[i], .hits = hits, .items = items};
+        status = add_in_space(&self);
     }
     return status;
 }

@@ -1,9 +1,9 @@
 /* nearest.c -- how many candidates to ask the index for, and when not to ask it at all.
  *
- * The codes of an index are rounded, so it is asked for a quarter more than are wanted, and ten. Rows that the filter
- * does not pass take their places among the candidates: when too few are left, it is asked for more, until that costs
- * as much as reading all vectors. Where the rows that may come are known beforehand, only these are taken; the walk
- * goes over the same graph, so that it has to look the farther the fewer they are. How far in lists:
+ * The codes of an index are rounded, so it is asked for a quarter more than are wanted, ten at most, and ten. Rows that
+ * the filter does not pass take their places among the candidates: when too few are left, it is asked for more, until
+ * that costs as much as reading all vectors. Where the rows that may come are known beforehand, only these are taken;
+ * the walk goes over the same graph, so that it has to look the farther the fewer they are. How far in lists:
  * lists_effort.h. */
 #include "retriever/nearest.h"
 
@@ -28,7 +28,7 @@ typedef struct search {
 static size_t candidates_for(const mn_index_facts *facts, size_t wanted)
 {
     if (facts->n_lists) return mn_lists_candidates(facts, wanted);
-    return wanted + wanted / 4 + 10;
+    return wanted + (wanted < 40 ? wanted / 4 : 10) + 10;
 }
 
 /* The effort is tuned for ten rows; more of them lie farther out. */

@@ -1,6 +1,6 @@
 /* retrieval.h -- one question on its way through the steps of retrieve.c, and the steps that have files of their own.
  *
- * All on one thread. A step that fails leaves the retrieval to be given up; what it made is in the arena. */
+ * A step that fails leaves the retrieval to be given up; what it made is in the arenas. */
 #ifndef MN_RETRIEVER_RETRIEVAL_H
 #define MN_RETRIEVER_RETRIEVAL_H
 
@@ -44,7 +44,7 @@ typedef struct mn_space_search {
     bool has_feedback, has_expansion; /* the same of the refined question */
     mn_scan feedback;
     mn_bm25 expansion;
-    bool has_speakers; /* some record here has one */
+    bool has_speakers, has_times; /* some record here has one; asked for when the question needs it */
     mn_speakers speakers;
     mn_surroundings *surroundings; /* MN_SURROUNDINGS slots, found by row; NULL = none read yet */
 } mn_space_search;
@@ -54,22 +54,63 @@ typedef struct mn_retrieval {
     const mn_question *question;
     const mn_retrieve_options *options;
     mn_arena *arena;
+    mn_arena beside; /* of what is done at the same time as what uses `arena` */
     mneme_error *error;
     mn_term_list terms;
     mn_space_search *spaces;
     size_t n_spaces;
-    mn_candidate *candidates; /* by namespace and row, until they are ranked; in the arena */
+    mn_candidate *candidates; /* by place: namespace, then row; in the arena */
     size_t n, capacity;
     mn_fusion fusion;
     mn_dates dates; /* that the question names */
 } mn_retrieval;
 
-/* max(0, cosine) of a question and a row; 0 when the row has no vector. */
-static inline float mn_dense_score(const mn_scan *scan, uint32_t row, bool *has_vector)
+/* Call work(context, item, worker) for items 0 .. n - 1: shared out to a crew, or without one (NULL) in their order. */
+static inline void mn_run_items(mn_crew *crew, unsigned n, void (*work)(void *context, unsigned item, unsigned worker),
+                                void *context)
 {
-    float cosine = mn_scan_one(scan, row, has_vector);
-    return cosine < 0 ? 0 : cosine > 1 ? 1 : cosine; /* above 1: by rounding */
+    if (crew) {
+        mn_crew_run(crew, n, work, context);
+        return;
+    }
+    for (unsigned i = 0; i < n; i++) work(context, i, 0);
 }
+
+/* Where a worker of mn_run_items may take memory. */
+static inline mn_arena *mn_arena_of(mn_retrieval *run, unsigned worker)
+{
+    return worker == 0 ? run->arena : &run->beside;
+}
+
+/* ---- candidates.c ---- */
+
+enum { MN_DENSE_SPREADING_HITS = 20 }; /* hits that pass on score in dense mode, at most */
+
+/* Search the namespaces (borrowed): fills in run->spaces and run->candidates. */
+mneme_status mn_find_candidates(mn_retrieval *run, const mn_namespace *namespaces, size_t n);
+/* A row on its way to be a candidate, and what is known of it. */
+typedef struct mn_new_row {
+    uint32_t row;
+    bool knows_cosine, knows_share; /* what is not known is measured: */
+    bool has_vector;
+    float cosine, share;       /* with the question */
+    float feedback, expansion; /* with the refined question; 0 where there is none yet */
+} mn_new_row;
+
+/* Live rows of one namespace, ascending, none of them a candidate, come in behind the candidates, with exact scores for
+ * the question, and for the refined one where there is one. Products and words are measured at the same time. */
+mneme_status mn_add_candidates(mn_retrieval *run, mn_space_search *search, mn_new_row *rows, size_t n);
+/* max(0, cosine) of a question and a row; 0 when the row has no vector. */
+float mn_dense_score(const mn_scan *scan, uint32_t row, bool *has_vector);
+/* What a candidate is ranked by. */
+float mn_candidate_score(const mn_candidate *candidate);
+/* One of the first n candidates; NULL: this row is none. */
+mn_candidate *mn_candidate_at(const mn_retrieval *run, size_t n, uint32_t ns_index, uint32_t row);
+/* Those behind the first n, which are by place among themselves and are none of these, go where they belong. */
+mneme_status mn_settle_candidates(mn_retrieval *run, size_t n);
+/* Of the candidates first .. first + n - 1 the m that score highest, best first, equal ones by place: items[i].row is
+ * the number of a candidate. In the arena. */
+mneme_status mn_best_candidates(const mn_retrieval *run, size_t first, size_t n, size_t m, mn_top *out);
 
 /* ---- nearby_words.c ---- */
 
@@ -91,8 +132,8 @@ mneme_status mn_surroundings_of(mn_retrieval *run, mn_space_search *search, uint
  * sums let talkative surroundings win. (Counts carried to nearby positions: Lv, Zhai 2009, "Positional Language Models
  * for Information Retrieval".) Places that the filter refuses give nothing.
  *
- * For the first `n_hits` (<= MN_NEARBY_HITS) of run->candidates, which must be ranked. Raises their `lexical`. */
-mneme_status mn_add_nearby_words(mn_retrieval *run, size_t n_hits);
+ * For the hits (<= MN_NEARBY_HITS, from mn_best_candidates). Raises their `lexical`. */
+mneme_status mn_add_nearby_words(mn_retrieval *run, const mn_top *hits);
 
 /* ---- feedback.c, expansion.c ---- */
 
@@ -104,7 +145,7 @@ enum {
     MN_EXPANSION_LOOKED_AT = 32, /* terms whose frequency in the store is looked up */
 };
 
-/* Refine the question by what it has found in one namespace: n hits (1 .. MN_FEEDBACK_HITS), best first, with
+/* Refine the question by the best hits of each namespace (at most MN_FEEDBACK_HITS) with
  *
  *     attention  a = softmax(scale * own) over the hits
  *
@@ -114,14 +155,20 @@ enum {
  *
  * expansion.c: the words of the hits, p(t) = sum a_i f_i(t) / length_i, and of the terms that the question has not the
  * MN_EXPANSION_TERMS with the highest p(t) * idf(t) as a second question with counts p(t): RM3 (Abdul-Jaleel et al.
- * 2004, "UMass at TREC 2004") with BM25 as its model. */
-mneme_status mn_refine(mn_retrieval *run, mn_space_search *search, const mn_candidate *hits, size_t n);
-mneme_status mn_expand(mn_retrieval *run, mn_space_search *search, const mn_candidate *hits, const double *attention,
+ * 2004, "UMass at TREC 2004") with BM25 as its model.
+ *
+ * All candidates get their scores for the refined question (mn_rescore), and rows with the most of its words come in.
+ */
+mneme_status mn_refine(mn_retrieval *run);
+/* The texts of the hits as their chunks are indexed; each to be freed. Reads the store. */
+mneme_status mn_read_hit_texts(const mn_retrieval *run, const mn_space_search *search, const mn_candidate *const *hits,
+                               size_t n, mn_buffer *texts);
+/* The second question of a namespace, search->expansion, from the texts of its hits, best first. Reads the store. */
+mneme_status mn_expand(mn_retrieval *run, mn_space_search *search, const mn_buffer *texts, const double *attention,
                        size_t n);
-/* The candidate's scores for the refined question in place of those for the question:
- *     dense = max(0, q' v);  lexical = (lexical + weight * the expansion's share) / (1 + weight)
- * Returns the expansion's share; 0 without one. */
-float mn_rescore(const mn_retrieval *run, const mn_space_search *search, mn_candidate *candidate);
+/* A score for the question and one for the refined question, of its words:
+ *     (lexical + weight * the expansion's share) / (1 + weight) */
+float mn_expanded_score(const mn_retrieval *run, float lexical, float share);
 
 /* ---- cues.c ---- */
 
@@ -134,8 +181,7 @@ enum { MN_CUE_HITS = 150 };
  *
  * named: the share of the speaker's name that stands in the question; nearness: of the turn's time to the dates in it
  * (dates.h). A weight is left out of both sums when the question names no speaker of these hits, no date. This comes
- * after the spread: what stands beside a turn is not lifted because of who spoke there. The candidates must be ranked,
- * and are not afterwards. */
+ * after the spread: what stands beside a turn is not lifted because of who spoke there. */
 mneme_status mn_add_cues(mn_retrieval *run);
 
 #endif

@@ -27,6 +27,7 @@
 #define MN_RETRIEVER_RETRIEVE_H
 
 #include "common/cpu.h"
+#include "common/crew.h"
 #include "memstore/store.h"
 #include "retriever/index_file.h"
 
@@ -48,6 +49,7 @@ typedef struct mn_retrieve_options {
     float attention_scale;    /* beta of the softmax */
     mn_cpu_level kernels;     /* of a scan, at most; no answer depends on it */
     unsigned n_threads;       /* of a large scan; 0 = one per core; no answer depends on it */
+    mn_crew *crew;            /* NULL, or threads to share a question with, begun; no answer depends on it */
     bool one_per_record;
     /* NULL = all. Which records may be answered at all; called at most once per record and namespace. */
     bool (*accept)(void *context, const char *name_space, const mn_record *record);

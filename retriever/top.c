@@ -63,3 +63,9 @@ void mn_top_sort(mn_top *top)
 {
     if (top->n > 1) qsort(top->items, top->n, sizeof *top->items, best_first);
 }
+
+int mn_scored_by_row(const void *left, const void *right)
+{
+    const mn_scored *a = left, *b = right;
+    return (a->row > b->row) - (a->row < b->row);
+}

@@ -24,5 +24,7 @@ bool mn_top_wants(const mn_top *top, float score, uint32_t row);
 void mn_top_put(mn_top *top, float score, uint32_t row);
 /* Best first; equal scores by lower row. No put after it. */
 void mn_top_sort(mn_top *top);
+/* For qsort: mn_scored in the order of their rows. */
+int mn_scored_by_row(const void *left, const void *right);
 
 #endif
