@@ -116,6 +116,30 @@ static void check_top(world *w, const mn_bm25 *bm25, const mn_scored *expected, 
     }
 }
 
+/* The same of two parts of the rows, each with a twin of its own, then put together. */
+static void check_parts(world *w, const mn_bm25 *bm25, const mn_scored *expected, size_t n, size_t capacity,
+                        float known)
+{
+    uint32_t half = w->n_rows / 2 - w->n_rows / 2 % MN_BM25_WINDOW;
+    mn_row_filter filter;
+    mn_bm25 twin;
+    mn_top tops[2];
+    assert_true(mn_row_filter_init(&filter, NULL, &w->space, &w->all, &w->arena, NULL));
+    assert_true(mn_bm25_twin(bm25, &w->arena, &twin));
+    for (size_t i = 0; i < 2; i++) assert_true(mn_top_init(&tops[i], capacity, &w->arena));
+    mn_bm25_top_between(&twin, half, w->n_rows, &filter, known, &tops[1]);
+    mn_bm25_top_between(bm25, 0, half, &filter, known, &tops[0]);
+    for (size_t i = 0; i < tops[0].n; i++) assert_true(tops[0].items[i].row < half);
+    for (size_t i = 0; i < tops[1].n; i++) {
+        const mn_scored *row = &tops[1].items[i];
+        assert_true(row->row >= half);
+        if (mn_top_wants(&tops[0], row->score, row->row)) mn_top_put(&tops[0], row->score, row->row);
+    }
+    mn_top_sort(&tops[0]);
+    assert_int_equal(tops[0].n, n < capacity ? n : capacity);
+    for (size_t i = 0; i < tops[0].n; i++) assert_int_equal(tops[0].items[i].row, expected[i].row);
+}
+
 /* Ask in every way that postings are kept, and for several numbers of rows. */
 static void check_question(world *w, const uint32_t *question, double k1, double b)
 {
@@ -148,6 +172,7 @@ static void check_question(world *w, const uint32_t *question, double k1, double
             size_t capacity = capacities[c / 3];
             float worst = n >= capacity ? expected[capacity - 1].score : 0;
             check_top(w, &bm25, expected, n, capacity, worst * (float)(c % 3) / 2); /* nothing known, less, all */
+            check_parts(w, &bm25, expected, n, capacity, worst * (float)(c % 3) / 2);
         }
     }
 }
