@@ -25,6 +25,7 @@
 #include "common/memory.h"
 #include "encoder/model_weights.h"
 #include "encoder/self_attention.h"
+#include "encoder/weight_shards.h"
 
 #include <math.h>
 #include <string.h>
@@ -55,7 +56,6 @@ struct mn_bert {
     mn_model_config config; /* prompts not owned */
     mn_arithmetic arithmetic;
     mn_safetensors *file;
-    char *path;
     const char *prefix; /* of the tensors' names: "" or "bert." */
     const mn_tensor *words, *positions, *types;
     layer_norm_weights embedding_norm;
@@ -70,7 +70,7 @@ struct mn_bert {
 
 static mn_model_weights weights_of(const mn_bert *bert)
 {
-    return (mn_model_weights){.file = bert->file, .path = bert->path, .prefix = bert->prefix};
+    return (mn_model_weights){.file = bert->file, .prefix = bert->prefix};
 }
 
 static mneme_status fill_norm(const mn_bert *bert, const char *name, const layer_norm_weights *norm, mneme_error *error)
@@ -145,7 +145,8 @@ static mneme_status find_embeddings(mn_bert *bert, mneme_error *error)
     bert->types = mn_safetensors_find(bert->file, name);
     if (!bert->types || bert->types->rank != 2 || bert->types->shape[0] < 1 ||
         bert->types->shape[1] != config->hidden || bert->types->type == MN_TENSOR_OTHER)
-        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is missing or of the wrong shape", bert->path, name);
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is missing or of the wrong shape",
+                       mn_safetensors_path(bert->file), name);
     return MNEME_OK;
 }
 
@@ -212,11 +213,12 @@ mneme_status mn_bert_open(const char *folder, const mn_model_config *config, con
     bert->prefix = "";
     bert->workers = workers;
     mneme_status status = MNEME_OK;
-    bert->path = mn_path_join(folder, "model.safetensors");
+    char *path = mn_path_join(folder, "model.safetensors");
     bert->layers = mn_alloc_zeroed(config->n_layers, sizeof *bert->layers);
     bert->workspaces = mn_alloc_zeroed(workers, sizeof *bert->workspaces);
-    if (!bert->path || !bert->layers || !bert->workspaces) status = mn_fail_memory(error, folder);
-    if (status == MNEME_OK) status = mn_safetensors_open(bert->path, &bert->file, error);
+    if (!path || !bert->layers || !bert->workspaces) status = mn_fail_memory(error, folder);
+    if (status == MNEME_OK) status = mn_weights_open(path, &bert->file, error);
+    mn_free(path);
     if (status == MNEME_OK) status = find_embeddings(bert, error);
     if (status == MNEME_OK) status = set_image(bert, packed, packed_size, error);
     if (status != MNEME_OK) {
@@ -235,7 +237,6 @@ void mn_bert_close(mn_bert *bert)
     mn_free(bert->workspaces);
     mn_free(bert->owned_image);
     mn_safetensors_close(bert->file);
-    mn_free(bert->path);
     mn_free(bert);
 }
 
@@ -313,7 +314,7 @@ static mneme_status embed_tokens(const mn_bert *bert, const mn_token_batch *batc
         for (uint32_t t = batch->offsets[s]; t < batch->offsets[s + 1]; t++) {
             if (batch->ids[t] >= bert->config.vocabulary)
                 return mn_fail(error, MNEME_ERR_MODEL, "%s: token id %u is not in the embedding table of %u rows",
-                               bert->path, batch->ids[t], bert->config.vocabulary);
+                               mn_safetensors_path(bert->file), batch->ids[t], bert->config.vocabulary);
             mn_tensor_to_f32(bert->words, (uint64_t)batch->ids[t] * hidden, hidden, space->x + t * hidden);
             mn_tensor_to_f32(bert->positions, (uint64_t)(t - batch->offsets[s]) * hidden, hidden,
                              positions + t * hidden);
@@ -461,7 +462,7 @@ static mneme_status pool(const mn_bert *bert, const float *rows, uint32_t length
     for (size_t i = 0; i < hidden; i++) squares += sums[i] * sums[i];
     if (!isfinite(squares))
         return mn_fail(error, MNEME_ERR_MODEL, "%s: the model gives NaN or infinity; its weights are damaged",
-                       bert->path);
+                       mn_safetensors_path(bert->file));
     double scale = squares > 0 ? 1.0 / sqrt(squares) : 0.0; /* the mean's divisor falls out here */
     for (size_t i = 0; i < hidden; i++) vector[i] = (float)(sums[i] * scale);
     return MNEME_OK;

@@ -12,15 +12,16 @@ mneme_status mn_weights_find(const mn_model_weights *weights, const char *name, 
     char full[256];
     snprintf(full, sizeof full, "%s%s", weights->prefix, name);
     const mn_tensor *tensor = mn_safetensors_find(weights->file, full);
-    if (!tensor) return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is missing", weights->path, full);
+    if (!tensor)
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is missing", mn_safetensors_path(weights->file), full);
     if (tensor->type == MN_TENSOR_OTHER)
-        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is not F32, F16, BF16 or I8 with a scale", weights->path,
-                       full);
+        return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is not F32, F16, BF16 or I8 with a scale",
+                       mn_safetensors_path(weights->file), full);
     bool vector = columns == 0 && tensor->rank == 1 && tensor->shape[0] == rows;
     bool matrix = columns != 0 && tensor->rank == 2 && tensor->shape[0] == rows && tensor->shape[1] == columns;
     if (!vector && !matrix)
         return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is (%llu, %llu) where config.json asks for (%llu, %llu)",
-                       weights->path, full, (unsigned long long)tensor->shape[0],
+                       mn_safetensors_path(weights->file), full, (unsigned long long)tensor->shape[0],
                        (unsigned long long)(tensor->rank > 1 ? tensor->shape[1] : 0), (unsigned long long)rows,
                        (unsigned long long)columns);
     *out = tensor;
@@ -36,7 +37,8 @@ bool mn_all_finite(const float *values, size_t n)
 
 static mneme_status fail_not_finite(const mn_model_weights *weights, const mn_tensor *tensor, mneme_error *error)
 {
-    return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s holds NaN or infinity", weights->path, tensor->name);
+    return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s holds NaN or infinity", mn_safetensors_path(weights->file),
+                   tensor->name);
 }
 
 mneme_status mn_weights_copy(const mn_model_weights *weights, const char *name, uint64_t rows, uint64_t columns,

@@ -1,4 +1,4 @@
-/* model_weights.h -- named weights out of a model's safetensors file, in the shapes that its config.json asks for. */
+/* model_weights.h -- named weights out of a model's safetensors files, in the shapes that its config.json asks for. */
 #ifndef MN_ENCODER_MODEL_WEIGHTS_H
 #define MN_ENCODER_MODEL_WEIGHTS_H
 
@@ -7,7 +7,6 @@
 
 typedef struct mn_model_weights {
     const mn_safetensors *file;
-    const char *path;   /* for messages */
     const char *prefix; /* of all names: "" or "bert." */
 } mn_model_weights;
 

@@ -8,6 +8,7 @@
 #include "encoder/packed_file.h"
 
 #include "common/memory.h"
+#include "encoder/weight_shards.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -28,29 +29,50 @@ _Static_assert(sizeof(packed_header) == 64, "parts begin 64-byte aligned");
 
 static const char magic[8] = {'m', 'n', 'P', 'A', 'C', 'K', '0', '1'};
 
+static bool stamp_file(const char *folder, const char *name, uint64_t place, uint64_t *hash)
+{
+    char *path = mn_path_join(folder, name);
+    struct stat info;
+    uint64_t facts[8] = {place};
+    bool there = path && stat(path, &info) == 0;
+    if (there) {
+        const uint64_t found[8] = {place,
+                                   (uint64_t)info.st_dev,
+                                   (uint64_t)info.st_ino,
+                                   (uint64_t)info.st_size,
+                                   (uint64_t)info.st_mtim.tv_sec,
+                                   (uint64_t)info.st_mtim.tv_nsec,
+                                   (uint64_t)info.st_ctim.tv_sec,
+                                   (uint64_t)info.st_ctim.tv_nsec};
+        memcpy(facts, found, sizeof facts);
+    }
+    mn_free(path);
+    *hash = XXH3_64bits_withSeed(facts, sizeof facts, *hash);
+    return there;
+}
+
+/* The shards that the index names; an index that cannot be read stops the model from opening anyway. */
+static void stamp_shards(const char *folder, const char *index_name, uint64_t place, uint64_t *hash)
+{
+    mn_weight_index *index = NULL;
+    char *path = mn_path_join(folder, index_name);
+    if (path && mn_weight_index_read(path, &index, NULL) == MNEME_OK)
+        for (size_t i = 0; i < mn_weight_index_count(index); i++)
+            stamp_file(folder, mn_weight_index_shard(index, i), place + i, hash);
+    mn_weight_index_free(index);
+    mn_free(path);
+}
+
 uint64_t mn_packed_stamp(const char *folder)
 {
-    static const char *const names[] = {"config.json",    "model.safetensors",     "vocab.txt",
-                                        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"};
+    static const char *const names[] = {"config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json",
+                                        "special_tokens_map.json"};
+    static const char weights[] = "model.safetensors", index[] = "model.safetensors" MN_WEIGHT_INDEX_ENDING;
+    enum { N = sizeof names / sizeof names[0] };
     uint64_t hash = XXH3_64bits(magic, sizeof magic);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char *path = mn_path_join(folder, names[i]);
-        struct stat info;
-        uint64_t facts[8] = {i};
-        if (path && stat(path, &info) == 0) {
-            const uint64_t found[8] = {i,
-                                       (uint64_t)info.st_dev,
-                                       (uint64_t)info.st_ino,
-                                       (uint64_t)info.st_size,
-                                       (uint64_t)info.st_mtim.tv_sec,
-                                       (uint64_t)info.st_mtim.tv_nsec,
-                                       (uint64_t)info.st_ctim.tv_sec,
-                                       (uint64_t)info.st_ctim.tv_nsec};
-            memcpy(facts, found, sizeof facts);
-        }
-        mn_free(path);
-        hash = XXH3_64bits_withSeed(facts, sizeof facts, hash);
-    }
+    for (size_t i = 0; i < N; i++) stamp_file(folder, names[i], i, &hash);
+    if (!stamp_file(folder, weights, N, &hash) && stamp_file(folder, index, N + 1, &hash))
+        stamp_shards(folder, index, N + 2, &hash);
     return hash;
 }
 

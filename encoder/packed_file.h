@@ -21,8 +21,8 @@ typedef struct mn_packed_file {
     mn_packed_part parts[MN_PACKED_PARTS]; /* in the map */
 } mn_packed_file;
 
-/* A stamp of the files in `folder` that decide what an encoder does: which there are, their size, inode, and times of
- * content and metadata. Two folders or two versions of one never have the same. */
+/* A stamp of the files in `folder` that decide what an encoder does, each shard of its weights too: which there are,
+ * their size, inode, and times of content and metadata. Two folders or two versions of one never have the same. */
 uint64_t mn_packed_stamp(const char *folder);
 
 /* Map the file and read all of it once. Anything but a whole file of this very stamp is ERR_NOT_FOUND or ERR_DAMAGED:

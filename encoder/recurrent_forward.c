@@ -273,7 +273,7 @@ static mneme_status read_tokens(const mn_recurrent_model *model, mn_recurrent_mo
         mn_tensor_to_f32(model->table, (uint64_t)id * n, n, space->tokens + i * n);
         if (!mn_all_finite(space->tokens + i * n, n))
             return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor embedding.weight holds NaN or infinity in row %u",
-                           model->path, id);
+                           mn_safetensors_path(model->file), id);
     }
     return MNEME_OK;
 }
@@ -329,7 +329,7 @@ static mneme_status normalize(const mn_recurrent_model *model, float *vector, mn
     for (size_t i = 0; i < n; i++) squares += (double)vector[i] * (double)vector[i];
     if (!isfinite(squares))
         return mn_fail(error, MNEME_ERR_MODEL, "%s: the model gives NaN or infinity; its weights are damaged",
-                       model->path);
+                       mn_safetensors_path(model->file));
     double scale = squares > 0 ? 1.0 / sqrt(squares) : 0.0;
     for (size_t i = 0; i < n; i++) vector[i] = (float)((double)vector[i] * scale);
     if (!(squares > 0)) vector[0] = 1; /* every text has a direction */
@@ -356,7 +356,7 @@ mneme_status mn_recurrent_model_encode(mn_recurrent_model *model, const mn_token
     const mn_recurrent_config *config = &model->config;
     mn_recurrent_model_space *space = &model->spaces[worker];
     mneme_status status = mn_step_plan_make(&space->plan, batch, config->vocabulary, model->unknown, error);
-    if (status == MNEME_ERR_MODEL) mn_error_prefix(error, "%s: ", model->path);
+    if (status == MNEME_ERR_MODEL) mn_error_prefix(error, "%s: ", mn_safetensors_path(model->file));
     if (status == MNEME_OK) status = reserve(model, space, crew ? mn_recurrent_config_directions(config) : 1, error);
     if (status == MNEME_OK) status = read_tokens(model, space, error);
     if (status != MNEME_OK) return status;

@@ -47,7 +47,6 @@ struct mn_recurrent_model {
     const mn_gate_kernels *gates;
     uint32_t unknown;
     mn_safetensors *file;
-    char *path;
     const mn_tensor *table;
     mn_direction (*layers)[MN_DIRECTIONS_MAX];
     float *attention; /* (W + 1): w and b */
@@ -61,7 +60,7 @@ struct mn_recurrent_model {
 
 static inline mn_model_weights mn_recurrent_model_weights(const mn_recurrent_model *model)
 {
-    return (mn_model_weights){.file = model->file, .path = model->path, .prefix = ""};
+    return (mn_model_weights){.file = model->file, .prefix = ""};
 }
 
 static inline uint32_t mn_recurrent_model_joined(const mn_recurrent_config *config)

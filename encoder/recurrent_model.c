@@ -7,6 +7,7 @@
 #include "common/file.h"
 #include "common/memory.h"
 #include "encoder/recurrent_internal.h"
+#include "encoder/weight_shards.h"
 
 #include <string.h>
 #include <xxhash.h>
@@ -148,7 +149,9 @@ static mneme_status fill_scales(mn_recurrent_model *model, mneme_error *error)
 
 static mneme_status open_file(mn_recurrent_model *model, const mn_recurrent_model_options *options, mneme_error *error)
 {
-    mneme_status status = mn_safetensors_open(model->path, &model->file, error);
+    char *path = mn_path_join(options->folder, "model.safetensors");
+    mneme_status status = path ? mn_weights_open(path, &model->file, error) : mn_fail_memory(error, options->folder);
+    mn_free(path);
     if (status != MNEME_OK) return status;
     const mn_model_weights weights = mn_recurrent_model_weights(model);
     status = mn_weights_find(&weights, "embedding.weight", model->config.vocabulary, model->config.embedding,
@@ -169,11 +172,10 @@ mneme_status mn_recurrent_model_open(const mn_recurrent_model_options *options, 
     model->gates = options->gates;
     model->unknown = options->unknown;
     model->workers = options->workers;
-    model->path = mn_path_join(options->folder, "model.safetensors");
     model->layers = mn_alloc_zeroed(options->config->n_layers, sizeof *model->layers);
     model->spaces = mn_alloc_zeroed(options->workers, sizeof *model->spaces);
     mneme_status status = MNEME_OK;
-    if (!model->path || !model->layers || !model->spaces) status = mn_fail_memory(error, options->folder);
+    if (!model->layers || !model->spaces) status = mn_fail_memory(error, options->folder);
     if (status == MNEME_OK) status = fill_scales(model, error);
     if (status == MNEME_OK) status = open_file(model, options, error);
     if (status != MNEME_OK) {
@@ -193,7 +195,6 @@ void mn_recurrent_model_close(mn_recurrent_model *model)
     mn_free(model->scales);
     mn_free(model->owned_image);
     mn_safetensors_close(model->file);
-    mn_free(model->path);
     mn_free(model);
 }
 

@@ -25,6 +25,8 @@ struct mn_safetensors {
     mn_tensor *tensors;
     size_t n;
     char *path;
+    mn_safetensors **parts; /* of one that was joined; they own maps and names */
+    size_t n_parts;
 };
 
 static uint64_t read_le64(const unsigned char *bytes)
@@ -215,9 +217,74 @@ mneme_status mn_safetensors_parse(const char *name, const void *data, size_t siz
     return open_bytes(name, (mn_mapping){.data = data, .size = size}, true, out, error);
 }
 
+/* ---- several as one ---- */
+
+/* The part that a tensor comes from, by where its name lies. */
+static const char *part_with(const mn_safetensors *joined, const mn_tensor *tensor)
+{
+    for (size_t i = 0; i < joined->n_parts; i++) {
+        const mn_tensor *found = mn_safetensors_find(joined->parts[i], tensor->name);
+        if (found && found->name == tensor->name) return mn_path_base(joined->parts[i]->path);
+    }
+    return joined->path;
+}
+
+static mneme_status join_tensors(mn_safetensors *joined, mneme_error *error)
+{
+    for (size_t i = 0; i < joined->n_parts; i++) {
+        const mn_safetensors *part = joined->parts[i];
+        if (part->n) memcpy(joined->tensors + joined->n, part->tensors, part->n * sizeof *part->tensors);
+        joined->n += part->n;
+    }
+    qsort(joined->tensors, joined->n, sizeof *joined->tensors, by_name);
+    for (size_t i = 1; i < joined->n; i++) {
+        const mn_tensor *before = &joined->tensors[i - 1], *tensor = &joined->tensors[i];
+        if (strcmp(before->name, tensor->name) == 0)
+            return mn_fail(error, MNEME_ERR_MODEL, "%s: tensor %s is in %s and in %s", joined->path, tensor->name,
+                           part_with(joined, before), part_with(joined, tensor));
+    }
+    return find_scales(joined, error); /* a scale may be in another part than its matrix */
+}
+
+mneme_status mn_safetensors_join(const char *path, mn_safetensors **parts, size_t n, mn_safetensors **out,
+                                 mneme_error *error)
+{
+    *out = NULL;
+    size_t n_tensors = 0;
+    for (size_t i = 0; i < n; i++) n_tensors += parts[i]->n;
+    mn_safetensors *joined = mn_alloc_zeroed(1, sizeof *joined);
+    if (!joined) return mn_fail_memory(error, path);
+    joined->path = mn_strdup(path);
+    joined->tensors = mn_alloc_zeroed(n_tensors + 1, sizeof *joined->tensors);
+    joined->parts = mn_alloc_zeroed(n, sizeof *joined->parts);
+    mneme_status status = MNEME_OK;
+    if (joined->path && joined->tensors && joined->parts) {
+        memcpy(joined->parts, parts, n * sizeof *parts);
+        joined->n_parts = n;
+        status = join_tensors(joined, error);
+    } else {
+        status = mn_fail_memory(error, path);
+    }
+    if (status == MNEME_OK) {
+        memset(parts, 0, n * sizeof *parts);
+        *out = joined;
+    } else {
+        joined->n_parts = 0; /* they stay the caller's */
+        mn_safetensors_close(joined);
+    }
+    return status;
+}
+
+const char *mn_safetensors_path(const mn_safetensors *file)
+{
+    return file->path;
+}
+
 void mn_safetensors_close(mn_safetensors *file)
 {
     if (!file) return;
+    for (size_t i = 0; i < file->n_parts; i++) mn_safetensors_close(file->parts[i]);
+    mn_free(file->parts);
     mn_free(file->tensors);
     json_decref(file->header);
     if (!file->borrowed) mn_file_unmap(&file->map);
@@ -297,5 +364,6 @@ void mn_tensor_to_f32(const mn_tensor *tensor, uint64_t first, size_t n_elements
 
 void mn_safetensors_release_pages(const mn_safetensors *file)
 {
+    for (size_t i = 0; i < file->n_parts; i++) mn_safetensors_release_pages(file->parts[i]);
     if (file->map.data && !file->borrowed) madvise((void *)(uintptr_t)file->map.data, file->map.size, MADV_DONTNEED);
 }

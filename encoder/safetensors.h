@@ -37,7 +37,14 @@ mneme_status mn_safetensors_open(const char *path, mn_safetensors **out, mneme_e
 /* The same of bytes in memory, borrowed until close; `name` is for messages. */
 mneme_status mn_safetensors_parse(const char *name, const void *data, size_t size, mn_safetensors **out,
                                   mneme_error *error);
+/* Several files as one: its tensors are all of theirs. parts: what succeeds takes them over and sets them to NULL.
+ * ERR_MODEL: a name is in two of them. path: what the whole is called in messages. */
+mneme_status mn_safetensors_join(const char *path, mn_safetensors **parts, size_t n, mn_safetensors **out,
+                                 mneme_error *error);
 void mn_safetensors_close(mn_safetensors *file);
+
+/* What it was opened as, for messages; borrowed until close. */
+const char *mn_safetensors_path(const mn_safetensors *file);
 
 size_t mn_safetensors_count(const mn_safetensors *file);
 /* In the order of their names. */

@@ -8,6 +8,7 @@
 #include "common/file.h"
 #include "common/memory.h"
 #include "encoder/safetensors.h"
+#include "encoder/weight_shards.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -221,7 +222,7 @@ static mneme_status read_tensors(mn_static_table *table, const char *folder, mne
 {
     char *path = mn_path_join(folder, "model.safetensors");
     if (!path) return mn_fail_memory(error, "model.safetensors");
-    mneme_status status = mn_safetensors_open(path, &table->file, error);
+    mneme_status status = mn_weights_open(path, &table->file, error);
     mn_free(path);
     if (status == MNEME_OK) status = take_embeddings(table, error);
     if (status == MNEME_OK) status = take_weights(table, error);

@@ -7,6 +7,7 @@
 #include "encoder/train/model_files.h"
 #include "encoder/train/new_folder.h"
 #include "encoder/train/safetensors_write.h"
+#include "encoder/weight_shards.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -334,7 +335,7 @@ mneme_status mn_compress_model(const char *from, const mneme_compress_options *o
     char *path = mn_path_join(from, "model.safetensors");
     c.path = path;
     mneme_status status = path ? mn_new_folder_check(to, options->replace, error) : mn_fail_memory(error, from);
-    if (status == MNEME_OK) status = mn_safetensors_open(path, &c.file, error);
+    if (status == MNEME_OK) status = mn_weights_open(path, &c.file, error);
     if (status == MNEME_OK) status = change_tensors(&c, error);
     if (status == MNEME_OK) status = write_folder(&c, from, to, error);
     mn_free(c.out);

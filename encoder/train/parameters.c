@@ -3,6 +3,7 @@
 
 #include "encoder/train/safetensors_write.h"
 #include "encoder/train/shard.h"
+#include "encoder/weight_shards.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -196,9 +197,9 @@ static mneme_status load_one(mn_parameter *p, const mn_safetensors *file, const 
 mneme_status mn_parameters_load(mn_parameters *set, const char *path, const char *prefix, mneme_error *error)
 {
     mn_safetensors *file = NULL;
-    mneme_status status = mn_safetensors_open(path, &file, error);
+    mneme_status status = mn_weights_open(path, &file, error);
     for (size_t i = 0; i < set->n && status == MNEME_OK; i++)
-        status = load_one(set->items[i], file, path, prefix, error);
+        status = load_one(set->items[i], file, mn_safetensors_path(file), prefix, error);
     mn_safetensors_close(file);
     return status;
 }

@@ -61,7 +61,8 @@ void mn_parameters_pack(mn_parameters *set, mn_threads *threads);
 uint64_t mn_parameters_count(const mn_parameters *set);
 
 /* To and from a safetensors file, F32, by name. Loading: every parameter must be there in its shape, and finite;
- * ERR_MODEL names it. prefix: of the names in the file; others in the file are ignored. */
+ * ERR_MODEL names it. prefix: of the names in the file; others in the file are ignored. path: as mn_weights_open
+ * takes it, so that a model's weights may be in several files. */
 mneme_status mn_parameters_save(const mn_parameters *set, const char *path, mneme_error *error);
 mneme_status mn_parameters_load(mn_parameters *set, const char *path, const char *prefix, mneme_error *error);
 

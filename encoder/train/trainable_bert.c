@@ -2,9 +2,9 @@
 #include "encoder/train/trainable_bert.h"
 
 #include "common/file.h"
-#include "encoder/safetensors.h"
 #include "encoder/train/bert_training.h"
 #include "encoder/train/model_files.h"
+#include "encoder/weight_shards.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -87,7 +87,7 @@ static mneme_status look_into(const char *path, const char **prefix, uint32_t *n
 {
     mn_safetensors *file = NULL;
     char name[80];
-    mneme_status status = mn_safetensors_open(path, &file, error);
+    mneme_status status = mn_weights_open(path, &file, error);
     if (status != MNEME_OK) return status;
     *prefix = mn_safetensors_find(file, "embeddings.word_embeddings.weight") ? "" : "bert.";
     snprintf(name, sizeof name, "%sembeddings.token_type_embeddings.weight", *prefix);

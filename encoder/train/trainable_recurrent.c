@@ -3,13 +3,13 @@
  * Texts are laid out by step (step_plan.h), as recurrent.h wants them. A token that comes again in a batch is looked up
  * once: its row of the table, the product with it, and its gradient. */
 #include "encoder/recurrent_config.h"
-#include "encoder/safetensors.h"
 #include "encoder/step_plan.h"
 #include "encoder/train/dense.h"
 #include "encoder/train/model_files.h"
 #include "encoder/train/tokenizer_files.h"
 #include "encoder/train/trainable.h"
 #include "encoder/train/vector_losses.h"
+#include "encoder/weight_shards.h"
 
 #include "common/file.h"
 
@@ -353,7 +353,7 @@ mneme_status mn_trainable_recurrent_new(const mn_trainable_recurrent_options *op
     trainable_recurrent *t = NULL;
     mn_safetensors *file = NULL;
     char *path = mn_path_join(options->teacher_folder, "model.safetensors");
-    mneme_status status = path ? mn_safetensors_open(path, &file, error) : mn_fail_memory(error, "path");
+    mneme_status status = path ? mn_weights_open(path, &file, error) : mn_fail_memory(error, "path");
     const mn_tensor *table = status == MNEME_OK ? find_table(file) : NULL;
     if (status == MNEME_OK && (!table || table->shape[0] > UINT32_MAX || table->shape[1] > 65536))
         status = mn_fail(error, MNEME_ERR_MODEL, "%s: there is no table of token vectors to begin with", path);
