@@ -104,8 +104,9 @@ const cli_command cli_command_model = {
     .details =
         "list   models in the folders of encoder.path; * marks the one in use\n"
         "info   what a model is, what computes it, and which settings say so\n"
-        "add    copy a model's folder (Hugging Face layout: config.json, vocab.txt, model.safetensors) to the first\n"
-        "       folder of encoder.path, after trying it\n"
+        "add    copy a model's folder (Hugging Face layout: config.json, vocab.txt, model.safetensors or its shards) "
+        "to the\n"
+        "       first folder of encoder.path, after trying it\n"
         "pull   fetch a model from a hub, check it, try it, and put it there; broken off, it goes on where it was.\n"
         "       $HF_ENDPOINT names another hub, $HF_TOKEN lets private and gated models in. No other command opens a\n"
         "       connection.\n"

@@ -6,6 +6,7 @@
 #include "cli/model_verbs.h"
 #include "cli/output.h"
 #include "cli/path.h"
+#include "cli/shard_names.h"
 #include "cli/store_option.h"
 
 #include <math.h>
@@ -22,20 +23,11 @@ typedef struct compress_options {
 
 /* One column of the table. */
 typedef struct measured {
-    uint64_t bytes;      /* of model.safetensors */
+    uint64_t bytes;      /* of its weights */
     double tokens_per_s; /* 0: there were no texts */
     float *vectors;      /* of the texts; owned */
     uint32_t dimension;
 } measured;
-
-static uint64_t weights_bytes(const char *folder)
-{
-    struct stat info;
-    char *path = cli_path_join(folder, "model.safetensors");
-    uint64_t bytes = stat(path, &info) == 0 ? (uint64_t)info.st_size : 0;
-    free(path);
-    return bytes;
-}
 
 /* The texts once to warm up, and once by the clock. */
 static mneme_status measure(const mneme_encoder *encoder, const cli_distill_texts *texts, measured *out,
@@ -44,7 +36,7 @@ static mneme_status measure(const mneme_encoder *encoder, const cli_distill_text
     mneme_encoder_info info = mneme_encoder_get_info(encoder);
     uint64_t tokens = 0;
     mneme_status status = MNEME_OK;
-    *out = (measured){.bytes = weights_bytes(info.path), .dimension = info.dimension};
+    *out = (measured){.bytes = cli_weights_bytes(info.path), .dimension = info.dimension};
     if (texts->n == 0) return MNEME_OK;
     out->vectors = cli_alloc(texts->n * info.dimension, sizeof *out->vectors);
     for (size_t i = 0; i < texts->n && status == MNEME_OK; i++) {

@@ -17,10 +17,10 @@ enum { REPEATS_MAX = 3, ATTEMPTS_MAX = 100 };
 
 #define MEGABYTE    ((uint64_t)1 << 20)
 #define LISTING_MAX (16 * MEGABYTE)
-#define WEIGHTS     "model.safetensors"
+#define WEIGHTS_MAX (16384 * MEGABYTE)
 
-/* What the encoder reads (encoder/model_config.h, tokenizer_settings.h), the weights last: what comes before them says
- * whether they are worth fetching. */
+/* What the encoder reads (encoder/model_config.h, tokenizer_settings.h), but for the weights, which are fetched last:
+ * what comes before them says whether they are worth it. */
 static const struct {
     const char *name;
     uint64_t max_bytes;
@@ -34,10 +34,9 @@ static const struct {
     {"1_Pooling/config.json", MEGABYTE},
     {"vocab.txt", 64 * MEGABYTE},
     {"tokenizer.json", 64 * MEGABYTE},
-    {WEIGHTS, 16384 * MEGABYTE},
 };
 #define N_FILES_READ (sizeof files_read / sizeof *files_read)
-_Static_assert(N_FILES_READ <= CLI_HUB_FILES_MAX, "a hub's files have room for the table");
+_Static_assert(N_FILES_READ + 1 + CLI_SHARDS_MAX <= CLI_HUB_FILES_MAX, "a hub's files have room for the table");
 
 /* ---- opening ---- */
 
@@ -88,6 +87,8 @@ int cli_hub_open(cli_hub *hub, const char *model, const char *revision)
 void cli_hub_close(cli_hub *hub)
 {
     free(hub->endpoint);
+    cli_shard_names_free(&hub->shards);
+    json_decref(hub->listing);
     *hub = (cli_hub){0};
 }
 
@@ -237,39 +238,66 @@ static const char *find_like(const json_t *siblings, const char *start, const ch
     return "";
 }
 
-/* Why there is no model.safetensors, in terms of what there is. */
+/* Why there is neither model.safetensors nor an index, in terms of what there is. */
 static int refuse_weights(const cli_hub *hub, const json_t *siblings)
 {
     const char *shard = find_like(siblings, "model-", ".safetensors"), *other = find_like(siblings, "", ".bin");
     if (!*other) other = find_like(siblings, "", ".onnx");
     if (!*other) other = find_like(siblings, "", ".safetensors");
     if (*shard)
-        cli_complain("%s keeps its weights in several files (%.80s, ...): only one " WEIGHTS " is read", hub->model,
+        cli_complain("%s keeps its weights in several files (%.80s, ...) but has no " CLI_WEIGHTS_INDEX, hub->model,
                      shard);
     else if (*other)
-        cli_complain("%s has no " WEIGHTS ", only %.80s, which is not read", hub->model, other);
+        cli_complain("%s has no " CLI_WEIGHTS ", only %.80s, which is not read", hub->model, other);
     else
-        cli_complain("%s has no " WEIGHTS ": it is no model that can be read", hub->model);
+        cli_complain("%s has no " CLI_WEIGHTS ": it is no model that can be read", hub->model);
     return CLI_EXIT_USAGE;
+}
+
+/* False: said on stderr. Nothing is added where the hub does not list it. */
+static bool add_file(cli_hub *hub, const char *name, uint64_t max_bytes)
+{
+    const json_t *entry = find_entry(json_object_get(hub->listing, "siblings"), name);
+    if (!entry) return true;
+    cli_hub_file *file = &hub->files[hub->n_files++];
+    *file = (cli_hub_file){.name = name, .max_bytes = max_bytes};
+    describe_file(file, entry);
+    if (file->size <= max_bytes) return true;
+    cli_complain("%s: %s has %s, more than the %s that are taken", hub->model, name, cli_bytes(file->size),
+                 cli_bytes(max_bytes));
+    return false;
 }
 
 static int choose_files(cli_hub *hub, const json_t *siblings)
 {
-    for (size_t i = 0; i < N_FILES_READ; i++) {
-        const json_t *entry = find_entry(siblings, files_read[i].name);
-        if (!entry) continue;
-        cli_hub_file *file = &hub->files[hub->n_files++];
-        *file = (cli_hub_file){.name = files_read[i].name, .max_bytes = files_read[i].max_bytes};
-        describe_file(file, entry);
-        if (file->size > file->max_bytes) {
-            cli_complain("%s: %s has %s, more than the %s that are taken", hub->model, file->name,
-                         cli_bytes(file->size), cli_bytes(file->max_bytes));
-            return CLI_EXIT_USAGE;
-        }
-    }
-    if (!find_entry(siblings, WEIGHTS)) return refuse_weights(hub, siblings);
+    for (size_t i = 0; i < N_FILES_READ; i++)
+        if (!add_file(hub, files_read[i].name, files_read[i].max_bytes)) return CLI_EXIT_USAGE;
+    hub->n_before_weights = hub->n_files;
     if (!find_entry(siblings, "config.json")) {
         cli_complain("%s has no config.json: it is no model that can be read", hub->model);
+        return CLI_EXIT_USAGE;
+    }
+    if (find_entry(siblings, CLI_WEIGHTS)) return add_file(hub, CLI_WEIGHTS, WEIGHTS_MAX) ? CLI_GO_ON : CLI_EXIT_USAGE;
+    if (!find_entry(siblings, CLI_WEIGHTS_INDEX)) return refuse_weights(hub, siblings);
+    hub->sharded = true;
+    if (!add_file(hub, CLI_WEIGHTS_INDEX, MEGABYTE)) return CLI_EXIT_USAGE;
+    hub->n_before_weights = hub->n_files;
+    return CLI_GO_ON;
+}
+
+int cli_hub_add_shards(cli_hub *hub, const char *folder)
+{
+    char reason[400];
+    if (!cli_shard_names_read(folder, &hub->shards, reason, sizeof reason)) {
+        cli_complain("%s: %s", hub->model, reason);
+        return CLI_EXIT_USAGE;
+    }
+    for (size_t i = 0; i < hub->shards.n; i++) {
+        size_t before = hub->n_files;
+        if (!add_file(hub, hub->shards.items[i], WEIGHTS_MAX)) return CLI_EXIT_USAGE;
+        if (hub->n_files > before) continue;
+        cli_complain("%s: " CLI_WEIGHTS_INDEX " names %s, which %s does not list", hub->model, hub->shards.items[i],
+                     hub->endpoint);
         return CLI_EXIT_USAGE;
     }
     return CLI_GO_ON;
@@ -290,6 +318,8 @@ static int read_listing(cli_hub *hub, const cli_text *text)
                      hub->model);
     else {
         memcpy(hub->commit, commit, strlen(commit) + 1);
+        json_decref(hub->listing);
+        hub->listing = json_incref(listing);
         code = choose_files(hub, siblings);
     }
     json_decref(listing);
@@ -303,6 +333,7 @@ int cli_hub_list(cli_hub *hub)
     cli_http_request request = {
         .max_bytes = LISTING_MAX, .begin = clear_listing, .take = take_listing, .context = &text};
     hub->n_files = 0;
+    hub->sharded = false;
     int code = cli_hub_get(hub, NULL, &request, NULL, &answer);
     if (code == CLI_GO_ON) code = read_listing(hub, &text);
     cli_text_free(&text);

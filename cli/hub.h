@@ -11,11 +11,14 @@
 
 #include "cli/digest.h"
 #include "cli/http.h"
+#include "cli/shard_names.h"
 
-#define CLI_HUB_FILES_MAX 16
+#include <jansson.h>
+
+#define CLI_HUB_FILES_MAX (16 + CLI_SHARDS_MAX)
 
 typedef struct cli_hub_file {
-    const char *name; /* as in the model's folder; static, never the server's own text */
+    const char *name; /* as in the model's folder: of the table in hub.c or among cli_hub.shards */
     bool has_size;
     uint64_t size, max_bytes;     /* as the hub says; at most */
     cli_digest kind;              /* of digest; NONE: the hub named none */
@@ -28,7 +31,10 @@ typedef struct cli_hub {
     const char *model, *revision;          /* borrowed */
     char commit[CLI_DIGEST_TEXT];          /* after cli_hub_list */
     cli_hub_file files[CLI_HUB_FILES_MAX]; /* those that mneme reads, the weights last */
-    size_t n_files;
+    size_t n_files, n_before_weights;
+    bool sharded;           /* the last file is the index; cli_hub_add_shards is to follow */
+    cli_shard_names shards; /* after that */
+    json_t *listing;        /* owned */
 } cli_hub;
 
 /* $HF_ENDPOINT and $HF_TOKEN are read here. model ("org/name") and revision: borrowed until cli_hub_close. Returns
@@ -38,6 +44,10 @@ void cli_hub_close(cli_hub *hub);
 
 /* Ask which files there are. A model that mneme cannot read for what it lacks is refused. CLI_GO_ON or an exit code. */
 int cli_hub_list(cli_hub *hub);
+
+/* Of a sharded model whose index is in `folder` now: add the files that it names. CLI_GO_ON, or an exit code after
+ * saying what is wrong with the index, or that the hub lacks a file. */
+int cli_hub_add_shards(cli_hub *hub, const char *folder);
 
 /* What a repeated request goes on from: called before each attempt, with the answer before (NULL at first); returns the
  * first byte that is wanted. */

@@ -5,6 +5,7 @@
 #include "cli/model_verbs.h"
 #include "cli/output.h"
 #include "cli/path.h"
+#include "cli/shard_names.h"
 
 #include <dirent.h>
 #include <ftw.h>
@@ -52,15 +53,13 @@ static model_row describe(const char *name, const char *path)
     const char *kind = json_string_value(json_object_get(config, "model_type"));
     const json_t *output = json_object_get(config, "output_size"); /* of a recurrent encoder; its hidden size differs */
     json_int_t dimension = json_integer_value(output ? output : json_object_get(config, "hidden_size"));
-    char *weights = cli_path_join(path, "model.safetensors");
     model_row row = {.name = cli_strdup(name),
                      .path = cli_strdup(path),
                      .kind = cli_strdup(kind ? kind : ""),
                      .dimension = dimension > 0 ? (uint64_t)dimension : 0,
                      .bytes = folder_bytes(path),
                      .link = lstat(path, &info) == 0 && S_ISLNK(info.st_mode),
-                     .has_weights = access(weights, F_OK) == 0};
-    free(weights);
+                     .has_weights = cli_weights_bytes(path) > 0};
     json_decref(config);
     return row;
 }

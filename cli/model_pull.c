@@ -1,6 +1,7 @@
 /* model_pull.c -- mneme model pull: a model from a hub into the folder of models.
  *
- *     list the files -> fetch all but the weights -> would they load? -> fetch the weights -> do they load? -> rename
+ *     list the files -> (several with weights: fetch their index, which names them) -> fetch all but the weights
+ *     -> would they load? -> fetch the weights -> do they load? -> rename
  *
  * The first question spares the user a download that could only be refused. Until the rename nothing is in place; what
  * broke off stays in the staging folder, what was refused does not. */
@@ -16,8 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define WEIGHTS "model.safetensors"
 
 typedef struct pull {
     const cli_global *global;
@@ -59,7 +58,7 @@ static int judge_without_weights(const pull *p)
 {
     mneme_error error = {MNEME_OK, ""};
     mneme_status status = cli_model_try(p->settings, p->staging.files, NULL, &error);
-    if (status == MNEME_OK || (status == MNEME_ERR_MODEL && strstr(error.message, WEIGHTS))) return CLI_GO_ON;
+    if (status == MNEME_OK || (status == MNEME_ERR_MODEL && strstr(error.message, CLI_WEIGHTS))) return CLI_GO_ON;
     say_refused(p, &error);
     cli_staging_remove(&p->staging);
     return cli_exit_code(status);
@@ -98,13 +97,27 @@ static int fetch_all(pull *p, uint64_t total)
     char *label = cli_format("pulling %s", p->name);
     cli_progress_begin(&p->progress, label, "bytes", total);
     for (size_t i = 0; i < p->hub.n_files && code == CLI_GO_ON; i++) {
-        cli_hub_file *file = &p->hub.files[i];
-        if (strcmp(file->name, WEIGHTS) == 0) code = judge_without_weights(p);
-        if (code == CLI_GO_ON) code = cli_hub_fetch_file(&fetch, file, &p->sizes[i], &p->received[i]);
+        if (i == p->hub.n_before_weights) code = judge_without_weights(p);
+        if (code == CLI_GO_ON && p->sizes[i] == 0)
+            code = cli_hub_fetch_file(&fetch, &p->hub.files[i], &p->sizes[i], &p->received[i]);
         fetch.before += p->sizes[i];
     }
     cli_progress_end(&p->progress);
     free(label);
+    return code;
+}
+
+/* The index says which files there are to fetch, so it comes before what is known of them: room, progress. */
+static int fetch_index(pull *p)
+{
+    cli_hub_fetch fetch = {.hub = &p->hub, .staging = p->staging.folder, .progress = &p->progress};
+    size_t last = p->hub.n_files - 1;
+    cli_progress_begin(&p->progress, "pulling " CLI_WEIGHTS_INDEX, "bytes", p->hub.files[last].size);
+    int code = cli_hub_fetch_file(&fetch, &p->hub.files[last], &p->sizes[last], &p->received[last]);
+    cli_progress_end(&p->progress);
+    if (code != CLI_GO_ON) return code;
+    code = cli_hub_add_shards(&p->hub, p->staging.files);
+    if (code != CLI_GO_ON) cli_staging_remove(&p->staging);
     return code;
 }
 
@@ -113,6 +126,7 @@ static int fetch_model(pull *p)
     uint64_t total = 0;
     int code = cli_hub_list(&p->hub);
     if (code == CLI_GO_ON) code = cli_staging_open(&p->staging, p->place.home, p->hub.model);
+    if (code == CLI_GO_ON && p->hub.sharded) code = fetch_index(p);
     if (code != CLI_GO_ON) return code;
     cli_staging_tidy(&p->staging, &p->hub);
     for (size_t i = 0; i < p->hub.n_files; i++) total += p->hub.files[i].size;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INDEX_MAX_BYTES = 64 << 20, DEPTH_MAX = 16, NAME_MAX_BYTES = 200 };
+enum { INDEX_MAX_BYTES = 1 << 20, DEPTH_MAX = 16, NAME_MAX_BYTES = 200 };
 
 struct mn_weight_index {
     json_t *json;        /* owns all names */

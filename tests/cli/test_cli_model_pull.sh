@@ -143,12 +143,12 @@ expect 4 mneme model pull org/tiny
 err "more than"
 hub_rules_end
 
-# Weights in another form, in several files, and too much of them: refused by name before anything is fetched.
+# Weights in another form, in several files without an index, and too much of them: refused by name before anything is fetched.
 list "{\"sha\":\"$commit\",\"siblings\":[{\"rfilename\":\"config.json\"},{\"rfilename\":\"pytorch_model.bin\"}]}" 2
 err "pytorch_model.bin"
 list "{\"sha\":\"$commit\",\"siblings\":[{\"rfilename\":\"config.json\"},{\"rfilename\":\"onnx/model.onnx\"}]}" 2
 err "onnx/model.onnx"
-list "{\"sha\":\"$commit\",\"siblings\":[{\"rfilename\":\"config.json\"},{\"rfilename\":\"model.safetensors.index.json\"},{\"rfilename\":\"model-00001-of-00002.safetensors\"}]}" 2
+list "{\"sha\":\"$commit\",\"siblings\":[{\"rfilename\":\"config.json\"},{\"rfilename\":\"model-00001-of-00002.safetensors\"}]}" 2
 err "model-00001-of-00002.safetensors"
 list "{\"sha\":\"$commit\",\"siblings\":[{\"rfilename\":\"model.safetensors\"}]}" 2
 err "config.json"

@@ -259,7 +259,8 @@ static enum MHD_Result answer_resolve(struct MHD_Connection *connection, const c
     snprintf(model, sizeof model, "%.*s", (int)(resolve - url - 1), url + 1);
     snprintf(commit, sizeof commit, "%.*s", (int)(file - resolve - 9), resolve + 9);
     file++;
-    if (strstr(file, ".safetensors")) return send_to_cdn(connection, model, file, commit);
+    const char *ending = strstr(file, ".safetensors");
+    if (ending && !strchr(ending + 1, '.')) return send_to_cdn(connection, model, file, commit);
     snprintf(path, sizeof path, "%s/models/%s/files/%s", server.root, model, file);
     return send_file(connection, request, path, commit);
 }
