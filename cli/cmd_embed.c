@@ -26,6 +26,7 @@ typedef struct embed_options {
     int type;   /* cli_vector_type; CLI_VECTOR_TYPES: not given */
     int format; /* CLI_EMBED_... */
     uint64_t dimension;
+    const char *prompt_name, *prompt; /* --prompt, --prompt-text or what the name stands for; NULL: not given */
     bool query, strict, restart;
 } embed_options;
 
@@ -105,6 +106,7 @@ static void encode(embed_run *run)
     mneme_encode_options options = MNEME_ENCODE_OPTIONS_INIT;
     options.kind = run->options->query ? MNEME_TEXT_QUERY : MNEME_TEXT_PASSAGE;
     options.dimension = run->output.dimension;
+    options.prompt = run->options->prompt;
     options.progress = go_on;
     mneme_status status = mneme_encode_each(run->encoder, next_text, take_vector, run, &options, &error);
     if (status == MNEME_OK || run->code != CLI_GO_ON) return;
@@ -130,7 +132,9 @@ static json_t *make_stamp(const embed_run *run)
     cli_json_put(stamp, "model", fingerprint);
     cli_json_put(stamp, "precision", info.precision);
     cli_json_put(stamp, "kernels", info.kernels);
-    cli_json_put(stamp, "prompt", options->query ? "query" : "passage");
+    char *prompt = options->prompt ? cli_format("text: %s", options->prompt) : NULL; /* may be of any bytes */
+    cli_json_put(stamp, "prompt", prompt ? prompt : options->query ? "query" : "passage");
+    free(prompt);
     cli_json_count(stamp, "--dim", run->output.dimension);
     cli_json_put(stamp, "--type", cli_vector_name(run->output.type));
     cli_json_count(stamp, "--format", (uint64_t)options->format);
@@ -280,9 +284,37 @@ static int check_usage(embed_run *run, const embed_options *options)
     if (options->strict && !options->output && has_stream(&run->files))
         return cli_usage_error(&cli_command_embed,
                                "--strict with standard input needs --output: what is printed cannot be taken back");
+    if (options->query + !!options->prompt_name + !!options->prompt > 1)
+        return cli_usage_error(&cli_command_embed, "one of --query, --prompt and --prompt-text at most");
     if (overwrites_input(options->output, &run->files))
         return cli_usage_error(&cli_command_embed, "--output '%s' is one of the inputs", options->output);
     return CLI_GO_ON;
+}
+
+/* Look up --prompt in the model; when there is none of that name, say which there are. */
+static int find_prompt(const embed_run *run, embed_options *options)
+{
+    if (!options->prompt_name) return CLI_GO_ON;
+    cli_text names = {0};
+    const char *name, *text;
+    for (size_t i = 0; (name = mneme_encoder_prompt(run->encoder, i, &text)); i++) {
+        if (strcmp(name, options->prompt_name) == 0) {
+            options->prompt = text;
+            break;
+        }
+        if (names.size) cli_text_string(&names, ", ");
+        cli_text_string(&names, name);
+    }
+    const char *model = mneme_encoder_get_info(run->encoder).name;
+    int code = CLI_GO_ON;
+    if (!options->prompt && names.size)
+        code = cli_usage_error(&cli_command_embed, "--prompt '%s': %s has %.400s; --prompt-text takes any text",
+                               options->prompt_name, model, names.data);
+    else if (!options->prompt)
+        code = cli_usage_error(&cli_command_embed, "--prompt '%s': %s has no prompts; --prompt-text takes any text",
+                               options->prompt_name, model);
+    cli_text_free(&names);
+    return code;
 }
 
 static int check_dimension(embed_run *run, const embed_options *options, bool given)
@@ -302,6 +334,8 @@ static int run_command(cli_global *global, int argc, char **argv)
         {'o', "output", CLI_TEXT, &given.output, "FILE",
          ".npy, .jsonl, or raw rows: .f32, .f16, .int8, ... (default: JSON lines on stdout)"},
         {0, "query", CLI_FLAG, &given.query, NULL, "the texts are questions (some models encode them differently)"},
+        {0, "prompt", CLI_TEXT, &given.prompt_name, "NAME", "put the model's prompt of this name before every text"},
+        {0, "prompt-text", CLI_TEXT, &given.prompt, "TEXT", "put this before every text (\"\": no prompt)"},
         {0, "dim", CLI_COUNT, &given.dimension, "N", "only the first N numbers of each vector, at unit length again"},
         {0, "type", CLI_CHOICE, &given.type, CLI_VECTOR_CHOICES, "what a number is written as (default f32)"},
         {0, "format", CLI_CHOICE, &given.format, CLI_EMBED_FORMATS, "what the input is"},
@@ -316,6 +350,7 @@ static int run_command(cli_global *global, int argc, char **argv)
     if (code == CLI_GO_ON) code = check_usage(&run, &given);
     if (code == CLI_GO_ON) code = cli_open_encoder(global, &encoder);
     run.encoder = encoder;
+    if (code == CLI_GO_ON) code = find_prompt(&run, &given);
     if (code == CLI_GO_ON) code = check_dimension(&run, &given, given.dimension != UINT64_MAX);
     if (code == CLI_GO_ON) code = embed(&run);
     mneme_encoder_close(encoder);
@@ -341,6 +376,7 @@ const cli_command cli_command_embed = {
                "at again\n"
                "with f32 (all-MiniLM-L6-v2 on Cranfield; docs/embed.md).\n"
                "Exit code 3: lines were refused (each named on stderr); they have no row.",
-    .example = "mneme embed sentences.txt --output sentences.npy\necho \"a question\" | mneme embed --query",
+    .example = "mneme embed sentences.txt --output sentences.npy\necho \"a question\" | mneme embed --query\n"
+               "mneme embed titles.txt --prompt-text \"clustering: \" --output titles.npy",
     .run = run_command,
 };

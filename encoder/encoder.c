@@ -96,15 +96,22 @@ uint32_t mn_encoder_special_tokens(const mn_encoder *encoder)
     return encoder->operations->n_special;
 }
 
-static const char *prompt_of(const mn_encoder *encoder, mneme_text_kind kind)
+const char *mn_encoder_prompt_of(const mn_encoder *encoder, mneme_text_kind kind)
 {
     const char *prompt = kind == MNEME_TEXT_QUERY ? encoder->config.query_prompt : encoder->config.passage_prompt;
     return prompt ? prompt : "";
 }
 
+const char *mn_encoder_named_prompt(const mn_encoder *encoder, size_t index, const char **text)
+{
+    const mn_model_config *config = &encoder->config;
+    *text = index < config->n_prompts ? config->prompts[index].text : NULL;
+    return *text ? config->prompts[index].name : NULL;
+}
+
 uint32_t mn_encoder_overhead(const mn_encoder *encoder, mneme_text_kind kind)
 {
-    const char *prompt = prompt_of(encoder, kind);
+    const char *prompt = mn_encoder_prompt_of(encoder, kind);
     mn_tokens tokens = {0};
     uint32_t n = encoder->operations->n_special;
     if (mn_tokenizer_encode(encoder->tokenizer, prompt, strlen(prompt), encoder->info.max_tokens, &tokens, NULL) ==
@@ -226,28 +233,31 @@ static mneme_status run_job(encode_job *job, mneme_error *error)
 }
 
 /* Texts through a job that has everything but its tokens. */
-static mneme_status encode_texts(encode_job *job, const char *const *texts, const size_t *sizes, mneme_text_kind kind,
+static mneme_status encode_texts(encode_job *job, const char *prompt, const char *const *texts, const size_t *sizes,
                                  mneme_error *error)
 {
     mn_encoder *encoder = job->encoder;
+    if (*prompt && encoder->config.prompt_is_not_pooled)
+        return mn_fail(error, MNEME_ERR_USAGE, "%s leaves prompts out of its pooling: they are not supported",
+                       encoder->name);
     job->offsets = mn_alloc_zeroed(job->n_texts + 1, sizeof *job->offsets);
     mneme_status status = job->offsets ? MNEME_OK : mn_fail_memory(error, "encoding");
     const mn_sequence_options sequences = {.tokenizer = encoder->tokenizer,
-                                           .prompt = prompt_of(encoder, kind),
+                                           .prompt = prompt,
                                            .max_tokens = encoder->info.max_tokens,
                                            .with_special = encoder->operations->n_special > 0};
     if (status == MNEME_OK)
-        status = mn_token_sequences(encoder->threads, &sequences, texts, sizes, job->n_texts, &job->tokens, job->offsets,
-                                    error);
+        status = mn_token_sequences(encoder->threads, &sequences, texts, sizes, job->n_texts, &job->tokens,
+                                    job->offsets, error);
     if (status == MNEME_OK) status = run_job(job, error);
     mn_tokens_free(&job->tokens);
     mn_free(job->offsets);
     return status;
 }
 
-mneme_status mn_encoder_encode(mn_encoder *encoder, const char *const *texts, const size_t *sizes, size_t n,
-                               mneme_text_kind kind, float *vectors, mneme_progress progress, void *context,
-                               mneme_error *error)
+mneme_status mn_encoder_encode_prompted(mn_encoder *encoder, const char *prompt, const char *const *texts,
+                                        const size_t *sizes, size_t n, float *vectors, mneme_progress progress,
+                                        void *context, mneme_error *error)
 {
     if (n == 0) return MNEME_OK;
     encode_job job = {.encoder = encoder,
@@ -256,14 +266,22 @@ mneme_status mn_encoder_encode(mn_encoder *encoder, const char *const *texts, co
                       .context = context,
                       .n_texts = n,
                       .unit = "chunks"};
-    return encode_texts(&job, texts, sizes, kind, error);
+    return encode_texts(&job, prompt, texts, sizes, error);
 }
 
 mneme_status mn_encoder_encode_one(mn_encoder *encoder, const char *text, mneme_text_kind kind, mn_crew *crew,
                                    float *vector, mneme_error *error)
 {
     encode_job job = {.encoder = encoder, .vectors = vector, .n_texts = 1, .lent = crew, .unit = "chunks"};
-    return encode_texts(&job, &text, NULL, kind, error);
+    return encode_texts(&job, mn_encoder_prompt_of(encoder, kind), &text, NULL, error);
+}
+
+mneme_status mn_encoder_encode(mn_encoder *encoder, const char *const *texts, const size_t *sizes, size_t n,
+                               mneme_text_kind kind, float *vectors, mneme_progress progress, void *context,
+                               mneme_error *error)
+{
+    return mn_encoder_encode_prompted(encoder, mn_encoder_prompt_of(encoder, kind), texts, sizes, n, vectors, progress,
+                                      context, error);
 }
 
 mneme_status mn_encoder_encode_ids(mn_encoder *encoder, const mn_token_batch *batch, float *vectors,

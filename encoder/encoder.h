@@ -63,6 +63,16 @@ mneme_status mn_encoder_encode(mn_encoder *encoder, const char *const *texts, co
 mneme_status mn_encoder_encode_one(mn_encoder *encoder, const char *text, mneme_text_kind kind, mn_crew *crew,
                                    float *vector, mneme_error *error);
 
+/* The same behind a prompt of the caller's own: each vector is that of prompt and text written as one. "" = none.
+ * ERR_USAGE: the model does not pool its prompts, which is not supported. */
+mneme_status mn_encoder_encode_prompted(mn_encoder *encoder, const char *prompt, const char *const *texts,
+                                        const size_t *sizes, size_t n, float *vectors, mneme_progress progress,
+                                        void *context, mneme_error *error);
+/* What mn_encoder_encode puts before texts of this kind; "" = nothing. Borrowed until close. */
+const char *mn_encoder_prompt_of(const mn_encoder *encoder, mneme_text_kind kind);
+/* The model's prompts by number: the name, and the text in *text; NULL: there are no more. Borrowed until close. */
+const char *mn_encoder_named_prompt(const mn_encoder *encoder, size_t index, const char **text);
+
 /* The same for sequences of ids that are ready: special tokens included, no prompt. progress counts sequences
  * ("tokens" is its unit, as one token each is what distillation sends). */
 mneme_status mn_encoder_encode_ids(mn_encoder *encoder, const mn_token_batch *batch, float *vectors,

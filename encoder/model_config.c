@@ -162,17 +162,35 @@ static mneme_status check_modules(const json_t *modules, mneme_error *error)
     return MNEME_OK;
 }
 
+static mneme_status list_prompts(const json_t *prompts, mn_model_config *out, mneme_error *error)
+{
+    const char *name;
+    json_t *value;
+    out->prompts = mn_alloc_zeroed(json_object_size(prompts) + 1, sizeof *out->prompts);
+    if (!out->prompts) return mn_fail_memory(error, "prompts");
+    json_object_foreach((json_t *)(uintptr_t)prompts, name, value)
+    {
+        if (!json_is_string(value)) continue;
+        mn_named_prompt *prompt = &out->prompts[out->n_prompts++];
+        prompt->name = mn_strdup(name);
+        prompt->text = mn_strdup(json_string_value(value));
+        if (!prompt->name || !prompt->text) return mn_fail_memory(error, "prompts");
+    }
+    return MNEME_OK;
+}
+
 static mneme_status read_prompts(const json_t *config, const json_t *pooling, mn_model_config *out, mneme_error *error)
 {
     const json_t *prompts = json_object_get(config, "prompts");
     const char *query = text_or(prompts, "query", NULL);
     const char *passage = text_or(prompts, "passage", text_or(prompts, "document", NULL));
-    if (((query && *query) || (passage && *passage)) && json_is_false(json_object_get(pooling, "include_prompt")))
+    out->prompt_is_not_pooled = json_is_false(json_object_get(pooling, "include_prompt"));
+    if (((query && *query) || (passage && *passage)) && out->prompt_is_not_pooled)
         return mn_fail(error, MNEME_ERR_MODEL, "1_Pooling/config.json: include_prompt false is not supported");
     out->query_prompt = mn_strdup(query);
     out->passage_prompt = mn_strdup(passage);
     if ((query && !out->query_prompt) || (passage && !out->passage_prompt)) return mn_fail_memory(error, "prompts");
-    return MNEME_OK;
+    return list_prompts(prompts, out, error);
 }
 
 mneme_status mn_model_config_parse(const mn_buffer texts[MN_CONFIG_FILES], mn_model_config *out, mneme_error *error)
@@ -219,5 +237,10 @@ void mn_model_config_free(mn_model_config *config)
 {
     mn_free(config->query_prompt);
     mn_free(config->passage_prompt);
+    for (size_t i = 0; i < config->n_prompts; i++) {
+        mn_free(config->prompts[i].name);
+        mn_free(config->prompts[i].text);
+    }
+    mn_free(config->prompts);
     *config = (mn_model_config){0};
 }

@@ -9,6 +9,10 @@
 
 typedef enum mn_pooling { MN_POOLING_MEAN, MN_POOLING_CLS, MN_POOLING_MAX } mn_pooling;
 
+typedef struct mn_named_prompt {
+    char *name, *text;
+} mn_named_prompt;
+
 typedef struct mn_model_config {
     uint32_t hidden, intermediate, n_layers, n_heads, vocabulary, n_positions;
     uint32_t max_tokens; /* the window: the least of n_positions and max_seq_length (or model_max_length) */
@@ -16,6 +20,9 @@ typedef struct mn_model_config {
     mn_activation activation;
     mn_pooling pooling;
     char *query_prompt, *passage_prompt; /* owned; NULL = none */
+    mn_named_prompt *prompts;            /* all of them, in the order of the file; owned */
+    size_t n_prompts;
+    bool prompt_is_not_pooled; /* then only an empty prompt can be used */
 } mn_model_config;
 
 /* ERR_MODEL: the folder or config.json is missing, a value is missing or out of range (names file and key), or the

@@ -2,6 +2,7 @@
  * are joined in order. With one slice, its list is the result. */
 #include "encoder/token_sequences.h"
 
+#include "common/buffer.h"
 #include "common/memory.h"
 
 #include <string.h>
@@ -42,17 +43,39 @@ static mneme_status append_id(mn_tokens *tokens, uint32_t id, mneme_error *error
     return MNEME_OK;
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
+/* The tokens of prompt and text together, at most `room`. No token crosses white space, so that only the text's first
+ * word has to be put behind a prompt that does not end with some. */
+static mneme_status append_prompted(const mn_sequence_options *options, const char *text, size_t size, size_t room,
+                                    mn_tokens *tokens, mneme_error *error)
+{
+    size_t prompt_size = strlen(options->prompt), start = tokens->n, head = 0;
+    if (!is_space(options->prompt[prompt_size - 1]))
+        while (head < size && !is_space(text[head])) head++;
+    mn_buffer joined = {0};
+    mn_buffer_append(&joined, options->prompt, prompt_size);
+    mn_buffer_append(&joined, text, head);
+    mneme_status status = joined.failed
+                              ? mn_fail_memory(error, "a prompt")
+                              : mn_tokenizer_encode(options->tokenizer, joined.data, joined.size, room, tokens, error);
+    mn_buffer_free(&joined);
+    if (status != MNEME_OK) return status;
+    return mn_tokenizer_encode(options->tokenizer, text + head, size - head, room - (tokens->n - start), tokens, error);
+}
+
 static mneme_status append_text(const mn_sequence_options *options, const char *text, size_t size, mn_tokens *tokens,
                                 mneme_error *error)
 {
     const mn_tokenizer *tokenizer = options->tokenizer;
     size_t room = options->max_tokens - (options->with_special ? 2 : 0);
     mneme_status status = options->with_special ? append_id(tokens, mn_tokenizer_cls(tokenizer), error) : MNEME_OK;
-    size_t start = tokens->n;
-    if (status == MNEME_OK && *options->prompt)
-        status = mn_tokenizer_encode(tokenizer, options->prompt, strlen(options->prompt), room, tokens, error);
-    room -= tokens->n - start;
-    if (status == MNEME_OK) status = mn_tokenizer_encode(tokenizer, text, size, room, tokens, error);
+    if (status == MNEME_OK)
+        status = *options->prompt ? append_prompted(options, text, size, room, tokens, error)
+                                  : mn_tokenizer_encode(tokenizer, text, size, room, tokens, error);
     if (status == MNEME_OK && options->with_special) status = append_id(tokens, mn_tokenizer_sep(tokenizer), error);
     return status;
 }

@@ -7,7 +7,7 @@
 
 typedef struct mn_sequence_options {
     const mn_tokenizer *tokenizer;
-    const char *prompt;  /* goes before every text; "" = none */
+    const char *prompt;  /* stands before every text as if it were its beginning; "" = none */
     uint32_t max_tokens; /* of a sequence, special tokens and prompt included: the text is cut there */
     bool with_special;   /* [CLS] prompt text [SEP]; else prompt text */
 } mn_sequence_options;

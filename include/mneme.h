@@ -605,6 +605,10 @@ MNEME_API void mneme_encoder_close(mneme_encoder *encoder);
 /* Strings borrowed until close. */
 MNEME_API mneme_encoder_info mneme_encoder_get_info(const mneme_encoder *encoder);
 
+/* The prompts that the model names (config_sentence_transformers.json), by number from 0 on: the name, and the prompt in
+ * *text. NULL: there are no more. Borrowed until close. */
+MNEME_API const char *mneme_encoder_prompt(const mneme_encoder *encoder, size_t index, const char **text);
+
 typedef struct mneme_encode_options {
     size_t size;
     mneme_text_kind kind; /* a model may put another prompt before questions than before passages */
@@ -613,10 +617,12 @@ typedef struct mneme_encode_options {
                              Representation Learning") */
     mneme_progress progress; /* NULL = none; counts "texts", may cancel: ERR_CANCELLED */
     void *context;           /* for progress */
+    const char *prompt; /* put before every text instead of what `kind` says, as if the text began with it; "" = none;
+                           NULL = as `kind` says. One of the model's: mneme_encoder_prompt */
 } mneme_encode_options;
 #define MNEME_ENCODE_OPTIONS_INIT                                                                                      \
     {                                                                                                                  \
-        sizeof(mneme_encode_options), MNEME_TEXT_PASSAGE, 0, NULL, NULL                                                \
+        sizeof(mneme_encode_options), MNEME_TEXT_PASSAGE, 0, NULL, NULL, NULL                                          \
     }
 
 /* Encode n texts at once. A text over the window is cut there; invalid UTF-8 is read as U+FFFD. The result depends on
@@ -626,7 +632,8 @@ typedef struct mneme_encode_options {
  * options  NULL = passages, whole vectors. progress comes from the thread that encodes, one call at a time.
  * vectors  yours: n x d floats, row-major, each row of unit length; d = options->dimension, or info.dimension.
  *
- * ERR_USAGE for a dimension out of range, ERR_MEMORY, ERR_CANCELLED; after a failure the vectors are undefined.
+ * ERR_USAGE for a dimension out of range, or a prompt for a model that leaves prompts out of its pooling; ERR_MEMORY,
+ * ERR_CANCELLED; after a failure the vectors are undefined.
  * Memory: a few MB beside the vectors, however many texts there are.
  * Threads: any number may encode with one encoder at once; the calls share its worker threads in turn. */
 MNEME_API mneme_status mneme_encode(const mneme_encoder *encoder, const char *const *texts, const size_t *sizes,

@@ -14,10 +14,9 @@
 #include <string.h>
 
 /* SLICE: texts of one call of the encoder. BATCH_...: what mneme_encode_each gathers; 256 KB of English are about
- * 64,000 tokens, 250 packs. COPY_MAX: longer texts are looked at for what fits the window before they are copied. */
-enum { SLICE_TEXTS = 4096, BATCH_TEXTS = 1024, BATCH_BYTES = 256 << 10, COPY_MAX = 32 << 10 };
-
-static const mneme_encode_options default_options = MNEME_ENCODE_OPTIONS_INIT;
+ * 64,000 tokens, 250 packs. COPY_MAX: longer texts are looked at for what fits the window before they are copied.
+ * WORD_TOKENS: over what any word has. */
+enum { SLICE_TEXTS = 4096, BATCH_TEXTS = 1024, BATCH_BYTES = 256 << 10, COPY_MAX = 32 << 10, WORD_TOKENS = 1024 };
 
 /* Progress over all slices, from that of one. */
 typedef struct slice_progress {
@@ -44,6 +43,19 @@ static mneme_status check_options(const mneme_encoder *encoder, const mneme_enco
     return MNEME_OK;
 }
 
+static const char *prompt_for(const mneme_encoder *encoder, const mneme_encode_options *options)
+{
+    return options->prompt ? options->prompt : mn_encoder_prompt_of(encoder->encoder, options->kind);
+}
+
+/* What the caller left out, or was compiled without, is as by default. */
+static mneme_encode_options complete(const mneme_encode_options *options)
+{
+    mneme_encode_options own = MNEME_ENCODE_OPTIONS_INIT;
+    if (options) memcpy(&own, options, options->size < sizeof own ? options->size : sizeof own);
+    return own;
+}
+
 /* Keep the first `kept` of each row's `dimension` numbers, at unit length. from: n x dimension; to: n x kept. */
 static void shorten(const float *from, size_t n, uint32_t dimension, uint32_t kept, float *to)
 {
@@ -60,8 +72,9 @@ static mneme_status encode_slice(const mneme_encoder *encoder, const char *const
                                  slice_progress *progress, float *whole, float *vectors, mneme_error *error)
 {
     const mneme_encode_options *options = progress->options;
-    mneme_status status = mn_encoder_encode(encoder->encoder, texts, sizes, n, options->kind, whole ? whole : vectors,
-                                            options->progress ? pass_progress : NULL, progress, error);
+    mneme_status status =
+        mn_encoder_encode_prompted(encoder->encoder, prompt_for(encoder, options), texts, sizes, n,
+                                   whole ? whole : vectors, options->progress ? pass_progress : NULL, progress, error);
     if (status == MNEME_OK && whole)
         shorten(whole, n, mn_encoder_info(encoder->encoder)->dimension, options->dimension, vectors);
     return status;
@@ -70,7 +83,8 @@ static mneme_status encode_slice(const mneme_encoder *encoder, const char *const
 mneme_status mneme_encode(const mneme_encoder *encoder, const char *const *texts, const size_t *sizes, size_t n,
                           const mneme_encode_options *options, float *vectors, mneme_error *error)
 {
-    if (!options) options = &default_options;
+    const mneme_encode_options own = complete(options);
+    options = &own;
     mneme_status status = check_options(encoder, options, error);
     if (status != MNEME_OK || n == 0) return status;
     uint32_t dimension = mn_encoder_info(encoder->encoder)->dimension;
@@ -132,15 +146,17 @@ static mneme_status flush_batch(batch *b, mneme_error *error)
     return encode_gathered(b, error);
 }
 
-/* The part of a long text that reaches the window: from its first token to the last that fits. */
+/* The part of a long text that reaches the window: from its first token to the last that fits. Behind a prompt the
+ * first word may become one with the prompt's last, of fewer tokens: then from the text's start, and some more. */
 static mneme_status find_window(const batch *b, const char **text, size_t *size, mneme_error *error)
 {
     mn_tokens tokens = {.with_offsets = true};
     const mn_encoder *encoder = b->encoder->encoder;
+    size_t glued = *prompt_for(b->encoder, &b->options) ? WORD_TOKENS : 0;
     mneme_status status = mn_tokenizer_encode(mn_encoder_tokenizer(encoder), *text, *size,
-                                              mn_encoder_info(encoder)->max_tokens, &tokens, error);
+                                              mn_encoder_info(encoder)->max_tokens + glued, &tokens, error);
     if (status == MNEME_OK) {
-        size_t start = tokens.n ? (size_t)tokens.starts[0] : 0;
+        size_t start = tokens.n && !glued ? (size_t)tokens.starts[0] : 0;
         *size = tokens.n ? (size_t)tokens.ends[tokens.n - 1] - start : 0;
         *text += start;
     }
@@ -190,7 +206,8 @@ static mneme_status run_batches(batch *b, mneme_next_text next, mneme_error *err
 mneme_status mneme_encode_each(const mneme_encoder *encoder, mneme_next_text next, mneme_take_vector take,
                                void *context, const mneme_encode_options *options, mneme_error *error)
 {
-    if (!options) options = &default_options;
+    const mneme_encode_options own = complete(options);
+    options = &own;
     mneme_status status = check_options(encoder, options, error);
     if (status != MNEME_OK) return status;
     batch *b = mn_alloc_zeroed(1, sizeof *b);

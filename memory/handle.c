@@ -263,6 +263,11 @@ mneme_encoder_info mneme_encoder_get_info(const mneme_encoder *encoder)
     return *mn_encoder_info(encoder->encoder);
 }
 
+const char *mneme_encoder_prompt(const mneme_encoder *encoder, size_t index, const char **text)
+{
+    return mn_encoder_named_prompt(encoder->encoder, index, text);
+}
+
 /* ---- the encoder of an open memory ---- */
 
 mn_encoder_stamp mn_memory_stamp(const mneme_encoder *encoder)

@@ -86,6 +86,38 @@ static void sequences_equal_texts_one_by_one_on_any_number_of_threads(void **sta
         }
 }
 
+/* As if it had been written there: a word may go on from it, a special token be closed by the text. */
+static void prompt_and_text_are_tokenized_as_one(void **state)
+{
+    (void)state;
+    static const char *const prompts[] = {"un", "query:", "query: ", "[", "na\xc3", "\n", "a b\t"};
+    static const char *const texts[] = {"believable things", "CLS] text", "",
+                                        " believable",       "\xafve",    "\x01ly",
+                                        "\xcc\x81xe",        "e\r\nx",    "w\xe2\x80\xa8x"};
+    enum { N = sizeof texts / sizeof texts[0] };
+    mn_threads *threads = NULL;
+    assert_ok(mn_threads_new(1, &threads, test_error()));
+    for (size_t p = 0; p < sizeof prompts / sizeof prompts[0]; p++)
+        for (uint32_t window = 4; window < 12; window++) {
+            const mn_sequence_options options = {
+                .tokenizer = tokenizer, .prompt = prompts[p], .max_tokens = window, .with_special = true};
+            mn_tokens all = {0}, one = {0};
+            uint32_t offsets[N + 1];
+            assert_ok(mn_token_sequences(threads, &options, texts, NULL, N, &all, offsets, test_error()));
+            for (size_t i = 0; i < N; i++) {
+                char joined[100];
+                snprintf(joined, sizeof joined, "%s%s", prompts[p], texts[i]);
+                one.n = 0;
+                assert_ok(mn_tokenizer_encode(tokenizer, joined, strlen(joined), window - 2, &one, test_error()));
+                assert_int_equal(offsets[i + 1] - offsets[i], one.n + 2);
+                if (one.n) assert_memory_equal(all.ids + offsets[i] + 1, one.ids, one.n * sizeof *one.ids);
+            }
+            mn_tokens_free(&all);
+            mn_tokens_free(&one);
+        }
+    mn_threads_free(threads);
+}
+
 static void sequences_out_of_memory_are_reported(void **state)
 {
     (void)state;
@@ -113,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sequences_equal_texts_one_by_one_on_any_number_of_threads),
+        cmocka_unit_test(prompt_and_text_are_tokenized_as_one),
         cmocka_unit_test(sequences_out_of_memory_are_reported),
     };
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);

@@ -332,6 +332,30 @@ static void encode_from_many_threads_gives_the_same_bits(void **state)
     free_texts(texts, N);
 }
 
+/* And what a program hands over that was compiled before there was a prompt. */
+static void encode_behind_a_prompt_equals_encode_of_both_as_one(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"believable wings", "lift", ""}, *const joined[] = {"unbelievable wings",
+                                                                                            "unlift", "un"};
+    static float expected[3 * DIMENSION], got[3 * DIMENSION], plain[3 * DIMENSION];
+    mneme_encode_options options = MNEME_ENCODE_OPTIONS_INIT;
+    assert_ok(mneme_encode(g_encoder, texts, NULL, 3, NULL, plain, test_error()));
+    assert_ok(mneme_encode(g_encoder, joined, NULL, 3, NULL, expected, test_error()));
+    options.prompt = "un";
+    assert_ok(mneme_encode(g_encoder, texts, NULL, 3, &options, got, test_error()));
+    assert_memory_equal(got, expected, sizeof got);
+    assert_memory_not_equal(got, plain, sizeof got);
+    memset(got, 0, sizeof got);
+    each_job job = job_for(texts, NULL, 3);
+    assert_ok(mneme_encode_each(g_encoder, give, take, &job, &options, test_error()));
+    assert_memory_equal(job.vectors, expected, sizeof expected);
+    free(job.vectors);
+    options.size = offsetof(mneme_encode_options, prompt);
+    assert_ok(mneme_encode(g_encoder, texts, NULL, 3, &options, got, test_error()));
+    assert_memory_equal(got, plain, sizeof got);
+}
+
 static void encode_each_out_of_memory_is_reported(void **state)
 {
     (void)state;
@@ -415,6 +439,7 @@ int main(void)
         cmocka_unit_test(encode_that_is_cancelled_says_so),
         cmocka_unit_test(encode_from_many_threads_gives_the_same_bits),
         cmocka_unit_test(encode_of_one_text_and_of_many_in_turn_gives_the_same_bits),
+        cmocka_unit_test(encode_behind_a_prompt_equals_encode_of_both_as_one),
         cmocka_unit_test(encode_each_out_of_memory_is_reported),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
