@@ -442,11 +442,87 @@ static int remove_dir(void **state)
     return 0;
 }
 
+/* ---- a page that much asking went past ---- */
+
+static int status_of(mneme *memory, uint32_t number)
+{
+    char id[24];
+    mneme_record_list *list = NULL;
+    mneme_error error = {0};
+    snprintf(id, sizeof id, "record-%u", number);
+    mneme_status status = mneme_get(memory, NULL, id, &list, &error);
+    mneme_record_list_free(list);
+    return (int)status;
+}
+
+enum { NOTHING_DAMAGED = 1, ALL_DAMAGED, STAYS_DAMAGED, WRONG };
+
+/* Asks for records whose pages are sound until the store would be looked at as a whole, then for one whose page is not.
+ */
+static int ask_past_damage(const char *path)
+{
+    enum { MUCH = 25000 };
+    mneme *memory = NULL;
+    uint32_t broken = N_RECORDS, sound = N_RECORDS;
+    alarm(4 * ALARM_SECONDS);
+    if (rel_open(path, MNEME_OPEN_EXISTING | MNEME_OPEN_READ_ONLY, &memory, NULL) != MNEME_OK) return ALL_DAMAGED;
+    for (uint32_t i = 0; i < N_RECORDS; i++) {
+        int status = status_of(memory, i);
+        if (status == (int)MNEME_ERR_DAMAGED) broken = i;
+        if (status == (int)MNEME_OK) sound = i;
+    }
+    if (broken == N_RECORDS || sound == N_RECORDS) {
+        mneme_close(memory);
+        return broken == N_RECORDS ? NOTHING_DAMAGED : ALL_DAMAGED;
+    }
+    bool right = true;
+    for (unsigned i = 0; i < MUCH && right; i++) right = status_of(memory, sound) == (int)MNEME_OK;
+    right = right && status_of(memory, broken) == (int)MNEME_ERR_DAMAGED;
+    mneme_close(memory);
+    return right ? STAYS_DAMAGED : WRONG;
+}
+
+static void page_of_another_place_is_refused_however_much_was_asked_before(void **state)
+{
+    (void)state;
+    enum { WANTED = 3 };
+    char store[1100], data[1200];
+    image older, now;
+    unsigned n_tried = 0;
+    size_t before = 0; /* a page that has a head */
+    snprintf(store, sizeof store, "%s/much", g_dir);
+    snprintf(data, sizeof data, "%s/data.mdb", store);
+    make_images(store, data, &older, &now);
+    unsigned char *bytes = malloc(now.size);
+    for (size_t number = 2; number < now.size / PAGE && n_tried < WANTED; number++) {
+        int status = 0;
+        uint64_t own = 0;
+        memcpy(&own, now.bytes + number * PAGE, sizeof own);
+        if (own != number) continue; /* behind the first page of a long value: no header */
+        size_t other = before;
+        before = number;
+        if (other == 0) continue;
+        memcpy(bytes, now.bytes, now.size);
+        memcpy(bytes + number * PAGE, now.bytes + other * PAGE, PAGE); /* LMDB would believe it */
+        write_image(data, bytes, now.size);
+        pid_t child = rel_fork();
+        if (child == 0) _exit(ask_past_damage(store));
+        waitpid(child, &status, 0);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) == WRONG) fail_msg("page %zu: status %d", number, status);
+        n_tried += WEXITSTATUS(status) == STAYS_DAMAGED;
+    }
+    assert_int_equal(n_tried, WANTED);
+    free(bytes);
+    free(older.bytes);
+    free(now.bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(store_with_random_damage_is_named_or_read_but_never_crashes),
         cmocka_unit_test(page_of_zeros_is_named_by_its_number),
+        cmocka_unit_test(page_of_another_place_is_refused_however_much_was_asked_before),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
