@@ -368,7 +368,7 @@ typedef struct mneme_hit {
 
 typedef struct mneme_hits {
     size_t n;
-    const mneme_hit *items; /* best first; equal scores by namespace, then id, then chunk */
+    const mneme_hit *items; /* best first; equal scores by namespace, then what was written first */
     double took_ms;
     uint64_t generation; /* of the store that answered */
     bool is_unknown;     /* the encoder knows no token of the question: words alone were compared */

@@ -138,7 +138,7 @@ static const mn_setting_spec table[] = {
      .fallback = "0",
      INTEGER(0, 1024),
      FIELD(retrieval_threads),
-     .summary = "threads that scan a large store; 0 = one per core"},
+     .summary = "threads that scan a large store, or share a hybrid question (two at most); 0 = one per core"},
     {.name = "retrieval.kernels",
      .fallback = "auto",
      CHOICE("auto|avx512|avx2|reference"),
