@@ -177,10 +177,8 @@ static int check(const cli_words *words, encoder_chosen *chosen)
 int cli_train_encoder(cli_global *global, int argc, char **argv)
 {
     mneme_train_encoder_options d = MNEME_TRAIN_ENCODER_OPTIONS_INIT;
-    encoder_chosen chosen = {.train = cli_train_unset(),
-                             .layers = d.layers,
-                             .hidden = d.hidden,
-                             .held_out = d.held_out};
+    encoder_chosen chosen = {
+        .train = cli_train_unset(), .layers = d.layers, .hidden = d.hidden, .held_out = d.held_out};
     const cli_option options[] = {
         {0, "from-store", CLI_FLAG, &chosen.from_store, NULL, "learn from the records of the store in use"},
         {0, "teacher", CLI_TEXT, &chosen.teacher, "MODEL", "whose vectors it learns (default: encoder.model)"},
@@ -188,7 +186,7 @@ int cli_train_encoder(cli_global *global, int argc, char **argv)
          "learn from JSONL: {\"query\", \"positive\", \"negatives\": [...]}"},
         {0, "neighbours", CLI_FLAG, &chosen.neighbours, NULL, "learn from what stands side by side in the texts alone"},
         {0, "from", CLI_TEXT, &chosen.from, "DIR", "train this model on, instead of a new one"},
-        {0, "cell", CLI_CHOICE, &chosen.cell, "lstm|gru|transformer",
+        {0, "cell", CLI_CHOICE, &chosen.cell, "lstm|gru|transformer|static",
          "of a new one (lstm); a Transformer begins with some of its teacher's layers"},
         {0, "layers", CLI_COUNT, &chosen.layers, "N", "one upon another (1)"},
         {0, "hidden", CLI_COUNT, &chosen.hidden, "N", "units of a layer and direction (256)"},

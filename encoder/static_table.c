@@ -317,6 +317,12 @@ void mn_static_pool(const mn_static_table *table, const uint32_t *ids, size_t n,
         memcpy(vector, table->fallback, table->dimension * sizeof *vector);
 }
 
+void mn_static_row(const mn_static_table *table, uint32_t token, float *row)
+{
+    memset(row, 0, table->dimension * sizeof *row);
+    add_tokens(table, &token, 1, true, row);
+}
+
 uint32_t mn_static_dimension(const mn_static_table *table)
 {
     return table->dimension;

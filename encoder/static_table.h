@@ -45,6 +45,9 @@ void mn_static_table_close(mn_static_table *table);
  * direction. ids: each below `vocabulary`. The same bits on every processor and in every batch. Any thread. */
 void mn_static_pool(const mn_static_table *table, const uint32_t *ids, size_t n, float *vector);
 
+/* row (dimension): what the token adds to a sum: its row by its weight. token: below `vocabulary`. */
+void mn_static_row(const mn_static_table *table, uint32_t token, float *row);
+
 uint32_t mn_static_dimension(const mn_static_table *table);
 uint64_t mn_static_parameters(const mn_static_table *table);
 const char *mn_static_precision(const mn_static_table *table); /* "f32", "f16", "bf16", "int8"; static */

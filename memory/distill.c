@@ -1,5 +1,6 @@
 /* distill.c -- the public door to the making of encoders (encoder/train/). */
 #include "encoder/recurrent_config.h"
+#include "encoder/static_table.h"
 #include "encoder/train/compress_model.h"
 #include "encoder/train/distill_static.h"
 #include "encoder/train/encoder_training.h"
@@ -23,15 +24,16 @@ static mneme_train_encoder_options whole_options(const mneme_train_encoder_optio
     return own;
 }
 
-/* A recurrent model takes ten times the steps of a Transformer, which was trained on far more than what is here. */
+/* A recurrent or static model takes ten times the steps of a Transformer, which was trained on far more than what is
+ * here. */
 mneme_train_options mneme_train_encoder_defaults(const mneme_train_encoder_options *options)
 {
     mneme_train_encoder_options own = whole_options(options);
     mneme_train_options train = MNEME_TRAIN_OPTIONS_INIT;
     bool distill = own.method == MNEME_TRAIN_DISTILL;
-    bool recurrent = own.from ? mn_recurrent_is(own.from) : own.cell != MNEME_CELL_TRANSFORMER;
+    bool fresh = own.from ? mn_recurrent_is(own.from) || mn_static_is(own.from) : own.cell != MNEME_CELL_TRANSFORMER;
     train.epochs = distill ? 5 : 3;
-    train.learning_rate = (distill ? 3e-3 : 3e-4) / (recurrent ? 1 : 10);
+    train.learning_rate = (distill ? 3e-3 : 3e-4) / (fresh ? 1 : 10);
     train.warm_up = distill ? 100 : 10;
     train.weight_decay = 0;
     train.batch = 128;

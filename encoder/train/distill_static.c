@@ -12,6 +12,7 @@
 #include "encoder/train/principal.h"
 #include "encoder/train/static_folder.h"
 #include "encoder/train/table_fit.h"
+#include "encoder/train/token_vectors.h"
 
 #include <math.h>
 #include <string.h>
@@ -102,34 +103,12 @@ static mneme_status ask_teacher(distillation *d, mneme_error *error)
     return mn_encoder_encode_ids(d->teacher, &batch, d->vectors, d->options->progress, d->options->context, error);
 }
 
-/* Subtract from n vectors their mean, which is nothing that tells texts apart. */
-static mneme_status centre(float *vectors, size_t n, uint32_t width, mneme_error *error)
-{
-    double *mean = mn_alloc_zeroed(width, sizeof *mean);
-    if (!mean) return mn_fail_memory(error, "distilling");
-    for (size_t i = 0; i < n; i++)
-        for (size_t c = 0; c < width; c++) mean[c] += (double)vectors[i * width + c];
-    for (size_t i = 0; i < n; i++)
-        for (size_t c = 0; c < width; c++)
-            vectors[i * width + c] = (float)((double)vectors[i * width + c] - mean[c] / (double)n);
-    mn_free(mean);
-    return MNEME_OK;
-}
-
-/* a / (a + p), p = 1 / (rank + 2) / sum: model2vec's ranks begin at 2. */
 static mneme_status fill_table(distillation *d, mneme_error *error)
 {
     d->table = mn_alloc_zeroed((size_t)d->vocabulary * d->width, sizeof *d->table);
     if (!d->table) return mn_fail_memory(error, "the table");
-    mneme_status status = centre(d->vectors, d->kept.n, d->width, error);
-    double sum = 0;
-    for (uint32_t rank = 0; rank < d->kept.n; rank++) sum += 1 / (rank + 2.0);
-    for (uint32_t rank = 0; rank < d->kept.n && status == MNEME_OK; rank++) {
-        double p = 1 / (rank + 2.0) / sum, weight = d->options->sif / (d->options->sif + p);
-        float *row = d->table + (size_t)d->kept.ids[rank] * d->width;
-        for (size_t c = 0; c < d->width; c++)
-            row[c] = (float)(weight * (double)d->vectors[(size_t)rank * d->width + c]);
-    }
+    mneme_status status = mn_vectors_centre(d->vectors, d->kept.n, d->width, error);
+    if (status == MNEME_OK) mn_vectors_weigh(d->vectors, d->kept.ids, d->kept.n, d->width, d->options->sif, d->table);
     return status;
 }
 
@@ -166,7 +145,7 @@ static mneme_status fit(distillation *d, mneme_error *error)
     float *weights = mn_alloc_array(n, sizeof *weights);
     mneme_status status = weights ? MNEME_OK : mn_fail_memory(error, "distilling");
     for (size_t kind = 0, at = first; kind < 3 && status == MNEME_OK; at += sizes[kind++])
-        status = centre(d->vectors + at * d->width, sizes[kind], d->width, error);
+        status = mn_vectors_centre(d->vectors + at * d->width, sizes[kind], d->width, error);
     const uint32_t *offsets = d->texts.table.offsets + first;
     for (size_t i = 0; i < n && status == MNEME_OK; i++)
         weights[i] = fmaxf(1, (float)(offsets[i + 1] - offsets[i]) / PIECE_TOKENS);

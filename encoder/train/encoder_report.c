@@ -46,9 +46,8 @@ static mneme_status encode_share(void *context, uint32_t index, mn_shard *shard,
     return status;
 }
 
-/* vectors (n, dimension) of the model as it is now. */
-static mneme_status encode_texts(mn_encoder_run *run, const mn_train_workers *workers, const size_t *texts, size_t n,
-                                 float *vectors, mneme_error *error)
+mneme_status mn_encoder_report_encode(mn_encoder_run *run, const mn_train_workers *workers, const size_t *texts,
+                                      size_t n, float *vectors, mneme_error *error)
 {
     encoding e = {.run = run, .workers = workers, .texts = texts, .n = n, .vectors = vectors};
     return mn_train_each_shard(workers, encode_share, &e, error);
@@ -137,7 +136,7 @@ mneme_status mn_encoder_report_measure(mn_encoder_run *run, const mn_train_worke
     size_t asked = run->n_questions + run->n_passages;
     float *vectors = mn_alloc_array(n * width + 1, sizeof *vectors);
     mneme_status status = texts && vectors ? MNEME_OK : mn_fail_memory(error, "an evaluation");
-    if (status == MNEME_OK) status = encode_texts(run, workers, texts, n, vectors, error);
+    if (status == MNEME_OK) status = mn_encoder_report_encode(run, workers, texts, n, vectors, error);
     if (status == MNEME_OK && run->n_held_out > 0) status = held_out_loss(run, vectors + asked * width, loss, error);
     mn_encoder_measure measured = MN_ENCODER_UNMEASURED;
     if (status == MNEME_OK && run->n_held_out > 0) measured.loss = *loss;

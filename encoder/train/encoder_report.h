@@ -5,6 +5,9 @@
 
 #include "encoder/train/encoder_run.h"
 
+/* vectors (n, dimension) of texts by the model as it is now; its parameters are packed. */
+mneme_status mn_encoder_report_encode(mn_encoder_run *run, const mn_train_workers *workers, const size_t *texts,
+                                      size_t n, float *vectors, mneme_error *error);
 /* The loss on the held-out units, and run->measured, run->best by it. */
 mneme_status mn_encoder_report_measure(mn_encoder_run *run, const mn_train_workers *workers, double *loss,
                                        mneme_error *error);

@@ -5,8 +5,10 @@
 #include "common/file.h"
 #include "encoder/recurrent_config.h"
 #include "encoder/safetensors.h"
+#include "encoder/static_table.h"
 #include "encoder/train/safetensors_write.h"
 #include "encoder/train/trainable_bert.h"
+#include "encoder/train/trainable_static.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -19,9 +21,10 @@
 static mneme_status check_vocabulary(const mneme_train_encoder_options *o, mneme_error *error)
 {
     if (o->from || o->cell == MNEME_CELL_TRANSFORMER)
-        return mn_fail(error, MNEME_ERR_USAGE,
-                       "a vocabulary of its own is for a new LSTM or GRU: %s begins with tokens that are there",
-                       o->from ? o->from : "a Transformer");
+        return mn_fail(
+            error, MNEME_ERR_USAGE,
+            "a vocabulary of its own is for a new LSTM, GRU or static table: %s begins with tokens that are there",
+            o->from ? o->from : "a Transformer");
     if (o->n_texts == 0)
         return mn_fail(error, MNEME_ERR_USAGE, "there are no texts to learn a vocabulary of %u tokens from",
                        o->vocabulary);
@@ -41,7 +44,7 @@ mneme_status mn_encoder_run_check(const mn_encoder_run *run, mneme_error *error)
         return mn_fail(error, MNEME_ERR_USAGE, "dropout %g, held out %g: expected 0 to below 1, 0 to 0.5", o->dropout,
                        o->held_out);
     uint32_t width = run->teacher ? mn_encoder_info(run->teacher)->dimension : 0;
-    if (o->method == MNEME_TRAIN_DISTILL && o->dimension && o->dimension != width)
+    if (o->method == MNEME_TRAIN_DISTILL && o->dimension > width)
         return mn_fail(error, MNEME_ERR_USAGE, "vectors of %u numbers cannot be held against the teacher's %u",
                        o->dimension, width);
     return o->vocabulary ? check_vocabulary(o, error) : MNEME_OK;
@@ -56,12 +59,38 @@ static mneme_status open_transformer(mn_encoder_run *run, const char *folder, ui
     return mn_trainable_bert_open(&options, &run->model, error);
 }
 
+/* A new one; what is in its table comes with mn_encoder_run_meet_teacher. */
+static mneme_status open_static(mn_encoder_run *run, const mn_train_arithmetic *arithmetic, mneme_error *error)
+{
+    enum { DIMENSION = 256 }; /* as mneme_distill_static */
+    const mneme_train_encoder_options *o = run->options;
+    const mneme_encoder_info *teacher = mn_encoder_info(run->teacher);
+    const mn_tokenizer *tokenizer = o->vocabulary ? run->vocabulary.tokenizer : mn_encoder_tokenizer(run->teacher);
+    const mn_trainable_static_options options = {.vocabulary = mn_tokenizer_vocabulary(tokenizer),
+                                                 .dimension = o->dimension                     ? o->dimension
+                                                              : teacher->dimension < DIMENSION ? teacher->dimension
+                                                                                               : DIMENSION,
+                                                 .unknown = mn_tokenizer_unk(tokenizer),
+                                                 .dropout = (float)o->dropout,
+                                                 .tokenizer_folder = teacher->path,
+                                                 .own = o->vocabulary ? &run->vocabulary : NULL,
+                                                 .teacher = teacher->name,
+                                                 .arithmetic = arithmetic};
+    if (options.dimension > teacher->dimension)
+        return mn_fail(error, MNEME_ERR_USAGE, "a table of %u numbers a token cannot begin with the teacher's %u",
+                       options.dimension, teacher->dimension);
+    return mn_trainable_static_new(&options, &run->model, error);
+}
+
 static mneme_status open_model(mn_encoder_run *run, const mn_train_arithmetic *arithmetic, mneme_error *error)
 {
     const mneme_train_encoder_options *o = run->options;
     if (o->from && mn_recurrent_is(o->from))
         return mn_trainable_recurrent_open(o->from, arithmetic, &run->model, error);
+    if (o->from && mn_static_is(o->from))
+        return mn_trainable_static_open(o->from, (float)o->dropout, arithmetic, &run->model, error);
     if (o->from) return open_transformer(run, o->from, 0, arithmetic, error);
+    if (o->cell == MNEME_CELL_STATIC) return open_static(run, arithmetic, error);
     const char *teacher = mn_encoder_info(run->teacher)->path;
     if (o->cell == MNEME_CELL_TRANSFORMER) return open_transformer(run, teacher, o->layers, arithmetic, error);
     const mn_trainable_recurrent_options new_one = {
@@ -118,7 +147,7 @@ mneme_status mn_encoder_run_open(mn_encoder_run *run, mneme_error *error)
         status = mn_fail(error, MNEME_ERR_MODEL, "the tokenizer has %u tokens, the model's table %u rows",
                          mn_tokenizer_vocabulary(run->tokenizer), run->model->vocabulary);
     if (status == MNEME_OK && run->options->method == MNEME_TRAIN_DISTILL &&
-        run->model->dimension != mn_encoder_info(run->teacher)->dimension)
+        run->model->dimension > mn_encoder_info(run->teacher)->dimension)
         status = mn_fail(error, MNEME_ERR_USAGE, "vectors of %u numbers cannot be held against the teacher's %u",
                          run->model->dimension, mn_encoder_info(run->teacher)->dimension);
     return status;
@@ -163,7 +192,7 @@ static bool find_vectors(mn_encoder_run *run, const char *path)
     name_of_vectors(run, name);
     if (!mn_file_exists(path) || mn_safetensors_open(path, &file, NULL) != MNEME_OK) return false;
     const mn_tensor *tensor = mn_safetensors_find(file, name);
-    uint64_t wanted = (uint64_t)run->texts.n * run->model->dimension;
+    uint64_t wanted = (uint64_t)run->texts.n * mn_encoder_info(run->teacher)->dimension;
     bool found = tensor && tensor->type == MN_TENSOR_F32 && tensor->n_elements == wanted;
     if (found) mn_tensor_to_f32(tensor, 0, wanted, run->teacher_vectors);
     for (uint64_t i = 0; i < wanted && found; i++) found = isfinite(run->teacher_vectors[i]);
@@ -174,13 +203,14 @@ static bool find_vectors(mn_encoder_run *run, const char *path)
 static mneme_status keep_vectors(const mn_encoder_run *run, const char *folder, const char *path, mneme_error *error)
 {
     char name[64];
+    uint32_t width = mn_encoder_info(run->teacher)->dimension;
     name_of_vectors(run, name);
     const mn_tensor tensor = {.name = name,
                               .dtype = "F32",
                               .rank = 2,
-                              .shape = {run->texts.n, run->model->dimension},
+                              .shape = {run->texts.n, width},
                               .data = run->teacher_vectors,
-                              .size_bytes = run->texts.n * run->model->dimension * sizeof(float)};
+                              .size_bytes = run->texts.n * width * sizeof(float)};
     mneme_status status = mn_make_directories(folder, 0755, error);
     return status == MNEME_OK ? mn_safetensors_write(path, &tensor, 1, error) : status;
 }
@@ -209,7 +239,7 @@ mneme_status mn_encoder_run_ask_teacher(mn_encoder_run *run, const char *folder,
     if (run->options->method != MNEME_TRAIN_DISTILL) return MNEME_OK;
     double started = mn_clock_monotonic();
     char *path = mn_path_join(folder, "teacher.safetensors");
-    run->teacher_vectors = mn_alloc_array(run->texts.n * run->model->dimension, sizeof(float));
+    run->teacher_vectors = mn_alloc_array(run->texts.n * mn_encoder_info(run->teacher)->dimension, sizeof(float));
     mneme_status status = path && run->teacher_vectors ? MNEME_OK : mn_fail_memory(error, "the teacher's vectors");
     if (status == MNEME_OK && !find_vectors(run, path)) {
         status = encode_all(run, error);

@@ -41,7 +41,7 @@ typedef struct mn_encoder_run {
     mn_training_texts teacher_texts; /* with a vocabulary of its own: the same texts as the teacher's ids */
     const mn_training_texts *asked;  /* what the teacher is asked: the one or the other */
     uint64_t *text_hashes;           /* of each text's ids as asked: equal texts are no negatives of each other */
-    float *teacher_vectors;          /* (texts.n, dimension); NULL without a teacher's */
+    float *teacher_vectors;          /* (texts.n, dimension), at first as the teacher has them; NULL without those */
     double teacher_seconds;
     size_t n_documents;
     /* unit i is the texts texts_of[units[i] .. units[i+1]); those to train on come first, then those held out */
@@ -78,8 +78,11 @@ mneme_status mn_encoder_run_check(const mn_encoder_run *run, mneme_error *error)
 mneme_status mn_encoder_run_open(mn_encoder_run *run, mneme_error *error);
 /* Texts, units, questions (encoder_units.c). ERR_USAGE: too few. */
 mneme_status mn_encoder_run_texts(mn_encoder_run *run, mneme_error *error);
-/* DISTILL: the teacher's vectors, kept in folder/teacher.safetensors for a run that goes on. */
+/* DISTILL: the teacher's vectors, as long as it has them, kept in folder/teacher.safetensors for a run that goes on. */
 mneme_status mn_encoder_run_ask_teacher(mn_encoder_run *run, const char *folder, mneme_error *error);
+/* Bring the teacher's vectors to the model's dimension, and fill a new static table (encoder_begin.c). After
+ * mn_encoder_run_ask_teacher. */
+mneme_status mn_encoder_run_meet_teacher(mn_encoder_run *run, mneme_error *error);
 /* What makes the run what it is, for train_loop.h; release with free(). NULL: out of memory. */
 char *mn_encoder_run_describe(const mn_encoder_run *run);
 void mn_encoder_run_free(mn_encoder_run *run);

@@ -240,6 +240,7 @@ mneme_status mn_train_encoder(mn_encoder *teacher, const mneme_train_encoder_opt
     if (status == MNEME_OK) status = mn_encoder_run_open(&run, error);
     if (status == MNEME_OK) status = mn_encoder_run_texts(&run, error);
     if (status == MNEME_OK) status = mn_encoder_run_ask_teacher(&run, folder, error);
+    if (status == MNEME_OK) status = mn_encoder_run_meet_teacher(&run, error);
     if (status == MNEME_OK) status = prepare(&run, error);
     if (status == MNEME_OK) status = mn_encoder_report_before(&run, error);
     if (status == MNEME_OK) status = run_task(&run, folder, result, error);

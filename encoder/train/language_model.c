@@ -18,6 +18,9 @@ const char *mn_lm_cell_name(mneme_cell cell)
 
 mneme_status mn_lm_config_check(const mn_lm_config *c, mneme_error *error)
 {
+    if (c->cell > MNEME_CELL_TRANSFORMER)
+        return mn_fail(error, MNEME_ERR_USAGE, "a language model is an LSTM, a GRU or a Transformer; cell %d is none",
+                       (int)c->cell);
     if (c->layers < 1 || c->layers > LAYERS_MOST)
         return mn_fail(error, MNEME_ERR_USAGE, "%u layers: expected 1 to %d", c->layers, LAYERS_MOST);
     if (c->hidden < 1 || c->hidden > HIDDEN_MOST)

@@ -31,18 +31,27 @@ uint16_t mn_half_from_float(float number)
 
 /* ---- files ---- */
 
-static mneme_status write_config(const mn_static_folder *what, const char *folder, mneme_error *error)
+static json_t *about(const mn_static_folder *what)
 {
     char fingerprint[20];
+    if (what->about_json) return json_loads(what->about_json, 0, NULL);
     snprintf(fingerprint, sizeof fingerprint, "%016llx", (unsigned long long)what->teacher_fingerprint);
-    json_t *config = json_pack(
-        "{s:s, s:[s], s:s, s:i, s:f, s:i, s:i, s:b, s:s, s:s, s:{s:s, s:s, s:s, s:s}}", "model_type", "model2vec",
-        "architectures", "StaticModel", "tokenizer_name", what->teacher, "apply_pca", (int)what->dimension,
-        "sif_coefficient", what->sif, "hidden_dim", (int)what->dimension, "seq_length", 1000000, "normalize", 1,
-        "pooling", "mean", "embedding_dtype", "float16", "mneme", "version", MNEME_VERSION, "teacher", what->teacher,
-        "teacher_fingerprint", fingerprint, "distilled_from", what->distilled_from);
-    mneme_status status = mn_model_write_json(folder, "config.json", config, error);
-    if (status != MNEME_OK) return status;
+    return json_pack("{s:s, s:s, s:s, s:s}", "version", MNEME_VERSION, "teacher", what->teacher, "teacher_fingerprint",
+                     fingerprint, "distilled_from", what->distilled_from);
+}
+
+static mneme_status write_config(const mn_static_folder *what, const char *folder, mneme_error *error)
+{
+    json_t *config =
+        json_pack("{s:s, s:[s], s:s, s:i, s:f, s:i, s:i, s:b, s:s, s:s, s:o}", "model_type", "model2vec",
+                  "architectures", "StaticModel", "tokenizer_name", what->teacher, "apply_pca", (int)what->dimension,
+                  "sif_coefficient", what->sif, "hidden_dim", (int)what->dimension, "seq_length", 1000000, "normalize",
+                  1, "pooling", "mean", "embedding_dtype", "float16", "mneme", about(what));
+    return mn_model_write_json(folder, "config.json", config, error);
+}
+
+static mneme_status write_modules(const char *folder, mneme_error *error)
+{
     json_t *modules = json_pack("[{s:i, s:s, s:s, s:s}, {s:i, s:s, s:s, s:s}]", "idx", 0, "name", "0", "path", ".",
                                 "type", "sentence_transformers.models.StaticEmbedding", "idx", 1, "name", "1", "path",
                                 "1_Normalize", "type", "sentence_transformers.models.Normalize");
@@ -80,12 +89,18 @@ mneme_status mn_static_folder_check(const mn_static_folder *what, mneme_error *e
     return mn_new_folder_check(what->folder, what->replace, error);
 }
 
+mneme_status mn_static_files_write(const mn_static_folder *what, const char *folder, mneme_error *error)
+{
+    mneme_status status = write_tensor(what, folder, error);
+    if (status == MNEME_OK) status = write_modules(folder, error);
+    return status == MNEME_OK ? write_config(what, folder, error) : status;
+}
+
 mneme_status mn_static_folder_write(const mn_static_folder *what, mneme_error *error)
 {
     mn_new_folder made;
     mneme_status status = mn_new_folder_begin(&made, what->folder, what->replace, error);
     if (status == MNEME_OK) status = mn_model_copy_tokenizer(what->tokenizer_folder, made.part, error);
-    if (status == MNEME_OK) status = write_tensor(what, made.part, error);
-    if (status == MNEME_OK) status = write_config(what, made.part, error);
+    if (status == MNEME_OK) status = mn_static_files_write(what, made.part, error);
     return mn_new_folder_end(&made, status, error);
 }
