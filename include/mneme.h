@@ -146,8 +146,8 @@ typedef struct mneme mneme;
 
 /* Open the store in directory `path`, creating it (mode 0700) when missing or empty, unless flags forbid.
  * settings: copied; NULL = defaults and what mneme_settings_load_environment adds. The encoder's model is loaded at
- * first use, not here: the one that encoder.model names; where that is not set, the one that the store names, if it is
- * in encoder.path. ERR_NOT_A_STORE, ERR_FORMAT, ERR_PERMISSION, ERR_BUSY, ERR_DAMAGED, ERR_IO. */
+ * first use, not here: the one that encoder.model names; where that is not set, the one that the store names, if it is in
+ * encoder.path. ERR_NOT_A_STORE, ERR_FORMAT, ERR_PERMISSION, ERR_BUSY, ERR_DAMAGED, ERR_IO. */
 MNEME_API mneme_status mneme_open(const char *path, const mneme_settings *settings, unsigned flags, mneme **out,
                                   mneme_error *error);
 MNEME_API void mneme_close(mneme *memory);
@@ -786,7 +786,7 @@ typedef enum mneme_cell {
     MNEME_CELL_LSTM,
     MNEME_CELL_GRU,
     MNEME_CELL_TRANSFORMER,
-    MNEME_CELL_STATIC /* of encoders alone: a table of token vectors, of which a text is the mean */
+    MNEME_CELL_STATIC, /* of encoders alone: a table of token vectors; a text is their mean */
 } mneme_cell;
 
 /* One text to learn from. */
@@ -892,8 +892,8 @@ typedef struct mneme_train_encoder_options {
     uint32_t layers, hidden;
     bool one_way;                  /* from left to right alone */
     bool mean_pooling;             /* not attentive */
-    uint32_t dimension;            /* of its vectors; 0 = the teacher's; static: 256, or the teacher's where smaller */
-    double dropout;                /* between layers; static: of tokens */
+    uint32_t dimension;            /* of its vectors; 0 = the teacher's, of a static table at most 256 */
+    double dropout;                /* between layers; of a static table, of tokens */
     const mneme_train_text *texts; /* n_texts; DISTILL and NEIGHBOURS */
     size_t n_texts;
     const mneme_train_pair *pairs; /* n_pairs; PAIRS */
@@ -902,9 +902,8 @@ typedef struct mneme_train_encoder_options {
     const mneme_train_options *train; /* NULL = defaults of mneme_train_encoder_defaults */
     mneme_progress progress;          /* NULL = none; of the teacher's work before training ("texts"), may cancel */
     void *context;
-    uint32_t
-        vocabulary; /* of a new LSTM, GRU or static table: so many WordPiece tokens, learnt from the texts that are
-                       trained on (at most 2^20; fewer when the texts have no more); 0 = the teacher's vocabulary */
+    uint32_t vocabulary; /* of a new LSTM, GRU or static table: so many WordPiece tokens, learnt from the texts that are
+                            trained on (at most 2^20; fewer when the texts have no more); 0 = the teacher's */
 } mneme_train_encoder_options;
 #define MNEME_TRAIN_ENCODER_OPTIONS_INIT                                                                               \
     {                                                                                                                  \
@@ -925,8 +924,7 @@ typedef struct mneme_train_encoder_result {
     uint32_t vocabulary;                      /* rows of its token table */
 } mneme_train_encoder_result;
 
-/* The options for `train` that suit a method, a cell and a model to go on from (NULL = defaults); change what you like.
- */
+/* The options for `train` that suit a method, a cell and a model to go on from (NULL = defaults); change what you like. */
 MNEME_API mneme_train_options mneme_train_encoder_defaults(const mneme_train_encoder_options *options);
 
 /* Train an encoder on texts of one's own and keep it in `folder`, as mneme_train_lm does: it is a model like any other
@@ -1017,13 +1015,13 @@ MNEME_API mneme_status mneme_compact(mneme *memory, const mneme_compact_options 
 
 typedef struct mneme_reindex_options {
     size_t size;
-    const char *encoder; /* a name to look up in encoder.path, or a folder (with a /); NULL = the setting encoder.model,
-                            which must be set then */
-    bool dry_run;        /* count what would be done, change nothing */
-    mneme_progress progress; /* NULL = none; counts "chunks" that are encoded, then "records" that are written; may
-                                cancel: ERR_CANCELLED. `total` of chunks is an estimate until all records are cut */
-    /* NULL = none. Called for each namespace that has records with vectors of their own (mneme_record.vector): they
-     * keep them. Borrowed for the call. */
+    const char *encoder;     /* a name to look up in encoder.path, or a folder (with a /); NULL = the setting encoder.model,
+                                which must be set then */
+    bool dry_run;            /* count what would be done, change nothing */
+    mneme_progress progress; /* NULL = none; counts "chunks" that are encoded, then "records" that are written; may cancel:
+                                ERR_CANCELLED. `total` of chunks is an estimate until all records are cut */
+    /* NULL = none. Called for each namespace that has records with vectors of their own (mneme_record.vector): they keep
+     * them. Borrowed for the call. */
     void (*kept)(void *context, const char *name_space, uint64_t n_records);
     void *context; /* for both */
 } mneme_reindex_options;
@@ -1033,8 +1031,8 @@ typedef struct mneme_reindex_options {
     }
 
 typedef struct mneme_reindex_result {
-    bool changed; /* the store is of another encoder than before. False: a dry run, a failure, it was of this one
-                     already, or nothing in it comes from an encoder (before is "") */
+    bool changed; /* the store is of another encoder than before. False: a dry run, a failure, it was of this one already,
+                     or nothing in it comes from an encoder (before is "") */
     char encoder[256], before[256]; /* names of the new encoder and of the one before; cut off where they are longer */
     uint64_t fingerprint;           /* of the new one */
     uint32_t dimension;
@@ -1045,24 +1043,23 @@ typedef struct mneme_reindex_result {
     uint64_t bytes_before, bytes_after; /* of the data file */
 } mneme_reindex_result;
 
-/* Bring the store to another encoder: every record whose vectors come from an encoder is cut into chunks and encoded
- * anew, and the store is then what it would be if it had been made with the new encoder. Ids, record numbers, times,
- * sessions, metadata, importance, pins and strengths stay; records with vectors of their own keep them.
- * docs/reindex.md.
+/* Bring the store to another encoder: every record whose vectors come from an encoder is cut into chunks and encoded anew,
+ * and the store is then what it would be if it had been made with the new encoder. Ids, record numbers, times, sessions,
+ * metadata, importance, pins and strengths stay; records with vectors of their own keep them. docs/reindex.md.
  *
  * While it encodes, the store answers with its old encoder and takes writes, in all processes. Then a new data file is
- * written and takes the place of the old one by one rename, as mneme_compact does it: meanwhile questions go on and
- * writers wait. A process that has the store open loads the new encoder when it next needs one: the one that the store
- * names, if its encoder.model is not set; if it is, to another one, ERR_ENCODER. This memory has it already.
+ * written and takes the place of the old one by one rename, as mneme_compact does it: meanwhile questions go on and writers
+ * wait. A process that has the store open loads the new encoder when it next needs one: the one that the store names, if
+ * its encoder.model is not set; if it is, to another one, ERR_ENCODER. This memory has it already.
  *
- * Vectors that are ready are kept in the store's folder (reindex.vectors) until all are: cancelled, failed or killed at
- * any point, the store is as it was, and the next call for the same encoder goes on from there. A call for another
- * encoder begins anew; one for the encoder that the store has removes the file.
+ * Vectors that are ready are kept in the store's folder (reindex.vectors) until all are: cancelled, failed or killed at any
+ * point, the store is as it was, and the next call for the same encoder goes on from there. A call for another encoder
+ * begins anew; one for the encoder that the store has removes the file.
  *
- * ERR_MODEL: the model does not load; ERR_DIMENSION: a namespace has encoded records beside ones with vectors of their
- * own, and the dimensions differ; ERR_BUSY: another reindex of the store runs; ERR_DISK_FULL: it takes room for the
- * vectors, and up to two copies of what lives; ERR_READ_ONLY, ERR_DAMAGED, ERR_CANCELLED. result: NULL allowed; after a
- * failure it says how far it came. */
+ * ERR_MODEL: the model does not load; ERR_DIMENSION: a namespace has encoded records beside ones with vectors of their own,
+ * and the dimensions differ; ERR_BUSY: another reindex of the store runs; ERR_DISK_FULL: it takes room for the vectors, and
+ * up to two copies of what lives; ERR_READ_ONLY, ERR_DAMAGED, ERR_CANCELLED. result: NULL allowed; after a failure it says
+ * how far it came. */
 MNEME_API mneme_status mneme_reindex(mneme *memory, const mneme_reindex_options *options, mneme_reindex_result *result,
                                      mneme_error *error);
 

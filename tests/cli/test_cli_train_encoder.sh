@@ -13,7 +13,7 @@ done >notes.jsonl
 small=(--hidden 8 --batch 16 --epochs 2 --shards 2 --held-out 0.2)
 
 # A new encoder of each kind, and what it says of itself.
-for cell in lstm gru transformer; do
+for cell in lstm gru transformer static; do
     expect 0 mneme train encoder notes.jsonl --out "$cell" "${small[@]}" --cell "$cell" --json
     json '.trained_on > 100 and .held_out > 10 and .steps > 4 and .agreement <= 1 and .found_10 >= .found_1 and
           .teacher_found_10 >= .teacher_found_1 and .folder == "'$cell'"'
@@ -95,6 +95,41 @@ json '.trained_on > 25 and .before_found_10 >= 0'
 expect 0 mneme train encoder notes.jsonl --neighbours --from "$work/teacher" --out by-neighbours "${small[@]}" --rate 1e-4 --json
 json '.trained_on > 20'
 
+# A static table: its loss falls, in pieces and on other threads it has the same bytes; then by neighbours, by pairs, from
+# what model distill makes, to a teacher again, and with words of its own.
+table=(--cell static "${small[@]}" --dim 6 --epochs 6 --rate 0.02 --warm-up 5 --dropout 0.1)
+expect 0 mneme train encoder notes.jsonl --out table "${table[@]}" --threads 1 --json
+first=$(grep -m1 -o '"validation_loss": [0-9.]*' table/log.jsonl | cut -d' ' -f2)
+last=$(grep -o '"validation_loss": [0-9.]*' table/log.jsonl | tail -1 | cut -d' ' -f2)
+awk -v a="$first" -v b="$last" 'BEGIN { exit !(b < 0.9 * a) }' || fail "a table held out: $first, then $last"
+mneme train encoder notes.jsonl --out table-pieces "${table[@]}" --quiet 2>/dev/null &
+pid=$!
+for _ in $(seq 200); do [ "$(wc -l 2>/dev/null <table-pieces/log.jsonl || echo 0)" -ge 12 ] && break; sleep 0.05; done
+kill -9 $pid 2>/dev/null || true
+wait $pid 2>/dev/null || true
+expect 0 mneme train encoder notes.jsonl --out table-pieces "${table[@]}" --resume --threads 2
+for file in model.safetensors config.json modules.json; do
+    cmp "table/$file" "table-pieces/$file" || fail "a table that goes on has another $file"
+done
+expect 0 mneme --json --set encoder.model="$PWD/table/" model info
+json '.kind == "static" and .precision == "f16" and .dimension == 6'
+expect 0 mneme train encoder notes.jsonl --neighbours --from table --out table-neighbours --batch 16 --held-out 0.2 --json
+json '.trained_on > 20 and .before_found_10 >= 0'
+expect 0 mneme train encoder --pairs pairs.jsonl --from table --out table-pairs --batch 16 --held-out 0.2
+expect 0 mneme train encoder notes.jsonl --from table --out table-again "${small[@]}" --json
+json '.agreement > 0.5 and .trained_on > 100'
+expect 0 mneme model distill --static "$PWD/distilled" --dim 6 --rounds 1
+expect 0 mneme train encoder notes.jsonl --from distilled --out table-distilled "${small[@]}"
+expect 0 mneme --set encoder.model="$PWD/table-distilled/" --store st-table index notes.jsonl
+expect 0 mneme train encoder notes.jsonl --out table-words "${table[@]}" --vocabulary 70 --json
+json '.vocabulary == 70'
+expect 0 mneme --set encoder.model="$PWD/table-words/" --store st-words index notes.jsonl
+expect 0 mneme --set encoder.model="$PWD/table-words/" --store st-words query "river stone"
+expect 0 mneme train encoder notes.jsonl --out narrow "${small[@]}" --dim 6 --json # an LSTM of fewer numbers than its teacher
+json '.agreement > 0'
+expect 2 mneme train lm notes.jsonl --out x --cell static
+err "static"
+
 # Titles ask for their texts: one pair of each record, where words and what is around them are several. What is not said is
 # as the method and the kind of model want it.
 sed 's/"id":"\([0-9]*\)",/&"title":"about \1 rivers and bridges",/; s/,"session":"[^"]*"//' notes.jsonl >titled.jsonl
@@ -129,7 +164,7 @@ err "too few to train on"
 : >empty.jsonl
 expect 2 mneme train encoder empty.jsonl --out x
 err "too few to train on"
-expect 2 mneme train encoder notes.jsonl --out x --dim 7
+expect 2 mneme train encoder notes.jsonl --out x --dim 4000
 err "cannot be held against the teacher"
 expect 2 mneme train encoder notes.jsonl --out x --teacher "$work/nothing/"
 err "nothing"
@@ -140,9 +175,9 @@ err "no room for the characters of the texts; expected"
 expect 2 mneme train encoder notes.jsonl --out x --vocabulary 1048577
 err "expected at most 1048576"
 expect 2 mneme train encoder notes.jsonl --out x --vocabulary 70 --cell transformer
-err "a vocabulary of its own is for a new LSTM or GRU"
+err "a vocabulary of its own is for a new LSTM, GRU or static table"
 expect 2 mneme train encoder notes.jsonl --out x --vocabulary 70 --from lstm
-err "a vocabulary of its own is for a new LSTM or GRU"
+err "a vocabulary of its own is for a new LSTM, GRU or static table"
 expect 2 mneme train encoder --pairs pairs.jsonl --out x --vocabulary 70
 err "there are no texts to learn a vocabulary of 70 tokens from"
 [ ! -e x ] || fail "a refused run left a folder"
