@@ -187,15 +187,15 @@ int cli_train_encoder(cli_global *global, int argc, char **argv)
         {0, "neighbours", CLI_FLAG, &chosen.neighbours, NULL, "learn from what stands side by side in the texts alone"},
         {0, "from", CLI_TEXT, &chosen.from, "DIR", "train this model on, instead of a new one"},
         {0, "cell", CLI_CHOICE, &chosen.cell, "lstm|gru|transformer|static",
-         "of a new one (lstm); a Transformer begins with some of its teacher's layers"},
+         "of a new one (lstm); a Transformer begins with some of its teacher's layers, static is a token table"},
         {0, "layers", CLI_COUNT, &chosen.layers, "N", "one upon another (1)"},
         {0, "hidden", CLI_COUNT, &chosen.hidden, "N", "units of a layer and direction (256)"},
         {0, "one-way", CLI_FLAG, &chosen.one_way, NULL, "read from left to right alone"},
         {0, "mean", CLI_FLAG, &chosen.mean, NULL, "pool by the mean, not by attention"},
-        {0, "dim", CLI_COUNT, &chosen.dimension, "N", "floats in a vector (the teacher's)"},
+        {0, "dim", CLI_COUNT, &chosen.dimension, "N", "floats in a vector (the teacher's; static: 256)"},
         {0, "vocabulary", CLI_COUNT, &chosen.vocabulary, "N",
          "learn N tokens from these texts, for a smaller model (the teacher's vocabulary)"},
-        {0, "dropout", CLI_NUMBER, &chosen.dropout, "P", "between layers (0)"},
+        {0, "dropout", CLI_NUMBER, &chosen.dropout, "P", "between layers; static: of tokens (0)"},
         {0, "held-out", CLI_NUMBER, &chosen.held_out, "SHARE", "of the documents, to measure with (0.05)"},
         CLI_TRAIN_OPTIONS(chosen.train),
         CLI_OPTIONS_END,
@@ -216,14 +216,15 @@ static const cli_command command = {
     .usage = "FILE... --out DIR [OPTIONS]",
     .summary = "train an encoder of your own texts",
     .details =
-        "A small LSTM or GRU learns to say what the teacher says of these texts, in minutes, and is many times as "
-        "fast\n"
-        "then. Or a model learns from pairs of questions and passages, or from what stands side by side. Some "
-        "documents\n"
-        "are held out, to tell how it does on what it has not seen. The folder is a model like any other, and keeps a\n"
-        "checkpoint to go on from. docs/training.md has the method and figures.",
+        "A small LSTM or GRU, or a table of token vectors, learns to say what the teacher says of these texts, in\n"
+        "minutes, and is many times as fast then. Or a model learns from pairs of questions and passages, or from "
+        "what\n"
+        "stands side by side. Some documents are held out, to tell how it does on what it has not seen. The folder is "
+        "a\n"
+        "model like any other, and keeps a checkpoint to go on from. docs/training.md has the method and figures.",
     .example = "mneme train encoder notes.jsonl --out my-encoder\n"
                "mneme train encoder notes.jsonl --cell gru --vocabulary 8000 --out small-encoder\n"
+               "mneme train encoder notes.jsonl --cell static --out fast-encoder\n"
                "mneme --store memory train encoder --from-store --out my-encoder\n"
                "mneme train encoder --pairs pairs.jsonl --from my-encoder --out better --rate 1e-4",
 };

@@ -24,16 +24,30 @@ static mneme_train_encoder_options whole_options(const mneme_train_encoder_optio
     return own;
 }
 
-/* A recurrent or static model takes ten times the steps of a Transformer, which was trained on far more than what is
- * here. */
+typedef enum kind { TRANSFORMER, RECURRENT, TABLE } kind;
+
+static kind kind_of(const mneme_train_encoder_options *options)
+{
+    if (options->from)
+        return mn_static_is(options->from) ? TABLE : mn_recurrent_is(options->from) ? RECURRENT : TRANSFORMER;
+    return options->cell == MNEME_CELL_STATIC        ? TABLE
+           : options->cell == MNEME_CELL_TRANSFORMER ? TRANSFORMER
+                                                     : RECURRENT;
+}
+
+/* A recurrent model takes ten times the steps of a Transformer, which was trained on far more than what is here. A
+ * table's: docs/static-encoder.md has the rates that were tried. */
 mneme_train_options mneme_train_encoder_defaults(const mneme_train_encoder_options *options)
 {
+    static const struct {
+        double distill, other;
+    } rates[] = {[TRANSFORMER] = {3e-4, 3e-5}, [RECURRENT] = {3e-3, 3e-4}, [TABLE] = {1.5e-3, 3e-3}};
     mneme_train_encoder_options own = whole_options(options);
     mneme_train_options train = MNEME_TRAIN_OPTIONS_INIT;
     bool distill = own.method == MNEME_TRAIN_DISTILL;
-    bool fresh = own.from ? mn_recurrent_is(own.from) || mn_static_is(own.from) : own.cell != MNEME_CELL_TRANSFORMER;
-    train.epochs = distill ? 5 : 3;
-    train.learning_rate = (distill ? 3e-3 : 3e-4) / (fresh ? 1 : 10);
+    kind model = kind_of(&own);
+    train.epochs = !distill ? 3 : model == TABLE ? 8 : 5;
+    train.learning_rate = distill ? rates[model].distill : rates[model].other;
     train.warm_up = distill ? 100 : 10;
     train.weight_decay = 0;
     train.batch = 128;

@@ -139,6 +139,8 @@ json '.trained_on == 60'
 awk -v r="$(highest by-titles)" 'BEGIN { exit !(r > 2e-4 && r <= 3e-4) }' || fail "rate $(highest by-titles), expected 3e-4"
 expect 0 mneme train encoder titled.jsonl --neighbours --from "$work/teacher" --out by-titles-2 --held-out 0 --batch 4 --json
 awk -v r="$(highest by-titles-2)" 'BEGIN { exit !(r > 2e-5 && r <= 3e-5) }' || fail "rate $(highest by-titles-2), expected 3e-5"
+expect 0 mneme train encoder titled.jsonl --neighbours --from table --out by-titles-3 --held-out 0 --batch 4 --json
+awk -v r="$(highest by-titles-3)" 'BEGIN { exit !(r > 2e-3 && r <= 3e-3) }' || fail "rate $(highest by-titles-3), expected 3e-3"
 expect 0 mneme train encoder notes.jsonl --pairs pairs.jsonl --vocabulary 70 --out own-pairs "${small[@]}" --json
 json '.trained_on > 25 and .vocabulary == 70'
 expect 0 mneme train encoder notes.jsonl --neighbours --vocabulary 70 --out own-neighbours "${small[@]}" --json

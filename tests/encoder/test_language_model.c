@@ -372,7 +372,7 @@ static void ten_steps_and_ten_more_are_twenty(void **state)
 static void what_cannot_be_trained_is_refused(void **state)
 {
     (void)state;
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 9; i++) {
         recipe r;
         make_recipe(&r, i == 5 ? MNEME_CELL_TRANSFORMER : MNEME_CELL_LSTM, 20);
         if (i == 0) r.lm.layers = 0;
@@ -383,6 +383,7 @@ static void what_cannot_be_trained_is_refused(void **state)
         if (i == 5) r.lm.heads = 5;
         if (i == 6) r.lm.n_texts = 0;
         if (i == 7) r.lm.hidden = 1 << 20;
+        if (i == 8) r.lm.cell = MNEME_CELL_STATIC; /* has no next character to tell */
         assert_int_equal(mneme_train_lm(&r.lm, g_folder, NULL, test_error()), MNEME_ERR_USAGE);
         print_message("%s\n", test_error()->message);
     }
