@@ -1,11 +1,10 @@
 /* encoder_begin.c -- before the first step: the teacher's vectors in the model's dimension, and what a new static table
  * begins with. See encoder_run.h.
  *
- *     a new model, narrower than its teacher      the teacher's principal directions, over the texts
- *     a static table, or a narrower model, to     the directions that bring the teacher nearest to what the model says
- *     train on                                    already: its own may lie turned in any way
- *     a new static table                          each token as a text to the teacher (token_vectors.h), by the same
- * map
+ *     a new model, narrower than its teacher     the teacher's principal directions, over the texts
+ *     a table or a narrower model to train on    the directions that bring the teacher nearest to what the model says
+ *                                                already: its own may lie turned in any way
+ *     a new static table                         each token as a text to the teacher (token_vectors.h), by that map
  */
 #include "encoder/static_table.h"
 #include "encoder/train/encoder_report.h"

@@ -1,4 +1,5 @@
-/* trainable.h -- an encoder that can be trained: what every kind (recurrent, Transformer) offers to train_encoder.c. */
+/* trainable.h -- an encoder that can be trained: what every kind (recurrent, Transformer, static) offers to
+ * train_encoder.c. */
 #ifndef MN_ENCODER_TRAIN_TRAINABLE_H
 #define MN_ENCODER_TRAIN_TRAINABLE_H
 
