@@ -9,6 +9,7 @@
  * ever added before the next job; MN_CREW_ITEMS_MOST leaves room for that. */
 #include "common/crew.h"
 
+#include "common/clock.h"
 #include "common/memory.h"
 
 #include <assert.h>
@@ -31,6 +32,7 @@ struct mn_crew {
     uint64_t session; /* counts begins */
     bool stopping;
     unsigned count, started;
+    unsigned rests; /* begins that are still to be refused */
     member *members;
     _Alignas(LINE) atomic_bool at_work; /* between begin and end */
     _Alignas(LINE) atomic_uint_fast64_t ticket;
@@ -111,19 +113,38 @@ static void start_members(mn_crew *crew)
     }
 }
 
-void mn_crew_begin(mn_crew *crew)
+bool mn_crew_begin(mn_crew *crew)
 {
+    if (crew->rests > 0) {
+        crew->rests--;
+        return false;
+    }
     start_members(crew);
     atomic_store_explicit(&crew->at_work, true, memory_order_release);
     pthread_mutex_lock(&crew->lock);
     crew->session++;
     pthread_cond_broadcast(&crew->called);
     pthread_mutex_unlock(&crew->lock);
+    return true;
 }
 
 void mn_crew_end(mn_crew *crew)
 {
     atomic_store_explicit(&crew->at_work, false, memory_order_release);
+}
+
+static bool is_done(const mn_crew *crew, unsigned n_items)
+{
+    return atomic_load_explicit(&crew->done, memory_order_acquire) >= n_items;
+}
+
+/* For items that others are at. Such a wait is short, unless the system has taken the processor from one of them. */
+static void wait_for_others(mn_crew *crew, unsigned n_items)
+{
+    if (is_done(crew, n_items)) return;
+    double since = mn_clock_monotonic();
+    for (unsigned spins = 0; !is_done(crew, n_items);) pause_a_little(&spins);
+    if ((mn_clock_monotonic() - since) * 1000 >= MN_CREW_HELD_UP_MS) crew->rests = MN_CREW_RESTS;
 }
 
 void mn_crew_run(mn_crew *crew, unsigned n_items, void (*work)(void *context, unsigned item, unsigned worker),
@@ -137,7 +158,7 @@ void mn_crew_run(mn_crew *crew, unsigned n_items, void (*work)(void *context, un
     uint64_t job = (atomic_load_explicit(&crew->ticket, memory_order_relaxed) >> 32) + 1;
     atomic_store_explicit(&crew->ticket, job << 32 | (uint64_t)n_items << 16, memory_order_release);
     take_items(crew, 0);
-    for (unsigned spins = 0; atomic_load_explicit(&crew->done, memory_order_acquire) < n_items;) pause_a_little(&spins);
+    wait_for_others(crew, n_items);
 }
 
 unsigned mn_crew_count(const mn_crew *crew)

@@ -19,9 +19,13 @@ mneme_status mn_crew_new(unsigned n, mn_crew **out, mneme_error *error);
 void mn_crew_free(mn_crew *crew);
 unsigned mn_crew_count(const mn_crew *crew);
 
-/* From begin to end the crew is the calling thread's; one thread at a time. Every begin needs its end. */
-void mn_crew_begin(mn_crew *crew);
+/* From begin to end the crew is the calling thread's; one thread at a time. False: it rests, and there is no end to be
+ * called; do the work alone. It rests where others need the processors, too: after a job whose caller waited for
+ * MN_CREW_HELD_UP_MS at least, for the next MN_CREW_RESTS begins. */
+bool mn_crew_begin(mn_crew *crew);
 void mn_crew_end(mn_crew *crew);
+
+enum { MN_CREW_HELD_UP_MS = 2, MN_CREW_RESTS = 64 };
 
 /* Call work(context, item, worker) once for each item 0..n_items-1, worker being 0..count-1 (0 = the caller); returns
  * when all are done. n_items < MN_CREW_ITEMS_MOST. */

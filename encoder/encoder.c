@@ -208,7 +208,7 @@ static void encode_one_pack(encode_job *job)
     bool own = shares && !(job->lent && mn_crew_count(job->lent) == n);
     if (own && !encoder->crew) (void)mn_crew_new(n, &encoder->crew, NULL);
     if (shares) job->crew = own ? encoder->crew : job->lent;
-    if (own && job->crew) mn_crew_begin(job->crew);
+    if (own && job->crew && !mn_crew_begin(job->crew)) job->crew = NULL;
     encode_pack(job, 0, 0);
     if (own && job->crew) mn_crew_end(job->crew);
 }

@@ -23,12 +23,9 @@ mn_crew *mn_question_crew_take(mn_question_crew *questions, unsigned n_threads)
     if (n_threads < CREW_SIZE || pthread_mutex_trylock(&questions->lock) != 0) return NULL;
     if (questions->was_asked && !questions->crew) (void)mn_crew_new(CREW_SIZE, &questions->crew, NULL);
     questions->was_asked = true;
-    if (!questions->crew) {
-        pthread_mutex_unlock(&questions->lock);
-        return NULL;
-    }
-    mn_crew_begin(questions->crew);
-    return questions->crew;
+    if (questions->crew && mn_crew_begin(questions->crew)) return questions->crew;
+    pthread_mutex_unlock(&questions->lock);
+    return NULL;
 }
 
 void mn_question_crew_give(mn_question_crew *questions, mn_crew *crew)

@@ -408,7 +408,7 @@ static void crew_runs_every_item_of_many_jobs_once(void **state)
     assert_ok(mn_crew_new(MEMBERS, &crew, test_error()));
     int expected[ITEMS] = {0};
     for (unsigned session = 0; session < SESSIONS; session++) {
-        mn_crew_begin(crew);
+        while (!mn_crew_begin(crew)) continue; /* it may rest */
         for (unsigned job = 0; job < JOBS; job++) {
             unsigned n = (session * JOBS + job) % (ITEMS + 1);
             mn_crew_run(crew, n, count_short_item, &t);
@@ -421,6 +421,35 @@ static void crew_runs_every_item_of_many_jobs_once(void **state)
     mn_crew_free(crew);
     assert_ok(mn_crew_new(2, &crew, test_error()));
     mn_crew_free(crew); /* never begun */
+}
+
+/* The member takes one of two items and is long about it; the caller's waits until it has it. */
+static void dawdle(void *context, unsigned item, unsigned worker)
+{
+    atomic_bool *taken = context;
+    (void)item;
+    if (worker == 0) {
+        while (!atomic_load(taken)) usleep(100);
+        return;
+    }
+    atomic_store(taken, true);
+    usleep(20 * 1000 * MN_CREW_HELD_UP_MS);
+}
+
+static void crew_rests_after_a_job_that_waited_for_a_member(void **state)
+{
+    (void)state;
+    mn_crew *crew = NULL;
+    atomic_bool taken = false;
+    unsigned refused = 0;
+    assert_ok(mn_crew_new(2, &crew, test_error()));
+    assert_true(mn_crew_begin(crew));
+    mn_crew_run(crew, 2, dawdle, &taken);
+    mn_crew_end(crew);
+    while (!mn_crew_begin(crew)) refused++;
+    assert_int_equal(refused, MN_CREW_RESTS);
+    mn_crew_end(crew);
+    mn_crew_free(crew);
 }
 
 int main(void)
@@ -446,6 +475,7 @@ int main(void)
         cmocka_unit_test(time_parse_reads_the_forms_of_iso_8601),
         cmocka_unit_test(threads_run_every_item_once),
         cmocka_unit_test(crew_runs_every_item_of_many_jobs_once),
+        cmocka_unit_test(crew_rests_after_a_job_that_waited_for_a_member),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
