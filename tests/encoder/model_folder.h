@@ -264,6 +264,25 @@ static inline void model_write(const char *folder, const json_t *shape, const js
                         json_string_value(json_object_get(shape, "prefix")), &fault);
 }
 
+/* A teacher for students in training: the small Transformer of tests/data/bert_gradients.json, texts of 9 tokens. */
+static inline void model_write_teacher(const char *folder)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/tests/data/bert_gradients.json", test_source_dir());
+    json_t *stored = json_load_file(path, 0, NULL), *files = json_object();
+    assert_non_null(stored);
+    json_t *config = json_deep_copy(json_object_get(stored, "config"));
+    json_object_set_new(config, "model_type", json_string("bert"));
+    json_object_set_new(files, "config.json", config);
+    json_object_set_new(
+        files, "tokenizer_config.json",
+        json_pack("{s:s, s:b, s:i}", "tokenizer_class", "BertTokenizer", "do_lower_case", 1, "model_max_length", 9));
+    json_t *shape = json_pack("{s:s, s:s, s:o}", "dtype", "F32", "prefix", "", "files", files);
+    model_write(folder, shape, NULL, (model_fault){0});
+    json_decref(shape);
+    json_decref(stored);
+}
+
 /* The lines of tests/data/NAME, an array; NULL: there is no such file. */
 static inline json_t *model_read_lines(const char *name)
 {

@@ -21,20 +21,7 @@ static int set_up(void **state)
     g_reference = mn_train_arithmetic_for(false, MN_CPU_GENERIC, true);
     g_dir = test_make_dir();
     g_out = test_make_dir();
-    char path[1024];
-    snprintf(path, sizeof path, "%s/tests/data/bert_gradients.json", test_source_dir());
-    json_t *stored = json_load_file(path, 0, NULL), *files = json_object();
-    assert_non_null(stored);
-    json_t *config = json_deep_copy(json_object_get(stored, "config"));
-    json_object_set_new(config, "model_type", json_string("bert"));
-    json_object_set_new(files, "config.json", config);
-    json_object_set_new(
-        files, "tokenizer_config.json",
-        json_pack("{s:s, s:b, s:i}", "tokenizer_class", "BertTokenizer", "do_lower_case", 1, "model_max_length", 9));
-    json_t *shape = json_pack("{s:s, s:s, s:o}", "dtype", "F32", "prefix", "", "files", files);
-    model_write(g_dir, shape, NULL, (model_fault){0});
-    json_decref(shape);
-    json_decref(stored);
+    model_write_teacher(g_dir);
     return mn_threads_new(2, &g_threads, NULL) == MNEME_OK ? 0 : -1;
 }
 
