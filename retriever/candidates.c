@@ -2,8 +2,7 @@
  *
  *     candidates   | namespace 0: row 3, row 17, ... | namespace 1: ... |   always by place: namespace, then row
  *     what a step brings in goes behind them, and is merged in place when the step ends (mn_settle_candidates)
- *     the best     places of the m with the highest scores (mn_best_candidates): candidates are large and stay where
- * they are */
+ *     the best     numbers of the m with the highest scores (mn_best_candidates): candidates are large, and stay */
 #include "retriever/nearest.h"
 #include "retriever/retrieval.h"
 
@@ -88,12 +87,13 @@ typedef struct new_rows {
 
 enum { PRODUCTS, WORDS, N_MEASURES };
 
-/* Vectors lie all over memory: they are asked for a few rows ahead. */
+/* Vectors lie all over memory: they are asked for a few rows ahead. From the last row on, since the words are measured
+ * from the first one on: two threads that write side by side wait for each other's cache lines. */
 static void measure_products(const mn_space_search *search, mn_new_row *rows, size_t n)
 {
-    for (size_t i = 0; search->has_dense && i < n; i++) {
-        bool ahead = i + FETCH_AHEAD < n && (search->has_feedback || !rows[i + FETCH_AHEAD].knows_cosine);
-        if (ahead) mn_scan_fetch(&search->scan, rows[i + FETCH_AHEAD].row);
+    for (size_t i = search->has_dense ? n : 0; i-- > 0;) {
+        bool ahead = i >= FETCH_AHEAD && (search->has_feedback || !rows[i - FETCH_AHEAD].knows_cosine);
+        if (ahead) mn_scan_fetch(&search->scan, rows[i - FETCH_AHEAD].row);
         if (!rows[i].knows_cosine) rows[i].cosine = mn_scan_one(&search->scan, rows[i].row, &rows[i].has_vector);
         if (search->has_feedback && rows[i].has_vector)
             rows[i].feedback = mn_scan_one(&search->feedback, rows[i].row, &rows[i].has_vector);

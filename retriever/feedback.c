@@ -39,7 +39,7 @@ static mneme_status choose_hits(refinement *r)
     if (status != MNEME_OK) return status;
     r->n_hits = best.n;
     for (size_t i = 0; i < best.n; i++) r->hits[i] = &r->run->candidates[best.items[i].row];
-    attend(r);
+    if (best.n) attend(r);
     return MNEME_OK;
 }
 
