@@ -150,6 +150,8 @@ static void wait_for_others(mn_crew *crew, unsigned n_items)
 void mn_crew_run(mn_crew *crew, unsigned n_items, void (*work)(void *context, unsigned item, unsigned worker),
                  void *context)
 {
+    for (unsigned i = 0; !crew && i < n_items; i++) work(context, i, 0);
+    if (!crew) return;
     assert(n_items < MN_CREW_ITEMS_MOST - crew->count);
     if (n_items == 0) return;
     crew->work = work;

@@ -28,7 +28,7 @@ void mn_crew_end(mn_crew *crew);
 enum { MN_CREW_HELD_UP_MS = 2, MN_CREW_RESTS = 64 };
 
 /* Call work(context, item, worker) once for each item 0..n_items-1, worker being 0..count-1 (0 = the caller); returns
- * when all are done. n_items < MN_CREW_ITEMS_MOST. */
+ * when all are done. n_items < MN_CREW_ITEMS_MOST. crew NULL: any number of them, by the caller, in their order. */
 void mn_crew_run(mn_crew *crew, unsigned n_items, void (*work)(void *context, unsigned item, unsigned worker),
                  void *context);
 

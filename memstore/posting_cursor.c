@@ -237,14 +237,6 @@ void mn_posting_cursor_decode(mn_posting_cursor *cursor)
         decode_once(cursor);
 }
 
-bool mn_posting_cursor_open(mn_posting_cursor *out, const mn_posting_block *blocks, size_t n_blocks, size_t *allowance,
-                            mn_arena *arena)
-{
-    if (!mn_posting_cursor_prepare(out, blocks, n_blocks, allowance, arena)) return false;
-    mn_posting_cursor_decode(out);
-    return true;
-}
-
 void mn_posting_cursor_over(mn_posting_cursor *out, mn_posting *postings, uint32_t n)
 {
     *out = (mn_posting_cursor){.batch = postings, .n = n, .capacity = n, .whole = true};

@@ -37,9 +37,6 @@ typedef struct mn_posting_cursor {
  * *allowance: how many postings may be decoded at once and kept; what is used of it is taken off. False: out of memory.
  * out->damaged is set when the postings are not to be used: all of them are looked at here, so what is done with the
  * cursor later cannot fail. */
-bool mn_posting_cursor_open(mn_posting_cursor *out, const mn_posting_block *blocks, size_t n_blocks, size_t *allowance,
-                            mn_arena *arena);
-/* The same in two steps: all that takes memory, and then all that takes time, which cannot fail. */
 bool mn_posting_cursor_prepare(mn_posting_cursor *out, const mn_posting_block *blocks, size_t n_blocks,
                                size_t *allowance, mn_arena *arena);
 void mn_posting_cursor_decode(mn_posting_cursor *cursor);

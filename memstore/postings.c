@@ -149,9 +149,7 @@ mneme_status mn_read_posting_cursors(mn_read *read, uint32_t ns, const mn_term_l
     mn_buffer_free(&blocks);
     if (cursor) mdb_cursor_close(cursor);
     if (status != MNEME_OK) return status;
-    bool share = crew && terms->n < MN_CREW_ITEMS_MOST / 2;
-    if (share) mn_crew_run(crew, (unsigned)terms->n, decode_list, out);
-    for (size_t i = 0; i < terms->n && !share; i++) decode_list(out, (unsigned)i, 0);
+    mn_crew_run(terms->n < MN_CREW_ITEMS_MOST / 2 ? crew : NULL, (unsigned)terms->n, decode_list, out);
     for (size_t i = 0; i < terms->n; i++)
         if (out[i].damaged) return mn_damaged(error, "postings block", ns, out[i].blocks[0].first_row);
     return MNEME_OK;

@@ -134,7 +134,7 @@ mneme_status mn_add_candidates(mn_retrieval *run, mn_space_search *search, mn_ne
     new_rows new = {search, rows, n};
     mneme_status status = reserve(run, n);
     if (status != MNEME_OK) return status;
-    mn_run_items(n < FEW ? NULL : run->options->crew, N_MEASURES, measure, &new);
+    mn_crew_run(n < FEW ? NULL : run->options->crew, N_MEASURES, measure, &new);
     for (size_t i = 0; i < n; i++) run->candidates[run->n++] = candidate_of(run, search, &rows[i]);
     return MNEME_OK;
 }
@@ -264,7 +264,7 @@ static mneme_status find_sides(sides *s)
 {
     mn_retrieval *run = s->run;
     bool at_once = s->index && !run->options->accept && s->search->has_dense && s->search->has_lexical;
-    mn_run_items(at_once ? run->options->crew : NULL, N_SIDES, find_side, s);
+    mn_crew_run(at_once ? run->options->crew : NULL, N_SIDES, find_side, s);
     if (s->dense_status != MNEME_OK) {
         if (run->error) *run->error = s->dense_error;
         return s->dense_status;

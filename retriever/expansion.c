@@ -163,7 +163,7 @@ mneme_status mn_expand(mn_retrieval *run, mn_space_search *search, const mn_buff
 {
     term_weights all = {NULL, 0};
     hit_terms terms = {.run = run, .texts = texts};
-    mn_run_items(run->options->crew, (unsigned)n, analyze_text, &terms);
+    mn_crew_run(run->options->crew, (unsigned)n, analyze_text, &terms);
     for (size_t i = 0; i < n; i++) {
         if (terms.status[i] != MNEME_OK) {
             if (run->error) *run->error = terms.error[i];

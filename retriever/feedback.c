@@ -16,8 +16,7 @@ typedef struct refinement {
     const mn_candidate *hits[MN_FEEDBACK_HITS]; /* best first */
     double attention[MN_FEEDBACK_HITS];
     size_t n_hits;
-    mn_bm25 twin; /* of the search's expansion, for a second thread */
-    bool has_twin;
+    const mn_bm25 *expansions[2];      /* the search's, and one for a second thread: a twin where there is a crew */
     float *shares;                     /* the expansion's, of each candidate */
     mn_buffer texts[MN_FEEDBACK_HITS]; /* of the hits */
     mneme_status status;               /* of reading them */
@@ -107,26 +106,38 @@ static void rescore_vectors(const refinement *r)
     }
 }
 
+static bool expands(const refinement *r)
+{
+    return r->search->has_lexical && r->run->options->expansion_weight > 0;
+}
+
 /* The hits' texts, which come from the store, and the candidates' products, which need nothing of it. */
 static void run_part(void *context, unsigned part, unsigned worker)
 {
     (void)worker;
     refinement *r = context;
-    if (part == TEXTS && r->search->has_lexical && r->run->options->expansion_weight > 0)
-        r->status = mn_read_hit_texts(r->run, r->search, r->hits, r->n_hits, r->texts);
+    if (part == TEXTS && expands(r)) r->status = mn_read_hit_texts(r->run, r->search, r->hits, r->n_hits, r->texts);
     if (part == VECTORS && r->search->has_feedback) rescore_vectors(r);
 }
 
 /* Both parts, and then the second question that the texts make. */
 static mneme_status refine_question(refinement *r)
 {
-    const mn_retrieve_options *options = r->run->options;
-    mn_run_items(options->crew, N_PARTS, run_part, r);
+    mn_crew_run(r->run->options->crew, N_PARTS, run_part, r);
     mneme_status status = r->status;
-    if (status == MNEME_OK && r->search->has_lexical && options->expansion_weight > 0)
-        status = mn_expand(r->run, r->search, r->texts, r->attention, r->n_hits);
+    if (status == MNEME_OK && expands(r)) status = mn_expand(r->run, r->search, r->texts, r->attention, r->n_hits);
     for (size_t i = 0; i < r->n_hits; i++) mn_buffer_free(&r->texts[i]);
     return status;
+}
+
+static bool open_twin(refinement *r)
+{
+    const mn_bm25 *own = &r->search->expansion;
+    r->expansions[0] = r->expansions[1] = own;
+    if (!r->run->options->crew) return true;
+    mn_bm25 *twin = mn_arena_alloc(r->run->arena, sizeof *twin);
+    r->expansions[1] = twin;
+    return twin && mn_bm25_twin(own, r->run->arena, twin);
 }
 
 /* Half of the candidates' new lexical scores. */
@@ -134,11 +145,10 @@ static void rescore_half(void *context, unsigned half, unsigned worker)
 {
     (void)worker;
     refinement *r = context;
-    const mn_bm25 *expansion = half ? &r->twin : &r->search->expansion;
     size_t first = half ? r->n / 2 : 0, end = half ? r->n : r->n / 2;
     for (size_t i = first; i < end; i++) {
         mn_candidate *candidate = &r->run->candidates[r->first + i];
-        r->shares[i] = mn_bm25_share(expansion, candidate->row);
+        r->shares[i] = mn_bm25_share(r->expansions[half], candidate->row);
         candidate->lexical = mn_expanded_score(r->run, candidate->lexical, r->shares[i]);
     }
 }
@@ -148,13 +158,10 @@ static mneme_status rescore_all(refinement *r, size_t wanted, float *known)
 {
     mn_retrieval *run = r->run;
     mn_top best;
-    r->has_twin = run->options->crew != NULL;
     r->shares = mn_arena_array(run->arena, r->n, sizeof *r->shares);
-    if (!r->shares || !mn_top_init(&best, wanted, run->arena) ||
-        (r->has_twin && !mn_bm25_twin(&r->search->expansion, run->arena, &r->twin)))
+    if (!r->shares || !mn_top_init(&best, wanted, run->arena) || !open_twin(r))
         return mn_fail_memory(run->error, "words of the hits");
-    if (!r->has_twin) r->twin = r->search->expansion;
-    mn_run_items(run->options->crew, 2, rescore_half, r);
+    mn_crew_run(run->options->crew, 2, rescore_half, r);
     for (size_t i = 0; i < r->n; i++) {
         uint32_t row = run->candidates[r->first + i].row;
         if (mn_top_wants(&best, r->shares[i], row)) mn_top_put(&best, r->shares[i], row);
@@ -193,7 +200,7 @@ static mneme_status search_expansion(const refinement *r, float known, mn_top *t
     mn_retrieval *run = r->run;
     mn_space_search *search = r->search;
     uint32_t n_rows = search->rows.n_rows, half = n_rows / 2 - n_rows / 2 % MN_BM25_WINDOW;
-    if (search->restricted || !r->has_twin || run->options->accept || half == 0) {
+    if (search->restricted || !run->options->crew || run->options->accept || half == 0) {
         if (search->restricted)
             mn_bm25_ranges(&search->expansion, &search->ranges, &search->filter, top);
         else
@@ -201,10 +208,10 @@ static mneme_status search_expansion(const refinement *r, float known, mn_top *t
         return search->filter.status;
     }
     expanded_search s = {.filter = &search->filter, .known = known};
-    s.parts[0] = (row_part){.expansion = &search->expansion, .first = 0, .end = half, .top = *top};
-    s.parts[1] = (row_part){.expansion = &r->twin, .first = half, .end = n_rows};
+    s.parts[0] = (row_part){.expansion = r->expansions[0], .first = 0, .end = half, .top = *top};
+    s.parts[1] = (row_part){.expansion = r->expansions[1], .first = half, .end = n_rows};
     if (!mn_top_init(&s.parts[1].top, top->capacity, run->arena)) return mn_fail_memory(run->error, "candidates");
-    mn_run_items(run->options->crew, 2, search_part, &s);
+    mn_crew_run(run->options->crew, 2, search_part, &s);
     *top = s.parts[0].top;
     for (size_t i = 0; i < s.parts[1].top.n; i++) {
         const mn_scored *row = &s.parts[1].top.items[i];

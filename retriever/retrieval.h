@@ -65,18 +65,7 @@ typedef struct mn_retrieval {
     mn_dates dates; /* that the question names */
 } mn_retrieval;
 
-/* Call work(context, item, worker) for items 0 .. n - 1: shared out to a crew, or without one (NULL) in their order. */
-static inline void mn_run_items(mn_crew *crew, unsigned n, void (*work)(void *context, unsigned item, unsigned worker),
-                                void *context)
-{
-    if (crew) {
-        mn_crew_run(crew, n, work, context);
-        return;
-    }
-    for (unsigned i = 0; i < n; i++) work(context, i, 0);
-}
-
-/* Where a worker of mn_run_items may take memory. */
+/* Where a worker of a crew may take memory. */
 static inline mn_arena *mn_arena_of(mn_retrieval *run, unsigned worker)
 {
     return worker == 0 ? run->arena : &run->beside;

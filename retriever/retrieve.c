@@ -8,7 +8,7 @@
  *     add_cues       speakers and days that the question names                               cues.c
  *     rank           order, one per record, the best k, attention
  *
- * On the calling thread, but for what a crew of the caller's takes (see mn_run_items); no answer depends on that. Sums
+ * On the calling thread, but for what a crew of the caller's takes (common/crew.h); no answer depends on that. Sums
  * are in a fixed order, ties are broken by namespace and row. */
 #include "retriever/retrieve.h"
 

@@ -13,8 +13,6 @@
 #include "encoder/train/token_vectors.h"
 #include "encoder/train/trainable_static.h"
 
-static const double SIF = 1e-4; /* as mneme_distill_static */
-
 /* The model's vectors of every text, as it is before training: owned (mn_free). */
 static mneme_status own_vectors(mn_encoder_run *run, float **out, mneme_error *error)
 {
@@ -52,7 +50,7 @@ static mneme_status fill_table(mn_encoder_run *run, double *map, mneme_error *er
     uint32_t from = mn_encoder_info(run->teacher)->dimension, to = run->model->dimension, n = run->model->vocabulary;
     const mn_token_vectors tokens = {.teacher = run->teacher,
                                      .own = run->options->vocabulary ? &run->vocabulary : NULL,
-                                     .sif = SIF,
+                                     .sif = MN_SIF,
                                      .progress = run->options->progress,
                                      .context = run->options->context};
     float *table = mn_alloc_zeroed((size_t)n * from, sizeof *table);

@@ -9,6 +9,8 @@
 #include "encoder/encoder.h"
 #include "encoder/train/own_vocabulary.h"
 
+#define MN_SIF 1e-4 /* a, as mneme_distill_static has it by default */
+
 /* Subtract from the n rows of vectors (n, width) their mean, which is nothing that tells texts apart. ERR_MEMORY. */
 mneme_status mn_vectors_centre(float *vectors, size_t n, uint32_t width, mneme_error *error);
 

@@ -6,13 +6,12 @@
 #include "encoder/step_plan.h"
 #include "encoder/train/model_files.h"
 #include "encoder/train/static_folder.h"
+#include "encoder/train/token_vectors.h"
 #include "encoder/train/tokenizer_files.h"
 #include "encoder/train/vector_losses.h"
 
 #include <math.h>
 #include <string.h>
-
-static const double SIF = 1e-4; /* of the tables that training begins with: for config.json */
 
 typedef struct trainable_static {
     mn_trainable base;
@@ -153,7 +152,7 @@ static mneme_status save(mn_trainable *trainable, const char *folder, const char
                                    .table = table,
                                    .n_rows = t->base.vocabulary,
                                    .dimension = t->base.dimension,
-                                   .sif = SIF};
+                                   .sif = MN_SIF};
     mneme_status status =
         trainable->own ? mn_tokenizer_files_write(&trainable->own->settings, trainable->max_tokens, folder, error)
                        : mn_model_copy_tokenizer(trainable->tokenizer_folder, folder, error);

@@ -140,6 +140,14 @@ static void check_all(const list *l, mn_posting_cursor *cursor)
     assert_int_equal(n, l->n);
 }
 
+static bool open_cursor(mn_posting_cursor *out, const mn_posting_block *blocks, size_t n, size_t *allowance,
+                        mn_arena *arena)
+{
+    bool ready = mn_posting_cursor_prepare(out, blocks, n, allowance, arena);
+    if (ready) mn_posting_cursor_decode(out);
+    return ready;
+}
+
 static void cursor_gives_the_list_and_finds_each_row(void **state)
 {
     (void)state;
@@ -152,7 +160,7 @@ static void cursor_gives_the_list_and_finds_each_row(void **state)
         for (size_t allowance = 0; allowance < 3; allowance++) {
             mn_posting_cursor cursor;
             size_t left = allowance == 2 ? SIZE_MAX : allowance * 300;
-            assert_true(mn_posting_cursor_open(&cursor, l.blocks, l.n_blocks, &left, &l.arena));
+            assert_true(open_cursor(&cursor, l.blocks, l.n_blocks, &left, &l.arena));
             assert_int_equal(cursor.n_rows, l.n);
             assert_int_equal(cursor.most_count, most);
             assert_int_equal(cursor.last_row, l.plain[l.n - 1].row);
@@ -177,7 +185,7 @@ static void block_whose_first_row_was_removed_is_read(void **state)
     mn_posting_block block = {bytes, sizeof bytes, 100};
     mn_posting_cursor cursor;
     size_t allowance = 0;
-    assert_true(mn_posting_cursor_open(&cursor, &block, 1, &allowance, &arena));
+    assert_true(open_cursor(&cursor, &block, 1, &allowance, &arena));
     assert_int_equal(cursor.n_rows, 2);
     assert_int_equal(mn_posting_cursor_count(&cursor, 100), 0);
     assert_int_equal(mn_posting_cursor_count(&cursor, 105), 1);
@@ -197,11 +205,11 @@ static void blocks_that_overlap_or_end_too_soon_are_damage(void **state)
     for (size_t allowance = 0; allowance < 2; allowance++) {
         mn_posting_cursor cursor;
         size_t left = allowance * SIZE_MAX;
-        assert_true(mn_posting_cursor_open(&cursor, overlapping, 2, &left, &arena));
+        assert_true(open_cursor(&cursor, overlapping, 2, &left, &arena));
         assert_true(cursor.damaged);
-        assert_true(mn_posting_cursor_open(&cursor, apart, 2, &left, &arena));
+        assert_true(open_cursor(&cursor, apart, 2, &left, &arena));
         assert_false(cursor.damaged);
-        assert_true(mn_posting_cursor_open(&cursor, too_short, 2, &left, &arena));
+        assert_true(open_cursor(&cursor, too_short, 2, &left, &arena));
         assert_true(cursor.damaged);
     }
     mn_arena_free(&arena);

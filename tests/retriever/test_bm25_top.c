@@ -71,7 +71,8 @@ static mn_posting_cursor term_cursor(world *w, uint32_t term, size_t block_size,
     }
     mn_buffer_free(&bytes);
     mn_posting_cursor cursor;
-    assert_true(mn_posting_cursor_open(&cursor, blocks, n, allowance, &w->arena));
+    assert_true(mn_posting_cursor_prepare(&cursor, blocks, n, allowance, &w->arena));
+    mn_posting_cursor_decode(&cursor);
     assert_false(cursor.damaged);
     return cursor;
 }
