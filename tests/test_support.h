@@ -73,6 +73,16 @@ static inline char *test_make_dir(void)
     return path;
 }
 
+/* DIR/NAME, in one of four buffers that take turns. */
+static inline const char *test_inside(const char *dir, const char *name)
+{
+    static char paths[4][1200];
+    static unsigned turn;
+    char *path = paths[turn++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", dir, name);
+    return path;
+}
+
 static inline void test_remove_dir(char *path)
 {
     char command[1200];

@@ -19,11 +19,7 @@ static int64_t test_clock(void *context)
 
 static const char *path_of(const char *name)
 {
-    static char paths[2][1200];
-    static int turn;
-    char *path = paths[turn++ % 2];
-    snprintf(path, sizeof paths[0], "%s/%s", g_dir, name);
-    return path;
+    return test_inside(g_dir, name);
 }
 
 static void set(const char *name, const char *value)
