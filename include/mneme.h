@@ -681,22 +681,19 @@ typedef struct mneme_distill_options {
     double sif;         /* in (0,1): the smaller, the less frequent tokens count */
     uint32_t
         rounds; /* how often each token comes in the made-up texts that the table is fitted to; 0 = no such texts */
-    const char *const *texts; /* n_texts texts like those that will be encoded, to fit the table to; borrowed */
-    const size_t *text_sizes; /* NULL: NUL-terminated */
-    size_t n_texts;
     bool replace;            /* the model that is in the folder */
     mneme_progress progress; /* NULL = none; counts what the teacher has encoded ("tokens") */
     void *context;
 } mneme_distill_options;
 #define MNEME_DISTILL_OPTIONS_INIT                                                                                     \
     {                                                                                                                  \
-        sizeof(mneme_distill_options), 256, 1e-4, 6, NULL, NULL, 0, false, NULL, NULL                                  \
+        sizeof(mneme_distill_options), 256, 1e-4, 6, false, NULL, NULL                                                 \
     }
 
 /* Make a static encoder (kind "static": a table of token vectors, thousands of times faster than its teacher, less
- * exact) out of `teacher`, and write it to `folder`, whole or not at all. It is a model like any other then.
- * docs/static-encoder.md has the method and figures. options: NULL = all defaults. The same result on every run of one
- * build on one machine.
+ * exact) out of `teacher` alone, and write it to `folder`, whole or not at all. It is a model like any other then.
+ * mneme_train_encoder with MNEME_CELL_STATIC makes a better one where there are texts. docs/static-encoder.md has the
+ * methods and figures. options: NULL = all defaults. The same result on every run of one build on one machine.
  * ERR_USAGE: the folder exists, or an option makes no sense; ERR_CANCELLED, ERR_DISK_FULL, ERR_IO, ERR_MEMORY. */
 MNEME_API mneme_status mneme_distill_static(const mneme_encoder *teacher, const mneme_distill_options *options,
                                             const char *folder, mneme_error *error);

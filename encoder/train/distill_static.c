@@ -1,8 +1,8 @@
 /* distill_static.c -- the steps of distillation, in order:
  *
- *     kept tokens, made-up texts, the caller's  --teacher-->  vectors (n, width)
+ *     kept tokens, made-up texts  --teacher-->  vectors (n, width)
  *     vectors of the kept tokens, centred, SIF-weighted     = table (vocabulary, width); other rows are zero
- *     table fitted to the vectors of the texts              (rounds = 0 and no texts: left as it is)
+ *     table fitted to the vectors of the texts              (rounds = 0: left as it is)
  *     table (vocabulary, width)  --principal components-->  (vocabulary, dimension), written as F16 */
 #include "encoder/train/distill_static.h"
 
@@ -23,20 +23,13 @@
 static const double RIDGE = 0.1;
 enum { ITERATIONS = 30 };
 
-/* The caller's texts go in twice: as pieces of a sentence's length, which are like questions, and as passages that fill
- * the teacher's window, which are what a store encodes. A token moves the mean of n tokens by 1/n: a text of more
- * tokens than a piece counts as many pieces as it is long, or the fit would not see it. All is fitted at once, made-up
- * texts too: fitted to passages alone, the frequent words learn the corpus by heart, and other texts lose
- * (docs/static-encoder.md). */
-enum { PIECE_TOKENS = 32, PIECES_MOST = 40000, PASSAGES_MOST = 5000 };
-
 typedef struct distillation {
     mn_encoder *teacher;
     const mneme_distill_options *options;
     uint32_t width, dimension, vocabulary;
     mn_kept_tokens kept;
-    mn_distill_texts texts; /* the kept tokens, one each; then made-up texts; then the caller's */
-    size_t n_made_up, n_pieces, n_passages;
+    mn_distill_texts texts; /* the kept tokens, one each; then made-up texts */
+    size_t n_made_up;
     float *vectors; /* (texts.n, width): the teacher's */
     float *table;   /* (vocabulary, width), at last (vocabulary, dimension) */
     double kept_variance;
@@ -56,21 +49,6 @@ static mneme_status check_options(const distillation *d, mneme_error *error)
     return MNEME_OK;
 }
 
-/* *n: how many pieces of the caller's texts were added. */
-static mneme_status add_own(distillation *d, uint32_t min_tokens, uint32_t max_tokens, size_t *n, mneme_error *error)
-{
-    const mn_distill_own own = {.items = d->options->texts,
-                                .sizes = d->options->text_sizes,
-                                .n = d->options->n_texts,
-                                .most = min_tokens > 1 ? PASSAGES_MOST : PIECES_MOST,
-                                .min_tokens = min_tokens,
-                                .max_tokens = max_tokens};
-    size_t before = d->texts.teacher.n;
-    mneme_status status = mn_distill_add_pieces(&d->texts, d->teacher, &own, error);
-    *n = d->texts.teacher.n - before;
-    return status;
-}
-
 static mneme_status gather_texts(distillation *d, mneme_error *error)
 {
     const mn_tokenizer *tokenizer = mn_encoder_tokenizer(d->teacher);
@@ -87,9 +65,6 @@ static mneme_status gather_texts(distillation *d, mneme_error *error)
         status = mn_distill_texts_append(&d->texts, &d->kept.ids[i], 1, error);
     if (status == MNEME_OK) status = mn_distill_make_up(&d->texts, &d->kept, options->rounds, error);
     d->n_made_up = d->texts.teacher.n - d->kept.n;
-    if (status == MNEME_OK) status = add_own(d, 1, PIECE_TOKENS, &d->n_pieces, error);
-    uint32_t window = mn_encoder_info(d->teacher)->max_tokens - 2;
-    if (status == MNEME_OK) status = add_own(d, PIECE_TOKENS + 1, window, &d->n_passages, error);
     return status;
 }
 
@@ -135,30 +110,21 @@ static mneme_status scale_table(distillation *d, const mn_fit_texts *texts, mnem
     return MNEME_OK;
 }
 
-/* Fit to all texts but the single tokens. Each kind is centred by itself: what its texts have in common is their kind.
- */
+/* Fit to the made-up texts, centred by themselves: what they have in common is that nobody wrote them. */
 static mneme_status fit(distillation *d, mneme_error *error)
 {
-    const size_t sizes[] = {d->n_made_up, d->n_pieces, d->n_passages};
-    size_t first = d->kept.n, n = d->n_made_up + d->n_pieces + d->n_passages;
-    if (n == 0) return MNEME_OK;
-    float *weights = mn_alloc_array(n, sizeof *weights);
-    mneme_status status = weights ? MNEME_OK : mn_fail_memory(error, "distilling");
-    for (size_t kind = 0, at = first; kind < 3 && status == MNEME_OK; at += sizes[kind++])
-        status = mn_vectors_centre(d->vectors + at * d->width, sizes[kind], d->width, error);
-    const uint32_t *offsets = d->texts.table.offsets + first;
-    for (size_t i = 0; i < n && status == MNEME_OK; i++)
-        weights[i] = fmaxf(1, (float)(offsets[i + 1] - offsets[i]) / PIECE_TOKENS);
+    size_t first = d->kept.n;
+    if (d->n_made_up == 0) return MNEME_OK;
+    float *targets = d->vectors + first * d->width;
+    mneme_status status = mn_vectors_centre(targets, d->n_made_up, d->width, error);
     const mn_fit_texts texts = {.ids = d->texts.table.ids,
-                                .offsets = offsets,
-                                .n = n,
-                                .targets = d->vectors + first * d->width,
-                                .weights = weights};
+                                .offsets = d->texts.table.offsets + first,
+                                .n = d->n_made_up,
+                                .targets = targets};
     const mn_fit_options options = {
         .ridge = RIDGE, .iterations = ITERATIONS, .threads = mn_encoder_threads(d->teacher)};
     if (status == MNEME_OK) status = scale_table(d, &texts, error);
     if (status == MNEME_OK) status = mn_table_fit(&texts, &options, d->table, d->vocabulary, d->width, error);
-    mn_free(weights);
     return status;
 }
 
@@ -181,9 +147,7 @@ static mneme_status save(const distillation *d, const mn_static_folder *place, m
     mn_buffer_format(&origin, "%s (%016llx): %u of %u dimensions (%.1f %% of the variance), SIF %g", info->name,
                      (unsigned long long)info->fingerprint, d->dimension, d->width, 100 * d->kept_variance,
                      d->options->sif);
-    if (d->n_made_up || d->n_pieces)
-        mn_buffer_format(&origin, ", fitted to %zu made-up texts, %zu pieces and %zu passages", d->n_made_up,
-                         d->n_pieces, d->n_passages);
+    if (d->n_made_up) mn_buffer_format(&origin, ", fitted to %zu made-up texts", d->n_made_up);
     mn_static_folder what = *place;
     what.distilled_from = origin.data;
     what.table = d->table;

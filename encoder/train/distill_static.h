@@ -4,7 +4,7 @@
  * centred, weighted by a / (a + p) (SIF: Arora, Liang, Ma 2017) with p by Zipf's law from the token's place in the
  * vocabulary, and reduced to their principal components. Departures, each measured in docs/static-encoder.md:
  *   - a token's vector is the teacher's unit vector with the teacher's own pooling;
- *   - the weighted table is then fitted to the teacher (table_fit.h) on made-up texts, and on texts of the caller's. */
+ *   - the weighted table is then fitted to the teacher (table_fit.h) on made-up texts. */
 #ifndef MN_ENCODER_TRAIN_DISTILL_STATIC_H
 #define MN_ENCODER_TRAIN_DISTILL_STATIC_H
 

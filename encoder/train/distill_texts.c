@@ -1,9 +1,8 @@
-/* distill_texts.c -- choosing tokens, making texts up, and cutting the caller's texts into sentences. */
+/* distill_texts.c -- choosing tokens, and making texts up. */
 #include "encoder/train/distill_texts.h"
 
 #include "common/memory.h"
 #include "common/random.h"
-#include "encoder/chunker.h"
 #include "encoder/tokenizer_settings.h"
 
 #include <stdio.h>
@@ -172,46 +171,5 @@ mneme_status mn_distill_make_up(mn_distill_texts *texts, const mn_kept_tokens *k
         status = make_up_round(texts, kept, sums, order, &random, error);
     mn_free(sums);
     mn_free(order);
-    return status;
-}
-
-/* ---- the caller's texts ---- */
-
-static size_t size_of(const mn_distill_own *own, size_t i)
-{
-    return own->sizes ? own->sizes[i] : strlen(own->items[i]);
-}
-
-static mneme_status append_piece(mn_distill_texts *texts, const mn_encoder *teacher, const char *text, size_t size,
-                                 mn_tokens *tokens, mneme_error *error)
-{
-    size_t room = mn_encoder_info(teacher)->max_tokens - 2;
-    tokens->n = 0;
-    mneme_status status = mn_tokenizer_encode(mn_encoder_tokenizer(teacher), text, size, room, tokens, error);
-    if (status != MNEME_OK || tokens->n == 0) return status;
-    return mn_distill_texts_append(texts, tokens->ids, tokens->n, error);
-}
-
-mneme_status mn_distill_add_pieces(mn_distill_texts *texts, const mn_encoder *teacher, const mn_distill_own *own,
-                                   mneme_error *error)
-{
-    const mn_chunk_options limits = {.max_tokens = own->max_tokens};
-    size_t bytes = 0, number = 0;
-    for (size_t i = 0; i < own->n; i++) bytes += size_of(own, i);
-    /* Before cutting, a guess at how many pieces there will be: a token takes four bytes or so. */
-    size_t guess = own->n + bytes / (4 * (size_t)limits.max_tokens), step = (guess + own->most - 1) / own->most;
-    mn_tokens tokens = {0};
-    mn_chunk_spans spans = {0};
-    mneme_status status = MNEME_OK;
-    for (size_t i = 0; i < own->n && status == MNEME_OK; i++) {
-        spans.n = 0;
-        status = mn_chunk_text(mn_encoder_tokenizer(teacher), own->items[i], size_of(own, i), &limits, &spans, error);
-        for (size_t k = 0; k < spans.n && status == MNEME_OK; k++)
-            if (spans.items[k].n_tokens >= own->min_tokens && number++ % step == 0)
-                status = append_piece(texts, teacher, own->items[i] + spans.items[k].start,
-                                      spans.items[k].end - spans.items[k].start, &tokens, error);
-    }
-    mn_chunk_spans_free(&spans);
-    mn_tokens_free(&tokens);
     return status;
 }

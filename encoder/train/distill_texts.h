@@ -1,5 +1,5 @@
-/* distill_texts.h -- what a teacher is asked when a static encoder is distilled from it: every token alone, made-up
- * texts, and texts of the caller's. */
+/* distill_texts.h -- what a teacher is asked when a static encoder is distilled from it: every token alone, and
+ * made-up texts. */
 #ifndef MN_ENCODER_TRAIN_DISTILL_TEXTS_H
 #define MN_ENCODER_TRAIN_DISTILL_TEXTS_H
 
@@ -35,16 +35,5 @@ mneme_status mn_distill_texts_append(mn_distill_texts *texts, const uint32_t *id
  * tokens are added at random by Zipf's law; all are shuffled. The same on every run and machine. */
 mneme_status mn_distill_make_up(mn_distill_texts *texts, const mn_kept_tokens *kept, uint32_t rounds,
                                 mneme_error *error);
-
-/* The caller's texts, cut into pieces of min_tokens (shorter ones are left out) to max_tokens at the best borders
- * (chunker.h). Of more than `most`, every second, third, ... is taken. sizes NULL: NUL-terminated. */
-typedef struct mn_distill_own {
-    const char *const *items;
-    const size_t *sizes;
-    size_t n, most;
-    uint32_t min_tokens, max_tokens;
-} mn_distill_own;
-mneme_status mn_distill_add_pieces(mn_distill_texts *texts, const mn_encoder *teacher, const mn_distill_own *own,
-                                   mneme_error *error);
 
 #endif

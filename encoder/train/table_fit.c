@@ -1,5 +1,5 @@
 /* table_fit.c -- preconditioned conjugate gradients on (A^T A + ridge I) D = A^T (Y - A E0), E = E0 + D, where row i of
- * A holds sqrt(w_i) / n_i for each of the n_i tokens of text i. A is never built: both of its products are passes over
+ * A holds 1 / n_i for each of the n_i tokens of text i. A is never built: both of its products are passes over
  * the ids.
  */
 #include "encoder/train/table_fit.h"
@@ -38,17 +38,12 @@ static void text_mean(const fit *f, const float *rows, size_t text, float mean[C
     for (size_t c = 0; c < COLUMNS; c++) mean[c] *= share;
 }
 
-static float weight_of(const fit *f, size_t text)
-{
-    return f->texts->weights ? f->texts->weights[text] : 1;
-}
-
-/* rows[t] += w value / n for every token of the text. */
+/* rows[t] += value / n for every token of the text. */
 static void spread_over_text(const fit *f, const float value[COLUMNS], size_t text, float *rows)
 {
     size_t from = f->texts->offsets[text], to = f->texts->offsets[text + 1];
     float share[COLUMNS];
-    for (size_t c = 0; c < COLUMNS && to > from; c++) share[c] = weight_of(f, text) * value[c] / (float)(to - from);
+    for (size_t c = 0; c < COLUMNS && to > from; c++) share[c] = value[c] / (float)(to - from);
     for (size_t i = from; i < to; i++)
         for (size_t c = 0; c < COLUMNS; c++) rows[(size_t)f->texts->ids[i] * COLUMNS + c] += share[c];
 }
@@ -158,7 +153,7 @@ static void fill_diagonal(const fit *f)
     for (size_t text = 0; text < texts->n; text++) {
         size_t from = texts->offsets[text], to = texts->offsets[text + 1];
         for (size_t i = from; i < to; i++)
-            f->diagonal[texts->ids[i]] += weight_of(f, text) / ((float)(to - from) * (float)(to - from));
+            f->diagonal[texts->ids[i]] += 1 / ((float)(to - from) * (float)(to - from));
     }
 }
 

@@ -1,6 +1,6 @@
 /* table_fit.h -- fitting a token table to a teacher: the rows whose means come nearest to the teacher's vectors.
  *
- *     minimise over E:  sum over texts i of w_i | mean of E[t], t in text i, - y_i |^2  +  ridge |E - E0|^2
+ *     minimise over E:  sum over texts i of | mean of E[t], t in text i, - y_i |^2  +  ridge |E - E0|^2
  *
  * Ridge regression towards the rows that are there already (Hoerl, Kennard 1970), solved by conjugate gradients with
  * the diagonal as preconditioner (Hestenes, Stiefel 1952). The columns of E do not depend on one another: threads take
@@ -15,7 +15,6 @@ typedef struct mn_fit_texts {
     const uint32_t *offsets; /* n + 1; empty texts are allowed and count nothing */
     size_t n;
     const float *targets; /* (n, width) */
-    const float *weights; /* n, each > 0: what a text counts; NULL: all 1 */
 } mn_fit_texts;
 
 typedef struct mn_fit_options {

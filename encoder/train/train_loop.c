@@ -157,10 +157,23 @@ static mneme_status remove_checkpoint(const char *folder, mneme_error *error)
     return status;
 }
 
+/* A model that was not trained there, or whose checkpoint was taken away, is not written over. */
+static mneme_status check_no_model(const char *folder, mneme_error *error)
+{
+    char *config = mn_path_join(folder, "config.json");
+    if (!config) return mn_fail_memory(error, "path");
+    bool there = mn_file_exists(config);
+    mn_free(config);
+    if (!there) return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_USAGE, "%s holds a model already: replace it (--force), or give another folder",
+                   folder);
+}
+
 mneme_status mn_train_folder_check(const mneme_train_options *options, const char *folder, mneme_error *error)
 {
     if (options->resume) return mn_checkpoint_require(folder, error);
-    if (options->replace || mn_checkpoint_require(folder, NULL) != MNEME_OK) return MNEME_OK;
+    if (options->replace) return MNEME_OK;
+    if (mn_checkpoint_require(folder, NULL) != MNEME_OK) return check_no_model(folder, error);
     return mn_fail(error, MNEME_ERR_USAGE,
                    "%s holds a training run already: go on with it (--resume), replace "
                    "it (--force), or give another folder",

@@ -20,6 +20,8 @@ expect 2 mneme model distill --static fast --sif 1
 err "SIF"
 expect 2 mneme model distill --static fast --text nowhere.txt
 err "nowhere.txt"
+expect 2 mneme model distill --static fast --text nowhere.txt --rounds 2
+err "without texts"
 printf '{"_id":"1","text":"fine"}\n{"_id":\n' >bad.jsonl
 expect 2 mneme model distill --static fast --text bad.jsonl
 err "bad.jsonl:2"
@@ -35,9 +37,9 @@ out "--static"
 
 # The model: in place, its kind and origin told, unit vectors, and the same text is nearest to itself.
 printf 'The spare key is under the third flower pot.\nHeat flows through the boundary layer.\n' >own.txt
-expect 0 mneme model distill --static fast --rounds 0 --dim 64 --text own.txt --json
+expect 0 mneme model distill --static fast --rounds 0 --dim 64 --json
 json '.name == "fast" and .dimension == 64'
-json '.distilled_from | test("^all-MiniLM-L6-v2 \\([0-9a-f]{16}\\): 64 of 384 dimensions .* fitted to 0 made-up texts, 1 pieces and 0 passages$")'
+json '.distilled_from | test("^all-MiniLM-L6-v2 \\([0-9a-f]{16}\\): 64 of 384 dimensions .*, SIF 0.0001$")'
 expect 0 mneme model info fast --json
 json '.kind == "static" and .dimension == 64 and .max_tokens == 512 and .layers == 0 and .precision == "f16"'
 fingerprint=$(sed -n 's/.*"fingerprint":"\([0-9a-f]*\)".*/\1/p' "$work/out")

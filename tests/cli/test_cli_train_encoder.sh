@@ -119,6 +119,14 @@ expect 0 mneme train encoder --pairs pairs.jsonl --from table --out table-pairs 
 expect 0 mneme train encoder notes.jsonl --from table --out table-again "${small[@]}" --json
 json '.agreement > 0.5 and .trained_on > 100'
 expect 0 mneme model distill --static "$PWD/distilled" --dim 6 --rounds 1
+expect 0 mneme model distill --static "$PWD/distilled-text" --dim 6 --text notes.jsonl --json
+json '.path == "'"$PWD"'/distilled-text" and .dimension == 6 and .distilled_from == "teacher"'
+expect 0 mneme train encoder notes.jsonl --cell static --dim 6 --out table-plain
+cmp table-plain/model.safetensors distilled-text/model.safetensors || fail "model distill --text makes another table"
+[ ! -e distilled-text/training.safetensors ] && [ ! -e distilled-text/teacher.safetensors ] || fail "a checkpoint is left"
+expect 2 mneme model distill --static "$PWD/distilled-text" --dim 6 --text notes.jsonl
+err "holds a model already"
+expect 0 mneme --store memory model distill --static "$PWD/distilled-text" --dim 6 --from-store --force
 expect 0 mneme train encoder notes.jsonl --from distilled --out table-distilled "${small[@]}"
 expect 0 mneme --set encoder.model="$PWD/table-distilled/" --store st-table index notes.jsonl
 expect 0 mneme train encoder notes.jsonl --out table-words "${table[@]}" --vocabulary 70 --json
@@ -147,6 +155,10 @@ expect 0 mneme train encoder notes.jsonl --neighbours --vocabulary 70 --out own-
 json '.trained_on > 20 and .vocabulary == 70'
 
 # Bad input.
+cp -r "$work/teacher" precious
+expect 2 mneme train encoder notes.jsonl --out precious "${small[@]}"
+err "holds a model already"
+cmp precious/model.safetensors "$work/teacher/model.safetensors" || fail "a model was written over"
 expect 2 mneme train encoder --out x
 err "expected files to learn from"
 expect 2 mneme train encoder notes.jsonl

@@ -12,7 +12,7 @@ ndcg() { # ndcg MODEL
 }
 teacher=$(ndcg all-MiniLM-L6-v2)
 if [ -n "${MNEME_TEST_LONG:-}" ]; then
-    expect 0 mneme model distill --static fitted --rounds 2 --text "$data/cranfield/corpus.jsonl" # takes minutes
+    expect 0 mneme model distill --static fitted --text "$data/cranfield/corpus.jsonl" # takes minutes
     floor=0.85
 else
     expect 0 mneme model distill --static fitted --rounds 0

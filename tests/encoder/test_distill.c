@@ -102,13 +102,12 @@ static void check_column(const mn_fit_texts *texts, const float *before, const f
     for (size_t t = 0; t < ROWS; t++) matrix[t * ROWS + t] = ridge;
     for (size_t i = 0; i < TEXTS; i++) {
         double share[ROWS] = {0}, gap = (double)texts->targets[i * WIDTH + column];
-        double weight = (double)texts->weights[i];
         size_t n = texts->offsets[i + 1] - texts->offsets[i];
         for (size_t k = texts->offsets[i]; k < texts->offsets[i + 1]; k++) share[texts->ids[k]] += 1.0 / (double)n;
         for (size_t t = 0; t < ROWS; t++) gap -= share[t] * (double)before[t * WIDTH + column];
         for (size_t t = 0; t < ROWS; t++) {
-            right[t] += weight * share[t] * gap;
-            for (size_t u = 0; u < ROWS; u++) matrix[t * ROWS + u] += weight * share[t] * share[u];
+            right[t] += share[t] * gap;
+            for (size_t u = 0; u < ROWS; u++) matrix[t * ROWS + u] += share[t] * share[u];
         }
     }
     eliminate(ROWS, matrix, right);
@@ -120,15 +119,14 @@ static void fit_equals_the_solution_of_the_normal_equations(void **state)
 {
     (void)state;
     uint32_t ids[TEXTS * 6], offsets[TEXTS + 1] = {0};
-    float weights[TEXTS], targets[TEXTS * WIDTH], before[ROWS * WIDTH], after[ROWS * WIDTH], again[ROWS * WIDTH];
+    float targets[TEXTS * WIDTH], before[ROWS * WIDTH], after[ROWS * WIDTH], again[ROWS * WIDTH];
     for (size_t i = 0; i < TEXTS; i++) {
         offsets[i + 1] = offsets[i] + (i == 4 ? 0 : 1 + random_number(6)); /* one is empty; token 11 comes nowhere */
         for (uint32_t k = offsets[i]; k < offsets[i + 1]; k++) ids[k] = random_number(ROWS - 1);
     }
     for (size_t i = 0; i < TEXTS * WIDTH; i++) targets[i] = (float)random_number(2000) / 1000.0f - 1;
     for (size_t i = 0; i < ROWS * WIDTH; i++) before[i] = (float)random_number(2000) / 1000.0f - 1;
-    for (size_t i = 0; i < TEXTS; i++) weights[i] = i < 20 ? 1 : 10;
-    const mn_fit_texts texts = {.ids = ids, .offsets = offsets, .n = TEXTS, .targets = targets, .weights = weights};
+    const mn_fit_texts texts = {.ids = ids, .offsets = offsets, .n = TEXTS, .targets = targets};
     double worst = 0;
     for (unsigned threads = 1; threads <= 3; threads += 2) {
         mn_fit_options options = {.ridge = 0.05, .iterations = 60};
