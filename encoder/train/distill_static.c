@@ -14,7 +14,6 @@
 #include "encoder/train/table_fit.h"
 #include "encoder/train/token_vectors.h"
 
-#include <math.h>
 #include <string.h>
 
 /* Of 0.003, 0.01, 0.03, 0.1, 0.3 and 1 the ridge whose similarities agree best with the teacher's on held-out sentences

@@ -21,6 +21,15 @@ static void remove_folder(const char *folder)
     nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+mneme_status mn_folder_holds_model(const char *folder, bool *holds, mneme_error *error)
+{
+    char *config = mn_path_join(folder, "config.json");
+    if (!config) return mn_fail_memory(error, "path");
+    *holds = mn_file_exists(config);
+    mn_free(config);
+    return MNEME_OK;
+}
+
 mneme_status mn_new_folder_check(const char *folder, bool replace, mneme_error *error)
 {
     struct stat info;
@@ -28,13 +37,11 @@ mneme_status mn_new_folder_check(const char *folder, bool replace, mneme_error *
         return errno == ENOENT ? MNEME_OK : mn_fail_errno(error, errno, "cannot write %s", folder);
     if (!replace)
         return mn_fail(error, MNEME_ERR_USAGE, "%s exists already; give another name, or replace it (--force)", folder);
-    char *config = mn_path_join(folder, "config.json");
-    bool is_model = config && S_ISDIR(info.st_mode) && mn_file_exists(config);
-    mneme_status status = config ? MNEME_OK : mn_fail_memory(error, "path");
-    if (config && !is_model)
+    bool is_model = false;
+    mneme_status status = S_ISDIR(info.st_mode) ? mn_folder_holds_model(folder, &is_model, error) : MNEME_OK;
+    if (status == MNEME_OK && !is_model)
         status =
             mn_fail(error, MNEME_ERR_USAGE, "%s is no model's folder, and is not replaced; give another name", folder);
-    mn_free(config);
     return status;
 }
 

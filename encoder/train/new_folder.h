@@ -12,6 +12,9 @@ typedef struct mn_new_folder {
     bool replace, made;
 } mn_new_folder;
 
+/* Is there a model in it: a config.json? ERR_MEMORY. */
+mneme_status mn_folder_holds_model(const char *folder, bool *holds, mneme_error *error);
+
 /* Can it be written there? ERR_USAGE: something is there, and replace is not set, or it is no model's folder. For
  * asking before minutes of work. */
 mneme_status mn_new_folder_check(const char *folder, bool replace, mneme_error *error);

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/file.h"
+#include "encoder/train/new_folder.h"
 #include "encoder/train/train_log.h"
 
 #include <assert.h>
@@ -160,13 +161,12 @@ static mneme_status remove_checkpoint(const char *folder, mneme_error *error)
 /* A model that was not trained there, or whose checkpoint was taken away, is not written over. */
 static mneme_status check_no_model(const char *folder, mneme_error *error)
 {
-    char *config = mn_path_join(folder, "config.json");
-    if (!config) return mn_fail_memory(error, "path");
-    bool there = mn_file_exists(config);
-    mn_free(config);
-    if (!there) return MNEME_OK;
-    return mn_fail(error, MNEME_ERR_USAGE, "%s holds a model already: replace it (--force), or give another folder",
-                   folder);
+    bool holds = false;
+    mneme_status status = mn_folder_holds_model(folder, &holds, error);
+    if (status == MNEME_OK && holds)
+        status = mn_fail(error, MNEME_ERR_USAGE,
+                         "%s holds a model already: replace it (--force), or give another folder", folder);
+    return status;
 }
 
 mneme_status mn_train_folder_check(const mneme_train_options *options, const char *folder, mneme_error *error)

@@ -43,7 +43,7 @@ typedef struct mn_train_task {
 mneme_status mn_train_run(const mn_train_task *task, const mneme_train_options *options, const char *folder,
                           mneme_train_result *result, mneme_error *error);
 
-/* May a run of these options begin in this folder? ERR_USAGE: it holds one already, and neither resume nor replace is
+/* May a run of these options begin in this folder? ERR_USAGE: it holds one already, or a model, and neither resume nor replace is
  * set; ERR_NOT_FOUND: resume, and there is none. For asking before minutes of work; mn_train_run asks, too. */
 mneme_status mn_train_folder_check(const mneme_train_options *options, const char *folder, mneme_error *error);
 
