@@ -101,6 +101,12 @@ static inline float inverse_of(float scale)
  * passed meanwhile. 512, 1,024, 2,048 and 3,072 gained less on AVX2 (int16, MiniLM, whose widest row this is). */
 enum { FETCH_AHEAD = 1536 };
 
+/* What is fetched may lie behind the rows: a prefetch touches nothing, but no pointer may point there. */
+static inline void fetch_ahead(const float *x)
+{
+    __builtin_prefetch((const void *)((uintptr_t)x + FETCH_AHEAD * sizeof(float)));
+}
+
 static void simd_convert_rows(const mn_row_format *format, const float *x, size_t x_stride, uint32_t n_rows, uint32_t n,
                               uint32_t n_groups, uint32_t *out, size_t out_stride, float *scales, float *lows)
 {
@@ -110,7 +116,7 @@ static void simd_convert_rows(const mn_row_format *format, const float *x, size_
         if (format->from_zero) {
             vec largest = {0}, most_negative = {0}; /* its magnitude */
             FOR_ROW(i, n, {
-                __builtin_prefetch(row + i + FETCH_AHEAD);
+                fetch_ahead(row + i);
                 vec v = load_part(row + i, left);
                 largest = larger(v, largest);
                 most_negative = larger(-v, most_negative);
@@ -121,7 +127,7 @@ static void simd_convert_rows(const mn_row_format *format, const float *x, size_
         } else if (mn_is_integer(format->element)) {
             vec largest = {0};
             FOR_ROW(i, n, {
-                __builtin_prefetch(row + i + FETCH_AHEAD);
+                fetch_ahead(row + i);
                 largest = larger(absolute(load_part(row + i, left)), largest);
             });
             scales[r] = largest_lane(largest) / (float)format->limit;
