@@ -127,7 +127,7 @@ static int train(const cli_global *global, const distill_options *chosen, const 
     int code = cli_train_encoder(&inner, (int)words.n, (char **)words.items);
     cli_list_free(&words);
     static const char *const unneeded[] = {"training.safetensors", "teacher.safetensors"};
-    for (size_t i = 0; i < 2 && code == CLI_EXIT_DONE; i++) {
+    for (size_t i = 0; i < sizeof unneeded / sizeof unneeded[0] && code == CLI_EXIT_DONE; i++) {
         char *path = cli_path_join(folder, unneeded[i]);
         if (remove(path) != 0) cli_complain("cannot remove %s: %s", path, strerror(errno));
         free(path);
