@@ -6,8 +6,8 @@
 #include "cli/output.h"
 #include "cli/path.h"
 #include "cli/shard_names.h"
+#include "cli/source_texts.h"
 #include "cli/store_option.h"
-#include "cli/training_texts.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@ typedef struct measured {
 } measured;
 
 /* The texts once to warm up, and once by the clock. */
-static mneme_status measure(const mneme_encoder *encoder, const cli_training_texts *texts, measured *out,
+static mneme_status measure(const mneme_encoder *encoder, const cli_source_texts *texts, measured *out,
                             mneme_error *error)
 {
     mneme_encoder_info info = mneme_encoder_get_info(encoder);
@@ -111,11 +111,11 @@ static int compress(const cli_global *global, const mneme_settings *settings, co
 {
     mneme_error error = {MNEME_OK, ""};
     cli_model_place place = {0};
-    cli_training_texts texts = {0};
+    cli_source_texts texts = {0};
     measured columns[2] = {0};
     mneme_encoder *copy = NULL;
     int code = cli_model_place_find(settings, chosen->name, chosen->force, &place);
-    if (code == CLI_GO_ON) code = cli_training_texts_read(&texts, &chosen->text);
+    if (code == CLI_GO_ON) code = cli_source_texts_read(&texts, &chosen->text);
     if (code == CLI_GO_ON) {
         char *folder = cli_format("%s/", place.folder);
         mneme_status status = mneme_compress_model(mneme_encoder_get_info(encoder).path, options, place.folder, &error);
@@ -129,7 +129,7 @@ static int compress(const cli_global *global, const mneme_settings *settings, co
     mneme_encoder_close(copy);
     free(columns[0].vectors);
     free(columns[1].vectors);
-    cli_training_texts_free(&texts);
+    cli_source_texts_free(&texts);
     cli_model_place_free(&place);
     return code;
 }

@@ -1,10 +1,10 @@
 /* train_encoder.c -- mneme train encoder: an encoder of one's own texts. */
+#include "cli/source_texts.h"
 #include "cli/stop.h"
 #include "cli/store_option.h"
 #include "cli/train_options.h"
 #include "cli/train_pairs.h"
 #include "cli/train_verbs.h"
-#include "cli/training_texts.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -58,23 +58,23 @@ static void report(const cli_global *global, const encoder_chosen *chosen, const
 
 /* What there is to train on. */
 typedef struct material {
-    cli_training_texts texts;
+    cli_source_texts texts;
     cli_train_pairs pairs;
     mneme_train_text *items;
 } material;
 
 static void free_material(material *all)
 {
-    cli_training_texts_free(&all->texts);
+    cli_source_texts_free(&all->texts);
     cli_train_pairs_free(&all->pairs);
     free(all->items);
 }
 
-static int read_store(const cli_global *global, const mneme_settings *settings, cli_training_texts *texts)
+static int read_store(const cli_global *global, const mneme_settings *settings, cli_source_texts *texts)
 {
     mneme *memory = NULL;
     int code = cli_open_store_with(global, settings, MNEME_OPEN_READ_ONLY, &memory);
-    if (code == CLI_GO_ON) code = cli_training_texts_of_store(texts, memory);
+    if (code == CLI_GO_ON) code = cli_source_texts_of_store(texts, memory);
     mneme_close(memory);
     return code;
 }
@@ -83,7 +83,7 @@ static int read_material(const cli_global *global, const mneme_settings *setting
                          const cli_words *words, material *all)
 {
     int code = chosen->pairs ? cli_train_pairs_read(&all->pairs, chosen->pairs) : CLI_GO_ON;
-    if (code == CLI_GO_ON) code = cli_training_texts_read(&all->texts, words);
+    if (code == CLI_GO_ON) code = cli_source_texts_read(&all->texts, words);
     if (code == CLI_GO_ON && chosen->from_store) code = read_store(global, settings, &all->texts);
     all->items = cli_alloc(all->texts.n, sizeof *all->items);
     for (size_t i = 0; i < all->texts.n; i++)

@@ -1,5 +1,5 @@
-/* training_texts.c -- see training_texts.h. */
-#include "cli/training_texts.h"
+/* source_texts.c -- see source_texts.h. */
+#include "cli/source_texts.h"
 
 #include "cli/arguments.h"
 #include "cli/document.h"
@@ -12,18 +12,18 @@
 #define FILE_MAX_BYTES ((uint64_t)1 << 30)
 #define LINE_MAX_BYTES ((size_t)64 << 20)
 
-void cli_training_texts_free(cli_training_texts *texts)
+void cli_source_texts_free(cli_source_texts *texts)
 {
     for (size_t i = 0; i < texts->n; i++) free(texts->items[i]);
     free(texts->items);
     free(texts->sizes);
     free(texts->documents);
     free(texts->title_sizes);
-    *texts = (cli_training_texts){0};
+    *texts = (cli_source_texts){0};
 }
 
 /* text: taken over. */
-static void add(cli_training_texts *texts, char *text, size_t size, size_t title_size, uint64_t document)
+static void add(cli_source_texts *texts, char *text, size_t size, size_t title_size, uint64_t document)
 {
     if (texts->n == texts->capacity) {
         texts->capacity = texts->capacity ? texts->capacity * 2 : 64;
@@ -45,7 +45,7 @@ static uint64_t hash_name(uint64_t hash, const char *name)
     return (hash ^ 0xFF) * 0x100000001B3u;
 }
 
-static void add_record(cli_training_texts *texts, const mneme_record *record)
+static void add_record(cli_source_texts *texts, const mneme_record *record)
 {
     cli_text text = {0};
     if (record->title) cli_text_format(&text, "%s. ", record->title);
@@ -70,7 +70,7 @@ static int add_line(void *context, const char *path, const cli_lines *lines)
     return CLI_GO_ON;
 }
 
-static int read_document(cli_training_texts *texts, const char *path, cli_format_kind format)
+static int read_document(cli_source_texts *texts, const char *path, cli_format_kind format)
 {
     cli_document document = {0};
     cli_reading reading = cli_document_read(path, format, FILE_MAX_BYTES, &document);
@@ -87,7 +87,7 @@ static int read_document(cli_training_texts *texts, const char *path, cli_format
     return reading == CLI_READING_FINE ? CLI_GO_ON : CLI_EXIT_USAGE;
 }
 
-int cli_training_texts_read(cli_training_texts *texts, const cli_list *files)
+int cli_source_texts_read(cli_source_texts *texts, const cli_list *files)
 {
     int code = CLI_GO_ON;
     for (size_t i = 0; i < files->n && code == CLI_GO_ON; i++) {
@@ -104,7 +104,7 @@ static bool take_record(void *context, const mneme_record *record)
     return true;
 }
 
-int cli_training_texts_of_store(cli_training_texts *texts, mneme *memory)
+int cli_source_texts_of_store(cli_source_texts *texts, mneme *memory)
 {
     mneme_error error = {MNEME_OK, ""};
     const mneme_export_options options = MNEME_EXPORT_OPTIONS_INIT;
