@@ -11,8 +11,9 @@
  *              x   = LayerNorm(f W2^T + b2 + x)
  *     vector = pool(x of the sequence) / its length
  *
- * What follows attention is done for a block of rows at a time, so that the wide activations stay in the second-level
- * cache. The residual stream x is f32 in every precision; what goes into a product is converted on the way.
+ * What follows attention, up to the next layer's q, k and v, is done for a block of rows at a time, so that the wide
+ * activations stay in the second-level cache. The residual stream x is f32 in every precision; what goes into a product
+ * is converted on the way.
  *
  * The embedding tables are read in place from the mapped file. All other weights lie packed in one block of memory, the
  * image, either filled here or mapped from a file that an earlier process wrote (packed_file.c). Activations belong to
@@ -43,7 +44,9 @@ typedef struct bert_layer {
 typedef struct workspace {
     uint32_t tokens;
     void *block;
-    float *x, *qkv, *context;   /* (T,H), (T,3H), (T,H) */
+    float *x;                   /* (T,H) */
+    void *qkv;                  /* (T,3H) in mn_attention_element */
+    void *context;              /* (T,H) floats, or (T, groups of H) where they are bfloat16 */
     float *y, *wide;            /* (B,H), (B,I) */
     uint32_t *rows, *wide_rows; /* (B, groups of H), (B, groups of I): what goes into a product */
     float *scales, *lows;       /* (B), of the rows that go in next */
@@ -253,17 +256,35 @@ static size_t round_rows(size_t rows)
     return (rows + MN_ROW_MULTIPLE - 1) / MN_ROW_MULTIPLE * MN_ROW_MULTIPLE;
 }
 
+static mn_element qkv_element(const mn_bert *bert)
+{
+    return mn_attention_element(&bert->arithmetic, bert->config.hidden / bert->config.n_heads);
+}
+
+/* bfloat16 needs no scale, so what goes into a product next is written as it at once. */
+static mn_element context_element(const mn_bert *bert)
+{
+    return bert->arithmetic.rows.element == MN_ELEMENT_BF16 ? MN_ELEMENT_BF16 : MN_ELEMENT_F32;
+}
+
+static size_t context_stride(const mn_bert *bert)
+{
+    if (context_element(bert) == MN_ELEMENT_F32) return bert->config.hidden;
+    return 2 * (size_t)mn_product_groups(bert->arithmetic.product, bert->config.hidden);
+}
+
 static void place_workspace(const mn_bert *bert, workspace *space, size_t tokens, mn_image *image)
 {
     size_t hidden = bert->config.hidden, wide = bert->config.intermediate, rows = round_rows(tokens);
     const mn_product_kernel *product = bert->arithmetic.product;
     size_t block = round_rows(product->block_rows < rows ? product->block_rows : rows);
     size_t hidden_groups = mn_product_groups(product, (uint32_t)hidden);
+    size_t qkv_rows = rows + MN_ROW_MULTIPLE; /* of the last sequence, too, whole multiples of rows are read */
     space->x = mn_image_take(image, rows * hidden, sizeof(float));
-    space->qkv = mn_image_take(image, rows * 3 * hidden, sizeof(float));
-    space->context = mn_image_take(image, rows * hidden, sizeof(float));
+    space->qkv = mn_image_take(image, qkv_rows * 3 * hidden, mn_element_size(qkv_element(bert)));
+    space->context = mn_image_take(image, rows * context_stride(bert), mn_element_size(context_element(bert)));
     space->y = mn_image_take(image, block * hidden, sizeof(float));
-    space->wide = mn_image_take(image, block * wide, sizeof(float));
+    space->wide = mn_image_take(image, block * (wide > hidden ? wide : hidden), sizeof(float));
     space->rows = mn_image_take(image, block * hidden_groups, sizeof(uint32_t));
     space->wide_rows = mn_image_take(image, block * mn_product_groups(product, (uint32_t)wide), sizeof(uint32_t));
     space->scales = mn_image_take(image, block, sizeof(float));
@@ -292,12 +313,18 @@ static mneme_status reserve(const mn_bert *bert, workspace *space, uint32_t toke
     return MNEME_OK;
 }
 
+/* Do products read the rows of floats themselves? */
+static bool reads_floats(const mn_bert *bert)
+{
+    return bert->arithmetic.rows.element == MN_ELEMENT_F32 && !bert->arithmetic.rows.rounded;
+}
+
 /* Rows of n floats as what the products read: themselves, or converted into `rows`. It lasts until the next call. */
 static mn_linear_rows operand(const mn_bert *bert, const float *x, uint32_t n_rows, uint32_t n, const workspace *space,
                               uint32_t *rows)
 {
     const mn_arithmetic *a = &bert->arithmetic;
-    if (a->rows.element == MN_ELEMENT_F32 && !a->rows.rounded)
+    if (reads_floats(bert))
         return (mn_linear_rows){.rows = (const uint32_t *)(const void *)x, .stride = n, .n_rows = n_rows};
     uint32_t groups = mn_product_groups(a->product, n);
     a->kernels->convert_rows(&a->rows, x, n, n_rows, n, groups, rows, groups, space->scales, space->lows);
@@ -305,25 +332,24 @@ static mn_linear_rows operand(const mn_bert *bert, const float *x, uint32_t n_ro
         .rows = rows, .stride = groups, .scales = space->scales, .lows = space->lows, .n_rows = n_rows};
 }
 
-static mneme_status embed_tokens(const mn_bert *bert, const mn_token_batch *batch, workspace *space, mneme_error *error)
+/* x = LayerNorm(x + bias + residual) for n rows, and them as what the products read, as by operand. */
+static mn_linear_rows normalize(const mn_bert *bert, const layer_norm_weights *norm, float *x, const float *bias,
+                                const float *residual, uint32_t n, const workspace *space)
 {
-    size_t hidden = bert->config.hidden;
-    float *type = space->y, *positions = space->context; /* not in use yet */
-    mn_tensor_to_f32(bert->types, 0, hidden, type);
-    for (size_t s = 0; s < batch->n; s++) {
-        for (uint32_t t = batch->offsets[s]; t < batch->offsets[s + 1]; t++) {
-            if (batch->ids[t] >= bert->config.vocabulary)
-                return mn_fail(error, MNEME_ERR_MODEL, "%s: token id %u is not in the embedding table of %u rows",
-                               mn_safetensors_path(bert->file), batch->ids[t], bert->config.vocabulary);
-            mn_tensor_to_f32(bert->words, (uint64_t)batch->ids[t] * hidden, hidden, space->x + t * hidden);
-            mn_tensor_to_f32(bert->positions, (uint64_t)(t - batch->offsets[s]) * hidden, hidden,
-                             positions + t * hidden);
-        }
-    }
-    bert->arithmetic.kernels->add_layer_norm(space->x, type, positions, bert->embedding_norm.gain,
-                                             bert->embedding_norm.shift, bert->config.layer_norm_epsilon,
-                                             batch->offsets[batch->n], (uint32_t)hidden);
-    return MNEME_OK;
+    const mn_arithmetic *a = &bert->arithmetic;
+    uint32_t hidden = bert->config.hidden, groups = mn_product_groups(a->product, hidden);
+    const mn_row_target target = {.format = a->rows,
+                                  .n_groups = groups,
+                                  .rows = space->rows,
+                                  .stride = groups,
+                                  .scales = space->scales,
+                                  .lows = space->lows};
+    bool floats = reads_floats(bert);
+    a->kernels->add_layer_norm(x, bias, residual, norm->gain, norm->shift, bert->config.layer_norm_epsilon, n, hidden,
+                               floats ? NULL : &target);
+    if (floats) return (mn_linear_rows){.rows = (const uint32_t *)(const void *)x, .stride = hidden, .n_rows = n};
+    return (mn_linear_rows){
+        .rows = space->rows, .stride = groups, .scales = space->scales, .lows = space->lows, .n_rows = n};
 }
 
 /* A product in pieces of some panels: three for each thread, so that none waits long at the end. */
@@ -370,23 +396,18 @@ static void attend_item(void *context, unsigned item, unsigned worker)
     const attention_job *job = context;
     mn_bert *bert = job->bert;
     uint32_t hidden = bert->config.hidden, n_heads = bert->config.n_heads, s = item / n_heads;
-    size_t first = job->batch->offsets[s];
-    mn_attention_run_head(&bert->arithmetic, job->space->qkv + first * 3 * hidden,
-                          job->batch->offsets[s + 1] - job->batch->offsets[s], n_heads, hidden / n_heads,
-                          item % n_heads, bert->workspaces[worker].attention, job->space->context + first * hidden);
+    size_t first = job->batch->offsets[s], stride = context_stride(bert);
+    mn_element in = qkv_element(bert), out = context_element(bert);
+    const mn_attention_rows rows = {.qkv = (const char *)job->space->qkv + first * 3 * hidden * mn_element_size(in),
+                                    .out = (char *)job->space->context + first * stride * mn_element_size(out),
+                                    .out_element = out,
+                                    .out_stride = stride};
+    mn_attention_run_head(&bert->arithmetic, &rows, job->batch->offsets[s + 1] - job->batch->offsets[s], n_heads,
+                          hidden / n_heads, item % n_heads, bert->workspaces[worker].attention);
 }
 
-static void attend(mn_bert *bert, const bert_layer *layer, const mn_token_batch *batch, workspace *space)
+static void attend(mn_bert *bert, const mn_token_batch *batch, workspace *space)
 {
-    const mn_arithmetic *a = &bert->arithmetic;
-    uint32_t hidden = bert->config.hidden, tokens = batch->offsets[batch->n], block = a->product->block_rows;
-    for (uint32_t t = 0; t < tokens; t += block) {
-        uint32_t n = tokens - t < block ? tokens - t : block;
-        mn_linear_rows x = operand(bert, space->x + (size_t)t * hidden, n, hidden, space, space->rows);
-        const mn_linear_out out = {
-            .element = MN_ELEMENT_F32, .y = space->qkv + (size_t)t * 3 * hidden, .stride = 3 * (size_t)hidden};
-        multiply(bert, space, &layer->qkv, &x, &out);
-    }
     attention_job job = {.bert = bert, .batch = batch, .space = space};
     size_t n_items = batch->n * bert->config.n_heads;
     if (space->crew && n_items < MN_CREW_ITEMS_MOST / 2) {
@@ -397,51 +418,97 @@ static void attend(mn_bert *bert, const bert_layer *layer, const mn_token_batch 
     for (size_t i = 0; i < n_items; i++) attend_item(&job, (unsigned)i, worker);
 }
 
+/* q, k and v of rows from row t on. */
+static void project(const mn_bert *bert, const bert_layer *layer, const mn_linear_rows *rows, size_t t,
+                    const workspace *space)
+{
+    size_t width = 3 * (size_t)bert->config.hidden;
+    mn_element element = qkv_element(bert);
+    const mn_linear_out out = {
+        .element = element, .y = (char *)space->qkv + t * width * mn_element_size(element), .stride = width};
+    multiply(bert, space, &layer->qkv, rows, &out);
+}
+
+/* The embeddings of n rows from row t on, and the first layer's q, k and v. */
+static void embed_block(const mn_bert *bert, const mn_token_batch *batch, uint32_t t, uint32_t n, workspace *space)
+{
+    size_t hidden = bert->config.hidden, s = 0;
+    float *x = space->x + t * hidden, *type = space->y, *positions = space->wide; /* not in use yet */
+    mn_tensor_to_f32(bert->types, 0, hidden, type);
+    for (size_t i = 0; i < n; i++) {
+        while (batch->offsets[s + 1] <= t + i) s++;
+        mn_tensor_to_f32(bert->words, (uint64_t)batch->ids[t + i] * hidden, hidden, x + i * hidden);
+        mn_tensor_to_f32(bert->positions, (uint64_t)(t + i - batch->offsets[s]) * hidden, hidden,
+                         positions + i * hidden);
+    }
+    mn_linear_rows rows = normalize(bert, &bert->embedding_norm, x, type, positions, n, space);
+    project(bert, &bert->layers[0], &rows, t, space);
+}
+
 /* wide = activation(y W1^T + b1), as the operand of the product that follows. */
 static mn_linear_rows widen(const mn_bert *bert, const bert_layer *layer, const mn_linear_rows *y, workspace *space)
 {
     const mn_arithmetic *a = &bert->arithmetic;
     uint32_t wide = bert->config.intermediate, groups = mn_product_groups(a->product, wide);
+    mn_activation activation = bert->config.activation;
+    bool eight_bits = a->precision == MN_PRECISION_BF16 || a->precision == MN_PRECISION_INT8;
+    if (activation == MN_ACTIVATION_GELU && eight_bits) activation = MN_ACTIVATION_GELU_NEAR;
     if (a->rows.element != MN_ELEMENT_BF16) {
         const mn_linear_out out = {
-            .activation = bert->config.activation, .element = MN_ELEMENT_F32, .y = space->wide, .stride = wide};
+            .activation = activation, .element = MN_ELEMENT_F32, .y = space->wide, .stride = wide};
         multiply(bert, space, &layer->up, y, &out);
         return operand(bert, space->wide, y->n_rows, wide, space, space->wide_rows);
     }
-    /* bfloat16 needs no scale, so the product writes it at once; what pads a row stays zero. */
-    const mn_linear_out out = {.activation = bert->config.activation,
-                               .element = MN_ELEMENT_BF16,
-                               .y = space->wide_rows,
-                               .stride = 2 * (size_t)groups};
+    /* As context_element; what pads a row stays zero. */
+    const mn_linear_out out = {
+        .activation = activation, .element = MN_ELEMENT_BF16, .y = space->wide_rows, .stride = 2 * (size_t)groups};
     multiply(bert, space, &layer->up, y, &out);
     return (mn_linear_rows){.rows = space->wide_rows, .stride = groups, .n_rows = y->n_rows};
 }
 
-/* What follows attention, for n rows from row t on. */
-static void run_block(const mn_bert *bert, const bert_layer *layer, uint32_t t, uint32_t n, workspace *space)
+/* The rows that attention made, as what the products read. */
+static mn_linear_rows context_rows(const mn_bert *bert, uint32_t t, uint32_t n, const workspace *space)
 {
-    const mn_arithmetic *a = &bert->arithmetic;
+    if (context_element(bert) == MN_ELEMENT_F32)
+        return operand(bert, (const float *)space->context + (size_t)t * bert->config.hidden, n, bert->config.hidden,
+                       space, space->rows);
+    size_t groups = context_stride(bert) / 2;
+    return (mn_linear_rows){.rows = (const uint32_t *)space->context + t * groups, .stride = groups, .n_rows = n};
+}
+
+/* What follows attention, for n rows from row t on, and the next layer's q, k and v (next: NULL after the last). */
+static void run_block(const mn_bert *bert, const bert_layer *layer, const bert_layer *next, uint32_t t, uint32_t n,
+                      workspace *space)
+{
     uint32_t hidden = bert->config.hidden;
-    float *x = space->x + (size_t)t * hidden, epsilon = bert->config.layer_norm_epsilon;
-    mn_linear_rows rows = operand(bert, space->context + (size_t)t * hidden, n, hidden, space, space->rows);
+    float *x = space->x + (size_t)t * hidden;
+    mn_linear_rows rows = context_rows(bert, t, n, space);
     const mn_linear_out y = {.element = MN_ELEMENT_F32, .y = space->y, .stride = hidden};
     multiply(bert, space, &layer->attention_out, &rows, &y);
-    a->kernels->add_layer_norm(space->y, NULL, x, layer->attention_norm.gain, layer->attention_norm.shift, epsilon, n,
-                               hidden);
-    rows = operand(bert, space->y, n, hidden, space, space->rows);
+    rows = normalize(bert, &layer->attention_norm, space->y, NULL, x, n, space);
     rows = widen(bert, layer, &rows, space);
     const mn_linear_out out = {.element = MN_ELEMENT_F32, .y = x, .stride = hidden};
     multiply(bert, space, &layer->down, &rows, &out);
-    a->kernels->add_layer_norm(x, NULL, space->y, layer->output_norm.gain, layer->output_norm.shift, epsilon, n,
-                               hidden);
+    rows = normalize(bert, &layer->output_norm, x, NULL, space->y, n, space);
+    if (next) project(bert, next, &rows, t, space);
 }
 
-static void run_layer(mn_bert *bert, const bert_layer *layer, const mn_token_batch *batch, workspace *space)
+static mneme_status run_layers(mn_bert *bert, const mn_token_batch *batch, workspace *space, mneme_error *error)
 {
     uint32_t tokens = batch->offsets[batch->n], block = bert->arithmetic.product->block_rows;
-    attend(bert, layer, batch, space);
+    for (uint32_t t = 0; t < tokens; t++)
+        if (batch->ids[t] >= bert->config.vocabulary)
+            return mn_fail(error, MNEME_ERR_MODEL, "%s: token id %u is not in the embedding table of %u rows",
+                           mn_safetensors_path(bert->file), batch->ids[t], bert->config.vocabulary);
     for (uint32_t t = 0; t < tokens; t += block)
-        run_block(bert, layer, t, tokens - t < block ? tokens - t : block, space);
+        embed_block(bert, batch, t, tokens - t < block ? tokens - t : block, space);
+    for (size_t i = 0; i < bert->config.n_layers; i++) {
+        const bert_layer *layer = &bert->layers[i], *next = i + 1 < bert->config.n_layers ? layer + 1 : NULL;
+        attend(bert, batch, space);
+        for (uint32_t t = 0; t < tokens; t += block)
+            run_block(bert, layer, next, t, tokens - t < block ? tokens - t : block, space);
+    }
+    return MNEME_OK;
 }
 
 /* Pool the rows of one sequence and scale to unit length; sums in double precision, they are short. */
@@ -484,10 +551,9 @@ mneme_status mn_bert_encode(mn_bert *bert, const mn_token_batch *batch, unsigned
     size_t hidden = bert->config.hidden;
     mneme_status status = reserve(bert, space, batch->offsets[batch->n], error);
     if (status == MNEME_OK) status = reserve_crew(bert, crew, error);
-    if (status == MNEME_OK) status = embed_tokens(bert, batch, space, error);
     if (status != MNEME_OK) return status;
     space->crew = crew;
-    for (size_t i = 0; i < bert->config.n_layers; i++) run_layer(bert, &bert->layers[i], batch, space);
+    status = run_layers(bert, batch, space, error);
     space->crew = NULL;
     for (size_t s = 0; s < batch->n && status == MNEME_OK; s++)
         status = pool(bert, space->x + batch->offsets[s] * hidden, batch->offsets[s + 1] - batch->offsets[s],

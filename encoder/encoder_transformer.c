@@ -17,7 +17,7 @@ static void transformer_destroy(mn_encoder *encoder)
 }
 
 static const mn_encoder_operations transformer_operations = {
-    transformer_encode, transformer_destroy, 2, true, 256, 1024};
+    transformer_encode, transformer_destroy, 2, true, 256, 256};
 
 static const char *pooling_name(mn_pooling pooling)
 {

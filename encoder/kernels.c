@@ -7,7 +7,8 @@
 
 static double activate(mn_activation activation, double x)
 {
-    if (activation == MN_ACTIVATION_GELU) return 0.5 * x * (1.0 + erf(x * M_SQRT1_2));
+    if (activation == MN_ACTIVATION_GELU || activation == MN_ACTIVATION_GELU_NEAR)
+        return 0.5 * x * (1.0 + erf(x * M_SQRT1_2));
     return activation == MN_ACTIVATION_RELU ? fmax(0.0, x) : x;
 }
 
@@ -90,6 +91,23 @@ static void reference_pack_columns(const mn_row_format *format, int32_t row_limi
     }
 }
 
+static void reference_pack_bf16_columns(const uint16_t *x, size_t x_stride, uint32_t depth, uint32_t n_columns,
+                                        uint32_t n_groups, uint32_t panel, uint32_t *out)
+{
+    memset(out, 0, (size_t)n_groups * panel * sizeof *out);
+    for (size_t c = 0; c < n_columns; c++)
+        for (size_t k = 0; k < depth; k++) out[k / 2 * panel + c] |= (uint32_t)x[k * x_stride + c] << (k % 2 * 16);
+}
+
+static void reference_pack_rows(const uint32_t *rows, size_t stride, uint32_t n_rows, uint32_t n_groups, uint32_t panel,
+                                uint32_t *out)
+{
+    for (size_t r = 0; r < mn_round_up(n_rows, panel); r++) {
+        uint32_t *column = out + r / panel * n_groups * panel + r % panel;
+        for (size_t g = 0; g < n_groups; g++) column[g * panel] = r < n_rows ? rows[r * stride + g] : 0;
+    }
+}
+
 static void reference_softmax(const mn_row_format *format, float *scores, size_t stride, uint32_t n_rows, uint32_t n,
                               float scale, uint32_t n_groups, uint32_t *out, size_t out_stride, float *factor)
 {
@@ -118,7 +136,8 @@ static void reference_softmax(const mn_row_format *format, float *scores, size_t
 }
 
 static void reference_add_layer_norm(float *x, const float *bias, const float *residual, const float *gain,
-                                     const float *shift, float epsilon, uint32_t tokens, uint32_t hidden)
+                                     const float *shift, float epsilon, uint32_t tokens, uint32_t hidden,
+                                     const mn_row_target *target)
 {
     for (size_t t = 0; t < tokens; t++) {
         float *row = x + t * hidden;
@@ -133,13 +152,21 @@ static void reference_add_layer_norm(float *x, const float *bias, const float *r
         for (size_t i = 0; i < hidden; i++)
             row[i] = (float)(((double)row[i] - mean) * scale * (double)gain[i] + (double)shift[i]);
     }
+    if (target)
+        reference_convert_rows(&target->format, x, hidden, tokens, hidden, target->n_groups, target->rows,
+                               target->stride, target->scales, target->lows);
 }
 
 const mn_kernels *mn_kernels_reference(void)
 {
-    static const mn_kernels table = {
-        "reference",       reference_finish,        reference_convert_rows, reference_pack_columns,
-        reference_softmax, reference_add_layer_norm};
+    static const mn_kernels table = {"reference",
+                                     reference_finish,
+                                     reference_convert_rows,
+                                     reference_pack_columns,
+                                     reference_pack_bf16_columns,
+                                     reference_pack_rows,
+                                     reference_softmax,
+                                     reference_add_layer_norm};
     return &table;
 }
 
@@ -148,7 +175,7 @@ const mn_kernels *mn_kernels_for(mn_cpu_level level)
     mn_cpu_level available = mn_cpu_detect();
     if (level > available) level = available;
 #if defined(__x86_64__)
-    if (level >= MN_CPU_AVX512) return mn_kernels_avx512();
+    if (level >= MN_CPU_AVX512) return mn_cpu_has(MN_CPU_AVX512_BF16) ? mn_kernels_avx512bf16() : mn_kernels_avx512();
     if (level == MN_CPU_AVX2) return mn_kernels_avx2();
 #endif
     return mn_kernels_reference();

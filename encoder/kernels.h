@@ -1,7 +1,8 @@
 /* kernels.h -- what a Transformer layer does between its products, one pass over memory each.
  *
- * Three implementations of one table: plain C in double precision (the proof), AVX2, AVX-512. All work on row-major
- * arrays and on the calling thread. T: tokens, H: hidden size, L: tokens of one sequence, D: size of one head. */
+ * Implementations of one table: plain C in double precision (the proof), AVX2, AVX-512 with and without BF16. All work
+ * on row-major arrays and on the calling thread. T: tokens, H: hidden size, L: tokens of one sequence, D: size of one
+ * head. */
 #ifndef MN_ENCODER_KERNELS_H
 #define MN_ENCODER_KERNELS_H
 
@@ -9,7 +10,12 @@
 
 #include <string.h>
 
-typedef enum mn_activation { MN_ACTIVATION_NONE, MN_ACTIVATION_GELU, MN_ACTIVATION_RELU } mn_activation;
+typedef enum mn_activation {
+    MN_ACTIVATION_NONE,
+    MN_ACTIVATION_GELU,      /* the exact form x/2 (1 + erf(x / sqrt 2)), Hendrycks, Gimpel 2016 */
+    MN_ACTIVATION_GELU_NEAR, /* within 5e-5 of it, for what is rounded to 8 bits next */
+    MN_ACTIVATION_RELU
+} mn_activation;
 
 /* How rows of floats become operands of a product. */
 typedef struct mn_row_format {
@@ -18,6 +24,15 @@ typedef struct mn_row_format {
     bool from_zero; /* integers: 0..limit stand for the row's least to its largest value; else -limit..limit around 0 */
     int32_t limit;
 } mn_row_format;
+
+/* Where rows of floats go as operands of the product that follows. */
+typedef struct mn_row_target {
+    mn_row_format format;
+    uint32_t n_groups;
+    uint32_t *rows;       /* (n, n_groups) */
+    size_t stride;        /* in groups */
+    float *scales, *lows; /* (n), as convert_rows gives them */
+} mn_row_target;
 
 /* What becomes of a tile of raw sums: y = activation((sum * row_scale + row_low * column_sum) * column_scale + bias).
  */
@@ -29,8 +44,8 @@ typedef struct mn_finish {
     const float *column_sum;   /* (columns), of the weights as integers */
     const float *column_scale; /* (columns); NULL = 1 */
     const float *bias;         /* (columns); NULL = 0 */
-    mn_activation activation;  /* GELU: the exact form x/2 (1 + erf(x / sqrt 2)), Hendrycks, Gimpel 2016 */
-    mn_element out_element;    /* F32 or BF16 */
+    mn_activation activation;
+    mn_element out_element; /* F32 or BF16 */
 } mn_finish;
 
 typedef struct mn_kernels {
@@ -54,6 +69,14 @@ typedef struct mn_kernels {
                          uint32_t depth, uint32_t n_columns, uint32_t n_groups, uint32_t panel, uint32_t *out,
                          float *column_scale);
 
+    /* The same for BF16 from rows that are bfloat16 already: their bits. */
+    void (*pack_bf16_columns)(const uint16_t *x, size_t x_stride, uint32_t depth, uint32_t n_columns, uint32_t n_groups,
+                              uint32_t panel, uint32_t *out);
+
+    /* Rows of groups to panels in which each row is a column; zeros up to a whole panel. */
+    void (*pack_rows)(const uint32_t *rows, size_t stride, uint32_t n_rows, uint32_t n_groups, uint32_t panel,
+                      uint32_t *out);
+
     /* For each row: weights = softmax(scale * scores), times 1 / factor, in `format` (limit: what the largest becomes).
      * factor (n_rows) makes the weights as they were rounded sum to 1. scores (n_rows, n) is overwritten; out as in
      * convert_rows, may be scores itself for F32. */
@@ -61,9 +84,10 @@ typedef struct mn_kernels {
                     uint32_t n_groups, uint32_t *out, size_t out_stride, float *factor);
 
     /* x (T,H) = LayerNorm(x + bias + residual) * gain + shift. bias, residual: NULL = none. residual (T,H).
-     * Ba, Kiros, Hinton 2016, "Layer Normalization"; variance is the biased one. */
+     * Ba, Kiros, Hinton 2016, "Layer Normalization"; variance is the biased one. target: NULL, or where each row goes
+     * as an operand, too, while it is in the first-level cache. */
     void (*add_layer_norm)(float *x, const float *bias, const float *residual, const float *gain, const float *shift,
-                           float epsilon, uint32_t tokens, uint32_t hidden);
+                           float epsilon, uint32_t tokens, uint32_t hidden, const mn_row_target *target);
 } mn_kernels;
 
 /* The scale of a row or column of n weights with the given largest magnitude and sum of magnitudes, so that
@@ -95,5 +119,6 @@ const mn_kernels *mn_kernels_reference(void);
 /* Only to be called through mn_kernels_for, on a processor that has the level. */
 const mn_kernels *mn_kernels_avx2(void);
 const mn_kernels *mn_kernels_avx512(void);
+const mn_kernels *mn_kernels_avx512bf16(void);
 
 #endif

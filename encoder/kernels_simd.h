@@ -8,29 +8,31 @@
 
 /* ---- after a product ------------------------------------------------------------------------------------------ */
 
-/* What finish does to a tile, known when it is compiled, but for the pointers. */
+/* What finish does to a tile, known when it is compiled, but for the pointers: copies, which no store can change. */
 static inline __attribute__((always_inline)) void finish_tile(const mn_finish *finish, const void *tile,
                                                               uint32_t n_rows, uint32_t n, void *out, size_t out_stride,
                                                               bool integers, mn_activation activation,
                                                               mn_element out_element)
 {
+    const mn_finish by = *finish;
     /* Columns are the outer loop, so that what belongs to a column is loaded once. */
     FOR_ROW(i, n, {
-        vec scale = finish->column_scale ? load_part(finish->column_scale + i, left) : splat(1.0f);
-        vec bias = finish->bias ? load_part(finish->bias + i, left) : (vec){0};
-        vec sum = finish->row_low ? load_part(finish->column_sum + i, left) : (vec){0};
+        vec scale = by.column_scale ? load_part(by.column_scale + i, left) : splat(1.0f);
+        vec bias = by.bias ? load_part(by.bias + i, left) : (vec){0};
+        vec sum = by.row_low ? load_part(by.column_sum + i, left) : (vec){0};
         for (size_t r = 0; r < n_rows; r++) {
-            const float *sums = (const float *)tile + r * finish->tile_stride + i; /* tiles are whole vectors wide */
+            const float *sums = (const float *)tile + r * by.tile_stride + i; /* tiles are whole vectors wide */
             vec y = integers ? __builtin_convertvector(*(const ivec *)(const void *)sums, vec) : load(sums);
-            if (finish->row_scale) y *= splat(finish->row_scale[r]);
-            if (finish->row_low) y += splat(finish->row_low[r]) * sum;
+            if (by.row_scale) y *= splat(by.row_scale[r]);
+            if (by.row_low) y += splat(by.row_low[r]) * sum;
             y = y * scale + bias;
             if (activation == MN_ACTIVATION_GELU) y = gelu(y);
+            if (activation == MN_ACTIVATION_GELU_NEAR) y = gelu_near(y);
             if (activation == MN_ACTIVATION_RELU) y = larger(y, splat(0.0f));
             if (out_element == MN_ELEMENT_F32)
                 store_part((float *)out + r * out_stride + i, y, left);
             else
-                store_halves((uint16_t *)out + r * out_stride + i, (ivec)((uvec)round_bf16_bits(y) >> 16), left);
+                store_part_halves((uint16_t *)out + r * out_stride + i, to_bf16(y), left);
         }
     });
 }
@@ -46,12 +48,15 @@ static void simd_finish(const mn_finish *finish, const void *tile, uint32_t n_ro
             FINISH(true, activation, MN_ELEMENT_F32);                                                                  \
         else if (finish->out_element == MN_ELEMENT_F32)                                                                \
             FINISH(false, activation, MN_ELEMENT_F32);                                                                 \
+        else if (finish->integers)                                                                                     \
+            FINISH(true, activation, MN_ELEMENT_BF16);                                                                 \
         else                                                                                                           \
             FINISH(false, activation, MN_ELEMENT_BF16);                                                                \
     } while (0)
     switch (finish->activation) {
     case MN_ACTIVATION_NONE: FINISH_ANY(MN_ACTIVATION_NONE); break;
     case MN_ACTIVATION_GELU: FINISH_ANY(MN_ACTIVATION_GELU); break;
+    case MN_ACTIVATION_GELU_NEAR: FINISH_ANY(MN_ACTIVATION_GELU_NEAR); break;
     case MN_ACTIVATION_RELU: FINISH_ANY(MN_ACTIVATION_RELU); break;
     }
 #undef FINISH
@@ -73,9 +78,7 @@ static inline void convert_row(const mn_row_format *format, const float *x, uint
             memmove(out, x, n * sizeof(float));
         break;
     case MN_ELEMENT_BF16:
-        FOR_ROW(i, n, {
-            store_halves((uint16_t *)out + i, (ivec)((uvec)round_bf16_bits(load_part(x + i, left)) >> 16), left);
-        });
+        FOR_ROW(i, n, { store_part_halves((uint16_t *)out + i, to_bf16(load_part(x + i, left)), left); });
         break;
     case MN_ELEMENT_I16:
         FOR_ROW(i, n, { store_halves((uint16_t *)out + i, round_vec((load_part(x + i, left) - from) * by), left); });
@@ -159,57 +162,115 @@ static inline vec column_inverses(const mn_row_format *format, int32_t row_limit
 static inline ivec half_bits(mn_element element, vec v, vec inverses)
 {
     if (element == MN_ELEMENT_I16) return round_vec(v * inverses) & 0xFFFF;
-    return (ivec)((uvec)round_bf16_bits(v) >> 16);
+    return __builtin_convertvector((uhvec)to_bf16(v), ivec);
+}
+
+/* One column of vectors of a panel. */
+static void pack_column(const mn_row_format *format, const float *x, size_t x_stride, uint32_t depth, size_t left,
+                        vec inverses, uint32_t n_groups, uint32_t panel, uint32_t *out)
+{
+    size_t per_group = mn_group_size(format->element);
+    for (size_t g = 0; g < n_groups; g++) {
+        const float *row = x + g * per_group * x_stride;
+        size_t rows = g * per_group < depth && left ? depth - g * per_group : 0;
+        vec first = rows > 0 ? load_part(row, left) : (vec){0};
+        ivec group;
+        if (format->element == MN_ELEMENT_F32) {
+            group = format->rounded ? round_bf16_bits(first) : (ivec)first;
+        } else {
+            vec second = rows > 1 ? load_part(row + x_stride, left) : (vec){0};
+            group = half_bits(format->element, first, inverses) | (half_bits(format->element, second, inverses) << 16);
+        }
+        *(ivec *)(out + g * panel) = group;
+    }
 }
 
 static void simd_pack_columns(const mn_row_format *format, int32_t row_limit, const float *x, size_t x_stride,
                               uint32_t depth, uint32_t n_columns, uint32_t n_groups, uint32_t panel, uint32_t *out,
                               float *column_scale)
 {
-    size_t per_group = mn_group_size(format->element);
     for (size_t c = 0; c < panel; c += LANES) {
         size_t left = c < n_columns ? n_columns - c : 0;
         vec inverses = {0};
         if (left && format->element == MN_ELEMENT_I16)
             inverses = column_inverses(format, row_limit, x + c, x_stride, depth, left, column_scale + c);
+        pack_column(format, x + c, x_stride, depth, left, inverses, n_groups, panel, out + c);
+    }
+}
+
+/* 8 x 8 groups: row r of `to` becomes column r of `from`. */
+static inline void transpose8(const uint32_t *from, size_t from_stride, uint32_t *to, size_t to_stride)
+{
+    typedef uint32_t row8 __attribute__((vector_size(32), aligned(4), may_alias));
+    row8 a[8], b[8];
+    for (size_t i = 0; i < 8; i++) a[i] = *(const row8 *)(from + i * from_stride);
+    for (size_t i = 0; i < 8; i += 2) {
+        b[i] = __builtin_shufflevector(a[i], a[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+        b[i + 1] = __builtin_shufflevector(a[i], a[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+    for (size_t i = 0; i < 8; i += i % 4 == 1 ? 3 : 1) {
+        a[i] = __builtin_shufflevector(b[i], b[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+        a[i + 2] = __builtin_shufflevector(b[i], b[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        *(row8 *)(to + i * to_stride) = __builtin_shufflevector(a[i], a[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        *(row8 *)(to + (i + 4) * to_stride) = __builtin_shufflevector(a[i], a[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+}
+
+static void simd_pack_rows(const uint32_t *rows, size_t stride, uint32_t n_rows, uint32_t n_groups, uint32_t panel,
+                           uint32_t *out)
+{
+    for (size_t r = 0; r < n_rows; r += 8) { /* a panel is a multiple of 16 wide */
+        uint32_t *column = out + r / panel * n_groups * panel + r % panel;
+        size_t g = 0;
+        for (; n_rows - r >= 8 && g + 8 <= n_groups; g += 8)
+            transpose8(rows + r * stride + g, stride, column + g * panel, panel);
+        for (; g < n_groups; g++)
+            for (size_t i = 0; i < 8; i++) column[g * panel + i] = r + i < n_rows ? rows[(r + i) * stride + g] : 0;
+    }
+    for (size_t r = mn_round_up(n_rows, 8); r < mn_round_up(n_rows, panel); r++)
+        for (size_t g = 0; g < n_groups; g++) out[r / panel * n_groups * panel + g * panel + r % panel] = 0;
+}
+
+static void simd_pack_bf16_columns(const uint16_t *x, size_t x_stride, uint32_t depth, uint32_t n_columns,
+                                   uint32_t n_groups, uint32_t panel, uint32_t *out)
+{
+    for (size_t c = 0; c < panel; c += LANES) {
+        size_t left = c < n_columns ? n_columns - c : 0;
         for (size_t g = 0; g < n_groups; g++) {
-            const float *row = x + g * per_group * x_stride + c;
-            size_t rows = g * per_group < depth && left ? depth - g * per_group : 0;
-            vec first = rows > 0 ? load_part(row, left) : (vec){0};
-            ivec group;
-            if (format->element == MN_ELEMENT_F32) {
-                group = format->rounded ? round_bf16_bits(first) : (ivec)first;
-            } else {
-                vec second = rows > 1 ? load_part(row + x_stride, left) : (vec){0};
-                group =
-                    half_bits(format->element, first, inverses) | (half_bits(format->element, second, inverses) << 16);
-            }
-            *(ivec *)(out + g * panel + c) = group;
+            const uint16_t *row = x + 2 * g * x_stride + c;
+            size_t rows = 2 * g < depth && left ? depth - 2 * g : 0;
+            ivec first = rows > 0 ? (ivec)from_bf16(load_part_halves(row, left)) : (ivec){0};
+            ivec second = rows > 1 ? (ivec)from_bf16(load_part_halves(row + x_stride, left)) : (ivec){0};
+            *(ivec *)(out + g * panel + c) = (ivec)((uvec)first >> 16) | second;
         }
     }
 }
 
 /* ---- softmax and LayerNorm ------------------------------------------------------------------------------------ */
 
-/* weights = exp(scale * (scores - largest)) in `element`, to out and, for the sum of what they were rounded to, back.
- */
-static inline __attribute__((always_inline)) vec exponentiate(const float *row, uint32_t n, float largest, float scale,
+/* weights = exp(scale * (scores - largest)) in `element`, to out; returns the sums of what they were rounded to. by:
+ * scale / ln 2. */
+static inline __attribute__((always_inline)) vec exponentiate(const float *row, uint32_t n, float largest, float by,
                                                               mn_element element, bool rounded, float limit, void *out)
 {
     vec total = {0};
+    const vec factor = splat(by), most = splat(largest);
     FOR_ROW(i, n, {
-        vec weight = exp_bounded((load_part(row + i, left) - splat(largest)) * splat(scale));
+        vec weight = exp2_bounded((load_part(row + i, left) - most) * factor);
         if (left < LANES) memset((char *)&weight + left * sizeof(float), 0, (LANES - left) * sizeof(float));
         if (element == MN_ELEMENT_I16) {
             ivec whole = round_vec(weight * splat(limit));
             store_halves((uint16_t *)out + i, whole, left);
             weight = __builtin_convertvector(whole, vec);
+        } else if (element == MN_ELEMENT_BF16) {
+            hvec halves = to_bf16(weight);
+            store_part_halves((uint16_t *)out + i, halves, left);
+            weight = from_bf16(halves);
         } else {
-            if (element == MN_ELEMENT_BF16 || rounded) weight = (vec)round_bf16_bits(weight);
-            if (element == MN_ELEMENT_BF16)
-                store_halves((uint16_t *)out + i, (ivec)((uvec)weight >> 16), left);
-            else
-                store_part((float *)out + i, weight, left);
+            if (rounded) weight = (vec)round_bf16_bits(weight);
+            store_part((float *)out + i, weight, left);
         }
         total += weight;
     });
@@ -223,16 +284,16 @@ static void simd_softmax(const mn_row_format *format, float *scores, size_t stri
         float *row = scores + r * stride;
         vec largest_vec = splat(row[0]);
         for (size_t i = 0; i + LANES <= n; i += LANES) largest_vec = larger(load(row + i), largest_vec);
-        float largest = largest_lane(largest_vec);
+        float largest = largest_lane(largest_vec), by = scale * (float)M_LOG2E;
         for (size_t i = n / LANES * LANES; i < n; i++) largest = row[i] > largest ? row[i] : largest;
         uint32_t *to = out + r * out_stride;
         vec total;
         if (format->element == MN_ELEMENT_I16)
-            total = exponentiate(row, n, largest, scale, MN_ELEMENT_I16, false, (float)format->limit, to);
+            total = exponentiate(row, n, largest, by, MN_ELEMENT_I16, false, (float)format->limit, to);
         else if (format->element == MN_ELEMENT_BF16)
-            total = exponentiate(row, n, largest, scale, MN_ELEMENT_BF16, false, 1, to);
+            total = exponentiate(row, n, largest, by, MN_ELEMENT_BF16, false, 1, to);
         else
-            total = exponentiate(row, n, largest, scale, MN_ELEMENT_F32, format->rounded, 1, to);
+            total = exponentiate(row, n, largest, by, MN_ELEMENT_F32, format->rounded, 1, to);
         factor[r] = 1.0f / sum_lanes(total);
         clear_behind(format, to, n, n_groups);
     }
@@ -253,7 +314,8 @@ static inline float add_row(float *row, const float *bias, const float *residual
 }
 
 static void simd_add_layer_norm(float *x, const float *bias, const float *residual, const float *gain,
-                                const float *shift, float epsilon, uint32_t tokens, uint32_t hidden)
+                                const float *shift, float epsilon, uint32_t tokens, uint32_t hidden,
+                                const mn_row_target *target)
 {
     size_t n = hidden;
     for (size_t t = 0; t < tokens; t++) {
@@ -270,12 +332,16 @@ static void simd_add_layer_norm(float *x, const float *bias, const float *residu
             vec d = load_part(row + i, left) - splat(mean);
             store_part(row + i, d * scale * load_part(gain + i, left) + load_part(shift + i, left), left);
         });
+        if (target)
+            simd_convert_rows(&target->format, row, n, 1, hidden, target->n_groups, target->rows + t * target->stride,
+                              target->stride, target->scales + t, target->lows + t);
     }
 }
 
 const mn_kernels *TABLE(void)
 {
-    static const mn_kernels table = {TABLE_NAME,        simd_finish,  simd_convert_rows,
-                                     simd_pack_columns, simd_softmax, simd_add_layer_norm};
+    static const mn_kernels table = {
+        TABLE_NAME,     simd_finish,  simd_convert_rows,  simd_pack_columns, simd_pack_bf16_columns,
+        simd_pack_rows, simd_softmax, simd_add_layer_norm};
     return &table;
 }

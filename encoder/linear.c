@@ -175,7 +175,7 @@ void mn_linear_run_panels(const mn_linear *linear, const mn_arithmetic *arithmet
 {
     const mn_product_kernel *kernel = arithmetic->product;
     uint32_t panel = kernel->panel;
-    size_t element_size = out->element == MN_ELEMENT_F32 ? sizeof(float) : sizeof(uint16_t);
+    size_t element_size = mn_element_size(out->element);
     uint32_t tile[MN_TILE_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));
     mn_finish finish = {.integers = mn_is_integer(kernel->element),
                         .tile_stride = panel,

@@ -29,6 +29,11 @@ static inline uint32_t mn_group_size(mn_element element)
     return element == MN_ELEMENT_F32 ? 1 : element == MN_ELEMENT_U8 ? 4 : 2;
 }
 
+static inline size_t mn_element_size(mn_element element)
+{
+    return sizeof(uint32_t) / mn_group_size(element);
+}
+
 static inline bool mn_is_integer(mn_element element)
 {
     return element == MN_ELEMENT_I16 || element == MN_ELEMENT_U8;

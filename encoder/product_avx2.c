@@ -1,9 +1,10 @@
 /* product_avx2.c -- tile products for AVX2 and FMA. */
 #if defined(__AVX2__)
-#define LANES       8
-#define TILE_ROWS   6
-#define BLOCK_ROWS  48 /* the activations of a MiniLM layer's rows fit half a megabyte of second-level cache */
-#define KERNEL_NAME "avx2"
+#define LANES            8
+#define TILE_ROWS        6
+#define BLOCK_ROWS       48 /* the activations of a MiniLM layer's rows fit half a megabyte of second-level cache */
+#define FETCH_NEXT_PANEL 1
+#define KERNEL_NAME      "avx2"
 #include "encoder/instructions.h"
 
 #define NAME(x)                       f32_##x

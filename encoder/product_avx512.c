@@ -1,10 +1,10 @@
 /* product_avx512.c -- tile products for AVX-512 F and BW. */
 #if defined(__AVX512BW__) || defined(MN_EMULATE_INSTRUCTIONS)
-#define LANES     16
-#define TILE_ROWS 12
-#define BLOCK_ROWS                                                                                                     \
-    96 /* a MiniLM layer's widest activations, f32: 590 kB of one or two megabytes of second-level cache */
-#define KERNEL_NAME "avx512"
+#define LANES            16
+#define TILE_ROWS        12
+#define BLOCK_ROWS       256 /* a whole pack: fewer passes over the weights gain more than activations that fit a cache */
+#define FETCH_NEXT_PANEL 0
+#define KERNEL_NAME      "avx512"
 #include "encoder/instructions.h"
 
 #define NAME(x)                       f32_##x

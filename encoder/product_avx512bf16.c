@@ -1,9 +1,10 @@
 /* product_avx512bf16.c -- tile products of bfloat16 for AVX-512 BF16. */
 #if defined(__AVX512BF16__) || defined(MN_EMULATE_INSTRUCTIONS)
-#define LANES       16
-#define TILE_ROWS   12
-#define BLOCK_ROWS  96 /* as in product_avx512.c */
-#define KERNEL_NAME "avx512-bf16"
+#define LANES            16
+#define TILE_ROWS        12
+#define BLOCK_ROWS       256 /* as in product_avx512.c */
+#define FETCH_NEXT_PANEL 0
+#define KERNEL_NAME      "avx512-bf16"
 #include "encoder/instructions.h"
 
 #define NAME(x)                       bf16_##x

@@ -1,9 +1,10 @@
 /* product_avx512vnni.c -- tile products of integers for AVX-512 VNNI. */
 #if defined(__AVX512VNNI__) || defined(MN_EMULATE_INSTRUCTIONS)
-#define LANES       16
-#define TILE_ROWS   12
-#define BLOCK_ROWS  96 /* as in product_avx512.c */
-#define KERNEL_NAME "avx512-vnni"
+#define LANES            16
+#define TILE_ROWS        12
+#define BLOCK_ROWS       256 /* as in product_avx512.c */
+#define FETCH_NEXT_PANEL 0
+#define KERNEL_NAME      "avx512-vnni"
 #include "encoder/instructions.h"
 
 #define NAME(x)                       i16_##x

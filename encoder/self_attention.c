@@ -9,7 +9,7 @@
 
 /* Everything for one head, in scratch. Groups: see product.h. */
 typedef struct head_space {
-    uint32_t *queries, *keys; /* (L rounded up, D groups); not for F32, which uses qkv itself */
+    uint32_t *queries, *keys; /* (L rounded up, D groups); not where qkv itself is used */
     float *query_scales, *key_scales;
     uint32_t *key_panels;   /* (L / panel, D groups, panel) */
     uint32_t *value_panels; /* (D / panel, L groups, panel) */
@@ -20,9 +20,17 @@ typedef struct head_space {
     uint32_t head_groups, length_groups, padded_length;
 } head_space;
 
-static bool in_place(const mn_row_format *format)
+mn_element mn_attention_element(const mn_arithmetic *arithmetic, uint32_t head)
 {
-    return format->element == MN_ELEMENT_F32 && !format->rounded;
+    const mn_product_kernel *kernel = arithmetic->attention;
+    bool whole = head % (2 * kernel->group_multiple) == 0;
+    return kernel->element == MN_ELEMENT_BF16 && whole ? MN_ELEMENT_BF16 : MN_ELEMENT_F32;
+}
+
+/* Are queries and keys read where they lie? */
+static bool in_place(const mn_arithmetic *a, uint32_t head)
+{
+    return !a->attention_rows.rounded && a->attention_rows.element == mn_attention_element(a, head);
 }
 
 /* Queries and keys of long heads get fewer bits, so that no sum can overflow: D * limit^2 <= 2^31 - 1. */
@@ -41,7 +49,7 @@ static void place(head_space *space, const mn_arithmetic *a, uint32_t length, ui
     space->head_groups = mn_product_groups(kernel, head);
     space->length_groups = mn_product_groups(kernel, length);
     space->padded_length = mn_round_up(length, panel);
-    if (!in_place(&a->attention_rows)) {
+    if (!in_place(a, head)) {
         space->queries = mn_image_take(image, (size_t)rows * space->head_groups, sizeof(uint32_t));
         space->keys = mn_image_take(image, (size_t)rows * space->head_groups, sizeof(uint32_t));
     }
@@ -64,102 +72,115 @@ size_t mn_attention_scratch(const mn_arithmetic *arithmetic, uint32_t max_length
     return image.overflow ? 0 : image.size;
 }
 
-/* Keys, as rows of groups, become columns; those past the last key are zero. */
-static void pack_keys(const head_space *space, const uint32_t *keys, size_t stride, uint32_t length, uint32_t panel)
-{
-    uint32_t groups = space->head_groups;
-    for (uint32_t k = 0; k < space->padded_length; k++) {
-        uint32_t *column = space->key_panels + (size_t)(k / panel) * groups * panel + k % panel;
-        const uint32_t *key = keys + k * stride;
-        for (uint32_t g = 0; g < groups; g++) column[(size_t)g * panel] = k < length ? key[g] : 0;
-    }
-}
-
 /* What the products of one head read: pointers into qkv or scratch. */
 typedef struct head_operands {
     const uint32_t *queries;
     size_t query_stride;
 } head_operands;
 
-static head_operands prepare(const head_space *space, const mn_arithmetic *a, const float *q, size_t stride,
+/* q, k, v: the first row's; stride in elements. */
+static void pack_values(const head_space *space, const mn_arithmetic *a, const mn_row_format *format, const char *v,
+                        mn_element element, size_t stride, uint32_t length, uint32_t head)
+{
+    uint32_t panel = a->attention->panel;
+    for (uint32_t c = 0; c < head; c += panel) {
+        uint32_t n = head - c < panel ? head - c : panel;
+        uint32_t *panels = space->value_panels + (size_t)c * space->length_groups;
+        if (element == MN_ELEMENT_BF16)
+            a->kernels->pack_bf16_columns((const uint16_t *)(const void *)v + c, stride, length, n,
+                                          space->length_groups, panel, panels);
+        else
+            a->kernels->pack_columns(format, format->limit, (const float *)(const void *)v + c, stride, length, n,
+                                     space->length_groups, panel, panels, space->value_scales + c);
+    }
+}
+
+static head_operands prepare(const head_space *space, const mn_arithmetic *a, const char *q, size_t stride,
                              uint32_t length, uint32_t n_heads, uint32_t head)
 {
     const mn_row_format own = row_format(a, head), *format = &own;
-    uint32_t width = n_heads * head, groups = space->head_groups, panel = a->attention->panel;
-    const float *k = q + width, *v = q + 2 * (size_t)width;
-    /* Whole groups of floats are the rows themselves. */
-    head_operands operands = {(const uint32_t *)(const void *)q, stride};
+    mn_element element = mn_attention_element(a, head);
+    size_t width = (size_t)n_heads * head * mn_element_size(element);
+    const char *k = q + width, *v = k + width;
+    /* Whole groups are the rows themselves. */
+    size_t group_stride = stride * mn_element_size(element) / sizeof(uint32_t);
+    head_operands operands = {(const uint32_t *)(const void *)q, group_stride};
     const uint32_t *keys = (const uint32_t *)(const void *)k;
-    if (!in_place(format)) {
+    if (!in_place(a, head)) {
+        uint32_t groups = space->head_groups;
         operands = (head_operands){space->queries, groups};
         keys = space->keys;
-        a->kernels->convert_rows(format, q, stride, length, head, groups, space->queries, groups, space->query_scales,
-                                 NULL);
-        a->kernels->convert_rows(format, k, stride, length, head, groups, space->keys, groups, space->key_scales, NULL);
+        group_stride = groups;
+        a->kernels->convert_rows(format, (const float *)(const void *)q, stride, length, head, groups, space->queries,
+                                 groups, space->query_scales, NULL);
+        a->kernels->convert_rows(format, (const float *)(const void *)k, stride, length, head, groups, space->keys,
+                                 groups, space->key_scales, NULL);
     }
-    pack_keys(space, keys, in_place(format) ? stride : groups, length, panel);
-    for (uint32_t c = 0; c < head; c += panel)
-        a->kernels->pack_columns(format, format->limit, v + c, stride, length, head - c < panel ? head - c : panel,
-                                 space->length_groups, panel, space->value_panels + (size_t)c * space->length_groups,
-                                 space->value_scales + c);
+    a->kernels->pack_rows(keys, group_stride, length, space->head_groups, a->attention->panel, space->key_panels);
+    pack_values(space, a, format, v, element, stride, length, head);
     return operands;
 }
 
-/* out (rows, n_columns) = rows (rows, n_groups) times the panels. scales: of rows, of columns; NULL = 1. */
+/* out (rows, n_columns) = rows (rows, n_groups) times the panels, `finish` says how. scales: of columns; NULL = 1. */
 static void multiply_panels(const mn_arithmetic *a, const uint32_t *rows, size_t stride, uint32_t n_rows,
-                            const uint32_t *panels, uint32_t n_groups, uint32_t n_columns, const float *row_scale,
-                            const float *column_scale, float *out, size_t out_stride)
+                            const uint32_t *panels, uint32_t n_groups, uint32_t n_columns, mn_finish finish,
+                            const float *column_scale, char *out, size_t out_stride)
 {
     uint32_t panel = a->attention->panel;
     uint32_t tile[MN_TILE_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));
-    mn_finish finish = {.integers = mn_is_integer(a->attention->element),
-                        .tile_stride = panel,
-                        .row_scale = row_scale,
-                        .out_element = MN_ELEMENT_F32};
+    finish.integers = mn_is_integer(a->attention->element);
+    finish.tile_stride = panel;
     for (uint32_t c = 0; c < n_columns; c += panel) {
         a->attention->multiply(rows, stride, n_rows, panels + (size_t)c * n_groups, n_groups, tile);
         finish.column_scale = column_scale ? column_scale + c : NULL;
-        a->kernels->finish(&finish, tile, n_rows, n_columns - c < panel ? n_columns - c : panel, out + c, out_stride);
+        a->kernels->finish(&finish, tile, n_rows, n_columns - c < panel ? n_columns - c : panel,
+                           out + c * mn_element_size(finish.out_element), out_stride);
     }
 }
 
+/* out: the head's first column. */
 static void attend_head(const head_space *space, const mn_arithmetic *a, const head_operands *operands, uint32_t length,
-                        uint32_t head, float *out, size_t out_stride)
+                        uint32_t head, const mn_attention_rows *rows, char *out)
 {
     const mn_row_format own = row_format(a, head), *format = &own;
-    bool integers = mn_is_integer(format->element);
+    bool integers = mn_is_integer(format->element), floats = format->element == MN_ELEMENT_F32 && !format->rounded;
     float scale = 1.0f / sqrtf((float)head);
-    uint32_t step = a->attention->tile_rows, groups = space->length_groups;
-    uint32_t *weights = in_place(format) ? (uint32_t *)(void *)space->scores : space->weights;
-    size_t weights_stride = in_place(format) ? space->padded_length : groups;
-    for (uint32_t t = 0; t < length; t += step) {
-        uint32_t n = length - t < step ? length - t : step;
+    uint32_t groups = space->length_groups;
+    uint32_t *weights = floats ? (uint32_t *)(void *)space->scores : space->weights;
+    size_t weights_stride = floats ? space->padded_length : groups;
+    mn_finish weighted = {.row_scale = space->factors, .out_element = rows->out_element};
+    for (uint32_t t = 0, n; t < length; t += n) {
+        n = mn_tile_rows(a->attention, length - t);
+        const mn_finish scores = {.row_scale = integers ? space->query_scales + t : NULL,
+                                  .out_element = MN_ELEMENT_F32};
         multiply_panels(a, operands->queries + t * operands->query_stride, operands->query_stride, n, space->key_panels,
-                        space->head_groups, length, integers ? space->query_scales + t : NULL,
-                        integers ? space->key_scales : NULL, space->scores, space->padded_length);
+                        space->head_groups, length, scores, integers ? space->key_scales : NULL, (char *)space->scores,
+                        space->padded_length);
         a->kernels->softmax(format, space->scores, space->padded_length, n, length, scale, groups, weights,
                             weights_stride, space->factors);
-        multiply_panels(a, weights, weights_stride, n, space->value_panels, groups, head, space->factors,
-                        integers ? space->value_scales : NULL, out + t * out_stride, out_stride);
+        multiply_panels(a, weights, weights_stride, n, space->value_panels, groups, head, weighted,
+                        integers ? space->value_scales : NULL,
+                        out + t * rows->out_stride * mn_element_size(rows->out_element), rows->out_stride);
     }
 }
 
-void mn_attention_run_head(const mn_arithmetic *arithmetic, const float *qkv, uint32_t length, uint32_t n_heads,
-                           uint32_t head, uint32_t h, void *scratch, float *out)
+void mn_attention_run_head(const mn_arithmetic *arithmetic, const mn_attention_rows *rows, uint32_t length,
+                           uint32_t n_heads, uint32_t head, uint32_t h, void *scratch)
 {
     head_space space = {0};
     mn_image image = {.base = scratch};
+    size_t column = (size_t)h * head;
     place(&space, arithmetic, length, head, &image);
     if (arithmetic->attention->begin) arithmetic->attention->begin();
-    head_operands operands =
-        prepare(&space, arithmetic, qkv + (size_t)h * head, 3 * (size_t)n_heads * head, length, n_heads, head);
-    attend_head(&space, arithmetic, &operands, length, head, out + (size_t)h * head, (size_t)n_heads * head);
+    const char *q = (const char *)rows->qkv + column * mn_element_size(mn_attention_element(arithmetic, head));
+    head_operands operands = prepare(&space, arithmetic, q, 3 * (size_t)n_heads * head, length, n_heads, head);
+    attend_head(&space, arithmetic, &operands, length, head, rows,
+                (char *)rows->out + column * mn_element_size(rows->out_element));
     if (arithmetic->attention->end) arithmetic->attention->end();
 }
 
-void mn_attention_run(const mn_arithmetic *arithmetic, const float *qkv, uint32_t length, uint32_t n_heads,
-                      uint32_t head, void *scratch, float *out)
+void mn_attention_run(const mn_arithmetic *arithmetic, const mn_attention_rows *rows, uint32_t length, uint32_t n_heads,
+                      uint32_t head, void *scratch)
 {
-    for (uint32_t h = 0; h < n_heads; h++)
-        mn_attention_run_head(arithmetic, qkv, length, n_heads, head, h, scratch, out);
+    for (uint32_t h = 0; h < n_heads; h++) mn_attention_run_head(arithmetic, rows, length, n_heads, head, h, scratch);
 }

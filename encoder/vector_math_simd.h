@@ -13,7 +13,8 @@
 typedef float vec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef int32_t ivec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef int16_t hvec __attribute__((vector_size(LANES * 2), aligned(2), may_alias)); /* halves */
-typedef int8_t bvec __attribute__((vector_size(LANES), aligned(1), may_alias));      /* bytes */
+typedef uint16_t uhvec __attribute__((vector_size(LANES * 2), aligned(2), may_alias));
+typedef int8_t bvec __attribute__((vector_size(LANES), aligned(1), may_alias)); /* bytes */
 typedef uint32_t uvec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 
 static inline vec load(const float *p)
@@ -29,13 +30,6 @@ static inline void store(float *p, vec v)
 static inline vec splat(float x)
 {
     return x - (vec){0}; /* not 0 + x, which would lose the sign of -0 */
-}
-
-static inline float sum_lanes(vec v)
-{
-    float total = 0;
-    for (int i = 0; i < LANES; i++) total += v[i];
-    return total;
 }
 
 #if LANES == 8 && defined(__AVX2__)
@@ -80,6 +74,36 @@ static inline ivec round_vec(vec x)
     return ROUND(x);
 }
 
+/* All lanes into one: halves upon halves, so that few steps wait for each other. */
+#if LANES == 16
+#define HALF_OF(v)    __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15)
+#define QUARTER_OF(v) __builtin_shufflevector(v, v, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7)
+#define EIGHTH_OF(v)  __builtin_shufflevector(v, v, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3)
+#else
+#define QUARTER_OF(v) __builtin_shufflevector(v, v, 4, 5, 6, 7, 4, 5, 6, 7)
+#define EIGHTH_OF(v)  __builtin_shufflevector(v, v, 2, 3, 2, 3, 2, 3, 2, 3)
+#endif
+
+static inline float sum_lanes(vec v)
+{
+#if LANES == 16
+    v += HALF_OF(v);
+#endif
+    v += QUARTER_OF(v);
+    v += EIGHTH_OF(v);
+    return v[0] + v[1];
+}
+
+static inline float largest_lane(vec v)
+{
+#if LANES == 16
+    v = larger(v, HALF_OF(v));
+#endif
+    v = larger(v, QUARTER_OF(v));
+    v = larger(v, EIGHTH_OF(v));
+    return v[0] > v[1] ? v[0] : v[1];
+}
+
 /* e^x for x <= 88 within 2 ulp: x = n ln 2 + r, a polynomial of degree 6 for e^r (Cephes expf), and n into the
  * exponent. Below -87 the result stays at e^-87, 1.6e-38. */
 static inline vec exp_bounded(vec x)
@@ -97,6 +121,22 @@ static inline vec exp_bounded(vec x)
     p = p * r + splat(5.0000001201e-1f);
     p = p * r * r + r + splat(1.0f);
     return p * (vec)((exponent + 127) << 23);
+}
+
+/* 2^t for t <= 127, relative error 2e-7: t = n + r, a polynomial of degree 5 for 2^r (least largest error on
+ * [-1/2, 1/2]), and n into the exponent. Below -126 the result stays at 2^-126. */
+static inline vec exp2_bounded(vec t)
+{
+    t = larger(t, splat(-126.0f));
+    ivec n = round_vec(t);
+    vec r = t - __builtin_convertvector(n, vec);
+    vec p = splat(1.326472731307149e-3f);
+    p = p * r + splat(9.671512991189957e-3f);
+    p = p * r + splat(5.550733581185341e-2f);
+    p = p * r + splat(2.4022242426872253e-1f);
+    p = p * r + splat(6.931470036506653e-1f);
+    p = p * r + splat(1.0f);
+    return (vec)((ivec)p + (n << 23));
 }
 
 static inline vec absolute(vec v)
@@ -148,6 +188,25 @@ static inline vec gelu(vec x)
     return splat(0.5f) * x * (splat(1.0f) + erf_signed);
 }
 
+/* GELU within 5e-5, for what is rounded to 8 bits next: x (1/2 + x P(x^2)), an odd polynomial for the normal
+ * distribution on [-4.55, 4.55] (least largest error of the result, in a variable that runs from -1 to 1). */
+static inline vec gelu_near(vec x)
+{
+    vec bounded = larger(x, splat(-4.55f));
+    bounded = -larger(-bounded, splat(-4.55f));
+    vec u = bounded * bounded * splat(2.0f / (4.55f * 4.55f)) - splat(1.0f);
+    vec p = splat(3.607782069593668e-3f);
+    p = p * u + splat(-1.008808147162199e-2f);
+    p = p * u + splat(1.2957308441400528e-2f);
+    p = p * u + splat(-1.7113476991653442e-2f);
+    p = p * u + splat(2.7929801493883133e-2f);
+    p = p * u + splat(-4.073493182659149e-2f);
+    p = p * u + splat(5.4584432393312454e-2f);
+    p = p * u + splat(-7.64566957950592e-2f);
+    p = p * u + splat(1.5520358085632324e-1f);
+    return x * (bounded * p + splat(0.5f));
+}
+
 /* For each vector of a row of n: the statements, with i its first lane and `left` the lanes that there are from there
  * on, which the compiler knows to be whole in all but the last turn. */
 #define FOR_ROW(i, n, ...)                                                                                             \
@@ -179,14 +238,26 @@ static inline void store_part(float *p, vec v, size_t n)
         memcpy(p, &v, n * sizeof(float));
 }
 
-/* The first n of the lanes' low halves or bytes. */
-static inline void store_halves(uint16_t *out, ivec low_halves, size_t n)
+static inline void store_part_halves(uint16_t *out, hvec halves, size_t n)
 {
-    hvec halves = __builtin_convertvector(low_halves, hvec);
     if (n >= LANES)
         *(hvec *)out = halves;
     else
         memcpy(out, &halves, n * sizeof(uint16_t));
+}
+
+static inline hvec load_part_halves(const uint16_t *p, size_t n)
+{
+    if (n >= LANES) return *(const hvec *)p;
+    hvec halves = {0};
+    memcpy(&halves, p, n * sizeof(uint16_t));
+    return halves;
+}
+
+/* The first n of the lanes' low halves or bytes. */
+static inline void store_halves(uint16_t *out, ivec low_halves, size_t n)
+{
+    store_part_halves(out, __builtin_convertvector(low_halves, hvec), n);
 }
 
 static inline void store_bytes(uint8_t *out, ivec low_bytes, size_t n)
@@ -198,18 +269,30 @@ static inline void store_bytes(uint8_t *out, ivec low_bytes, size_t n)
         memcpy(out, &bytes, n);
 }
 
-static inline float largest_lane(vec v)
-{
-    float largest = v[0];
-    for (int i = 1; i < LANES; i++) largest = v[i] > largest ? v[i] : largest;
-    return largest;
-}
-
 /* bfloat16 in the upper half of each lane. */
 static inline ivec round_bf16_bits(vec x)
 {
     ivec bits = (ivec)x;
     return (bits + 0x7FFF + ((bits >> 16) & 1)) & (int32_t)0xFFFF0000;
+}
+
+/* To bfloat16, and back. The instruction takes numbers below 2^-126 for zero. */
+static inline hvec to_bf16(vec x)
+{
+#if LANES == 16 && defined(__AVX512BF16__)
+    return (hvec)_mm512_cvtneps_pbh((__m512)x);
+#else
+    return __builtin_convertvector((ivec)((uvec)round_bf16_bits(x) >> 16), hvec);
+#endif
+}
+
+static inline vec from_bf16(hvec halves)
+{
+#if LANES == 16 && defined(__AVX512F__) /* GCC 12 makes two of the conversion */
+    return (vec)(ivec)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)halves), 16);
+#else
+    return (vec)(__builtin_convertvector((uhvec)halves, uvec) << 16);
+#endif
 }
 
 #endif

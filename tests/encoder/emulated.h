@@ -35,7 +35,7 @@ static inline mn_arithmetic emulated_combination(mn_precision precision, const m
 
 static inline size_t emulated_count(void)
 {
-    return 6;
+    return 7;
 }
 
 static inline mn_arithmetic emulated_arithmetic(size_t i)
@@ -46,6 +46,7 @@ static inline mn_arithmetic emulated_arithmetic(size_t i)
     case 2: return emulated_combination(MN_PRECISION_BF16, &emulated_avx512bf16_bf16, &emulated_avx512bf16_bf16);
     case 3: return emulated_combination(MN_PRECISION_INT8, &emulated_avx512vnni_u8, &emulated_avx512vnni_i16);
     case 4: return emulated_combination(MN_PRECISION_BF16, &emulated_amx_bf16, &emulated_amx_bf16);
+    case 5: return emulated_combination(MN_PRECISION_INT8, &emulated_avx512vnni_u8, &emulated_avx512bf16_bf16);
     default: return emulated_combination(MN_PRECISION_INT8, &emulated_amx_u8, &emulated_amx_bf16);
     }
 }

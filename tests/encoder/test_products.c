@@ -241,6 +241,66 @@ static void gelu_equals_the_exact_form_over_its_whole_range(void **state)
     }
 }
 
+/* In floats, in bfloat16, and from integers: what each may be off by is the rounding of the format alone. */
+static void near_gelu_is_near_the_exact_form(void **state)
+{
+    (void)state;
+    enum { N = 4000 };
+    static float x[N + 16], y[N], one[N + 16];
+    static int32_t whole[N + 16];
+    static uint16_t halves[N];
+    for (size_t i = 0; i < N; i++) {
+        whole[i] = (int32_t)i - 2000;
+        x[i] = 0.01f * (float)whole[i];
+        one[i] = 0.01f;
+    }
+    for (size_t t = 0; t < g_n_tables; t++) {
+        mn_finish finish = {.tile_stride = N, .activation = MN_ACTIVATION_GELU_NEAR, .out_element = MN_ELEMENT_F32};
+        g_tables[t]->finish(&finish, x, 1, N, y, N);
+        finish = (mn_finish){.integers = true,
+                             .tile_stride = N,
+                             .column_scale = one,
+                             .activation = MN_ACTIVATION_GELU_NEAR,
+                             .out_element = MN_ELEMENT_BF16};
+        g_tables[t]->finish(&finish, whole, 1, N, halves, N);
+        for (size_t i = 0; i < N; i++) {
+            double exact = 0.5 * (double)x[i] * (1 + erf((double)x[i] / sqrt(2.0)));
+            uint32_t bits = (uint32_t)halves[i] << 16;
+            float half;
+            memcpy(&half, &bits, sizeof half);
+            assert_true(fabs((double)y[i] - exact) < 5e-5);
+            assert_true(fabs((double)half - exact) < 6e-5 + fabs(exact) / 256);
+        }
+    }
+}
+
+/* Softmax by its definition, with scores from far below what a float's exponent holds to far above. */
+static void softmax_equals_plain_loops(void **state)
+{
+    (void)state;
+    const uint32_t sizes[] = {1, 2, 7, 8, 15, 16, 17, 30, 64, 241};
+    for (size_t t = 0; t < g_n_tables; t++)
+        for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
+            for (int wide = 0; wide < 2; wide++) {
+                uint32_t n = sizes[s];
+                float *x = random_array(n, wide ? 1000 : 8), *scores = malloc(n * sizeof *scores + 64), factor;
+                uint32_t *weights = aligned((n + 16) * sizeof *weights);
+                memcpy(scores, x, n * sizeof *x);
+                const mn_row_format format = {.element = MN_ELEMENT_F32};
+                g_tables[t]->softmax(&format, scores, n, 1, n, 0.5f, n, weights, n + 16, &factor);
+                double largest = -INFINITY, total = 0;
+                for (size_t i = 0; i < n; i++) largest = fmax(largest, (double)x[i]);
+                for (size_t i = 0; i < n; i++) total += exp(0.5 * ((double)x[i] - largest));
+                for (size_t i = 0; i < n; i++) {
+                    float weight;
+                    memcpy(&weight, &weights[i], sizeof weight);
+                    double exact = exp(0.5 * ((double)x[i] - largest)) / total;
+                    assert_true(fabs((double)weight * (double)factor - exact) < 1e-5 * exact + 1e-30);
+                }
+                free(weights), free(scores), free(x);
+            }
+}
+
 static void layer_norm_equals_plain_loops(void **state)
 {
     (void)state;
@@ -253,7 +313,7 @@ static void layer_norm_equals_plain_loops(void **state)
             for (int variant = 0; variant < 4; variant++) {
                 memcpy(y, x, n * sizeof *x);
                 g_tables[t]->add_layer_norm(y, variant & 1 ? bias : NULL, variant & 2 ? residual : NULL, gain, shift,
-                                            1e-12f, 1, n);
+                                            1e-12f, 1, n, NULL);
                 double mean = 0, square = 0;
                 double *v = malloc(n * sizeof *v);
                 for (size_t i = 0; i < n; i++) {
@@ -269,6 +329,69 @@ static void layer_norm_equals_plain_loops(void **state)
             free(x), free(residual), free(bias), free(gain), free(shift), free(y);
         }
     }
+}
+
+/* A row that LayerNorm hands on is what convert_rows makes of its result. */
+static void layer_norm_hands_rows_on_as_operands(void **state)
+{
+    (void)state;
+    enum { ROWS = 3, N = 77, GROUPS = 96 };
+    const mn_row_format formats[] = {{.element = MN_ELEMENT_F32, .rounded = true},
+                                     {.element = MN_ELEMENT_BF16},
+                                     {.element = MN_ELEMENT_I16, .limit = MN_INT16_ROW_LIMIT},
+                                     {.element = MN_ELEMENT_U8, .from_zero = true, .limit = MN_INT8_ROW_LIMIT}};
+    float *x = random_array((size_t)ROWS * N, 2), *gain = random_array(N, 1), *shift = random_array(N, 1);
+    for (size_t t = 0; t < g_n_tables; t++)
+        for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) {
+            float y[ROWS * N], scales[ROWS] = {0}, lows[ROWS] = {0}, expected_scales[ROWS] = {0},
+                               expected_lows[ROWS] = {0};
+            uint32_t rows[ROWS * GROUPS], expected[ROWS * GROUPS];
+            memset(rows, 0xAB, sizeof rows);
+            memset(expected, 0xAB, sizeof expected);
+            memcpy(y, x, sizeof y);
+            const mn_row_target target = {
+                .format = formats[f], .n_groups = 80, .rows = rows, .stride = GROUPS, .scales = scales, .lows = lows};
+            g_tables[t]->add_layer_norm(y, NULL, NULL, gain, shift, 1e-12f, ROWS, N, &target);
+            g_tables[t]->convert_rows(&formats[f], y, N, ROWS, N, 80, expected, GROUPS, expected_scales, expected_lows);
+            assert_memory_equal(rows, expected, sizeof rows);
+            assert_memory_equal(scales, expected_scales, sizeof scales);
+            assert_memory_equal(lows, expected_lows, sizeof lows);
+        }
+    free(x), free(gain), free(shift);
+}
+
+/* Where each number of a packed operand lies, by the picture in product.h. */
+static void packing_puts_rows_and_halves_where_the_products_read(void **state)
+{
+    (void)state;
+    const uint32_t sizes[][2] = {{1, 1}, {3, 5}, {8, 8}, {9, 16}, {16, 7}, {31, 17}, {33, 32}, {70, 20}};
+    for (size_t t = 0; t < g_n_tables; t++)
+        for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
+            for (uint32_t panel = 16; panel <= 32; panel += 16) {
+                uint32_t n = sizes[s][0], width = sizes[s][1], columns = mn_round_up(n, panel);
+                uint32_t *rows = malloc((size_t)n * width * sizeof *rows), *out = aligned((size_t)columns * width * 4);
+                for (uint32_t i = 0; i < n * width; i++) rows[i] = 1000 + i;
+                memset(out, 0xAB, (size_t)columns * width * 4);
+                g_tables[t]->pack_rows(rows, width, n, width, panel, out);
+                for (uint32_t r = 0; r < columns; r++)
+                    for (uint32_t g = 0; g < width; g++)
+                        assert_int_equal(out[(r / panel * width + g) * panel + r % panel],
+                                         r < n ? 1000 + r * width + g : 0);
+                free(out), free(rows);
+
+                /* n rows of up to a panel of halves: pairs of rows become groups */
+                uint32_t n_columns = width < panel ? width : panel, groups = (n + 1) / 2 + 3;
+                uint16_t *halves = malloc((size_t)n * width * sizeof *halves);
+                for (uint32_t i = 0; i < n * width; i++) halves[i] = (uint16_t)(1000 + i);
+                out = aligned((size_t)groups * panel * 4);
+                memset(out, 0xAB, (size_t)groups * panel * 4);
+                g_tables[t]->pack_bf16_columns(halves, width, n, n_columns, groups, panel, out);
+                for (uint32_t k = 0; k < 2 * groups; k++)
+                    for (uint32_t c = 0; c < panel; c++)
+                        assert_int_equal(out[k / 2 * panel + c] >> (k % 2 * 16) & 0xFFFF,
+                                         k < n && c < n_columns ? 1000 + k * width + c : 0);
+                free(out), free(halves);
+            }
 }
 
 /* bfloat16 by the definition: the nearest of the two neighbours with 8 bits of precision. */
@@ -323,10 +446,18 @@ static void exact_attention(const float *qkv, uint32_t length, uint32_t n_heads,
 static void check_attention(const mn_arithmetic *a, uint32_t length, uint32_t n_heads, uint32_t head)
 {
     size_t width = (size_t)n_heads * head, n = length * width;
-    float *qkv = random_array((length + 15) / 16 * 16 * 3 * width, 3), *y = calloc(n, sizeof *y);
+    size_t n_qkv = (length + 15) / 16 * 16 * 3 * width;
+    float *qkv = random_array(n_qkv, 3), *y = calloc(n, sizeof *y);
+    uint16_t *halves = malloc(n_qkv * sizeof *halves);
+    for (size_t i = 0; i < n_qkv; i++) halves[i] = (uint16_t)(mn_round_bf16(mn_float_bits(qkv[i])) >> 16);
     double *exact = malloc(n * sizeof *exact);
     void *scratch = aligned(mn_attention_scratch(a, length, head));
-    mn_attention_run(a, qkv, length, n_heads, head, scratch, y);
+    const mn_attention_rows rows = {.qkv = mn_attention_element(a, head) == MN_ELEMENT_BF16 ? (const void *)halves
+                                                                                            : (const void *)qkv,
+                                    .out = y,
+                                    .out_element = MN_ELEMENT_F32,
+                                    .out_stride = width};
+    mn_attention_run(a, &rows, length, n_heads, head, scratch);
     exact_attention(qkv, length, n_heads, head, exact);
     double worst = 0;
     for (size_t i = 0; i < n; i++) worst = fmax(worst, fabs((double)y[i] - exact[i]));
@@ -337,7 +468,7 @@ static void check_attention(const mn_arithmetic *a, uint32_t length, uint32_t n_
     if (worst > tolerance)
         fail_msg("%s on %s, length %u, %u heads of %u: off by %g", mn_precision_name(a->precision), a->attention->name,
                  length, n_heads, head, worst);
-    free(scratch), free(exact), free(y), free(qkv);
+    free(scratch), free(exact), free(y), free(halves), free(qkv);
 }
 
 static void attention_at_odd_sizes_equals_plain_loops(void **state)
@@ -365,7 +496,11 @@ int main(void)
         cmocka_unit_test(linear_of_zeros_is_its_bias),
         cmocka_unit_test(activations_equal_the_exact_form),
         cmocka_unit_test(gelu_equals_the_exact_form_over_its_whole_range),
+        cmocka_unit_test(near_gelu_is_near_the_exact_form),
+        cmocka_unit_test(softmax_equals_plain_loops),
         cmocka_unit_test(layer_norm_equals_plain_loops),
+        cmocka_unit_test(layer_norm_hands_rows_on_as_operands),
+        cmocka_unit_test(packing_puts_rows_and_halves_where_the_products_read),
         cmocka_unit_test(rows_become_bfloat16_by_rounding_to_nearest),
         cmocka_unit_test(attention_at_odd_sizes_equals_plain_loops),
     };
