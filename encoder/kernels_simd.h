@@ -258,8 +258,7 @@ static inline __attribute__((always_inline)) vec exponentiate(const float *row, 
     vec total = {0};
     const vec factor = splat(by), most = splat(largest);
     FOR_ROW(i, n, {
-        vec weight = exp2_bounded((load_part(row + i, left) - most) * factor);
-        if (left < LANES) memset((char *)&weight + left * sizeof(float), 0, (LANES - left) * sizeof(float));
+        vec weight = keep_part(exp2_bounded((load_part(row + i, left) - most) * factor), left);
         if (element == MN_ELEMENT_I16) {
             ivec whole = round_vec(weight * splat(limit));
             store_halves((uint16_t *)out + i, whole, left);
@@ -284,8 +283,9 @@ static void simd_softmax(const mn_row_format *format, float *scores, size_t stri
         float *row = scores + r * stride;
         vec largest_vec = splat(row[0]);
         for (size_t i = 0; i + LANES <= n; i += LANES) largest_vec = larger(load(row + i), largest_vec);
+        if (n >= LANES) largest_vec = larger(load(row + n - LANES), largest_vec); /* the rest, and some again */
+        for (size_t i = 1; n < LANES && i < n; i++) largest_vec = larger(splat(row[i]), largest_vec);
         float largest = largest_lane(largest_vec), by = scale * (float)M_LOG2E;
-        for (size_t i = n / LANES * LANES; i < n; i++) largest = row[i] > largest ? row[i] : largest;
         uint32_t *to = out + r * out_stride;
         vec total;
         if (format->element == MN_ELEMENT_I16)
@@ -323,8 +323,7 @@ static void simd_add_layer_norm(float *x, const float *bias, const float *residu
         float mean = add_row(row, bias, residual ? residual + t * n : NULL, n) / (float)n;
         vec squares = {0};
         FOR_ROW(i, n, {
-            vec d = load_part(row + i, left) - splat(mean);
-            if (left < LANES) memset((char *)&d + left * sizeof(float), 0, (LANES - left) * sizeof(float));
+            vec d = keep_part(load_part(row + i, left) - splat(mean), left);
             squares += d * d;
         });
         vec scale = splat(1.0f / sqrtf(sum_lanes(squares) / (float)n + epsilon));

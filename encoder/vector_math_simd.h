@@ -222,12 +222,47 @@ static inline vec gelu_near(vec x)
         }                                                                                                              \
     } while (0)
 
-static inline vec load_part(const float *p, size_t n)
+/* The first n lanes alone; the others are zero, and nothing behind them is touched. Masks, where there are any: a
+ * memcpy of a length that is not known is a call. */
+#if LANES == 16 && defined(__AVX512BW__) && defined(__AVX512VL__)
+#define FIRST_LANES(n)              ((__mmask16)((1u << (n)) - 1))
+#define LOAD_FIRST(p, n)            ((vec)_mm512_maskz_loadu_ps(FIRST_LANES(n), p))
+#define STORE_FIRST(p, v, n)        _mm512_mask_storeu_ps(p, FIRST_LANES(n), (__m512)(v))
+#define KEEP_FIRST(v, n)            ((vec)_mm512_maskz_mov_ps(FIRST_LANES(n), (__m512)(v)))
+#define LOAD_FIRST_HALVES(p, n)     ((hvec)_mm256_maskz_loadu_epi16(FIRST_LANES(n), p))
+#define STORE_FIRST_HALVES(p, v, n) _mm256_mask_storeu_epi16(p, FIRST_LANES(n), (__m256i)(v))
+#define STORE_FIRST_BYTES(p, v, n)  _mm_mask_storeu_epi8(p, FIRST_LANES(n), (__m128i)(v))
+#else
+static inline vec load_first(const float *p, size_t n)
 {
-    if (n >= LANES) return load(p);
     vec v = {0};
     memcpy(&v, p, n * sizeof(float));
     return v;
+}
+
+static inline vec keep_first(vec v, size_t n)
+{
+    memset((char *)&v + n * sizeof(float), 0, (LANES - n) * sizeof(float));
+    return v;
+}
+
+static inline hvec load_first_halves(const uint16_t *p, size_t n)
+{
+    hvec halves = {0};
+    memcpy(&halves, p, n * sizeof(uint16_t));
+    return halves;
+}
+#define LOAD_FIRST(p, n)            load_first(p, n)
+#define STORE_FIRST(p, v, n)        memcpy(p, &(v), (n) * sizeof(float))
+#define KEEP_FIRST(v, n)            keep_first(v, n)
+#define LOAD_FIRST_HALVES(p, n)     load_first_halves(p, n)
+#define STORE_FIRST_HALVES(p, v, n) memcpy(p, &(v), (n) * sizeof(uint16_t))
+#define STORE_FIRST_BYTES(p, v, n)  memcpy(p, &(v), n)
+#endif
+
+static inline vec load_part(const float *p, size_t n)
+{
+    return n >= LANES ? load(p) : LOAD_FIRST(p, n);
 }
 
 static inline void store_part(float *p, vec v, size_t n)
@@ -235,7 +270,12 @@ static inline void store_part(float *p, vec v, size_t n)
     if (n >= LANES)
         store(p, v);
     else
-        memcpy(p, &v, n * sizeof(float));
+        STORE_FIRST(p, v, n);
+}
+
+static inline vec keep_part(vec v, size_t n)
+{
+    return n >= LANES ? v : KEEP_FIRST(v, n);
 }
 
 static inline void store_part_halves(uint16_t *out, hvec halves, size_t n)
@@ -243,15 +283,12 @@ static inline void store_part_halves(uint16_t *out, hvec halves, size_t n)
     if (n >= LANES)
         *(hvec *)out = halves;
     else
-        memcpy(out, &halves, n * sizeof(uint16_t));
+        STORE_FIRST_HALVES(out, halves, n);
 }
 
 static inline hvec load_part_halves(const uint16_t *p, size_t n)
 {
-    if (n >= LANES) return *(const hvec *)p;
-    hvec halves = {0};
-    memcpy(&halves, p, n * sizeof(uint16_t));
-    return halves;
+    return n >= LANES ? *(const hvec *)p : LOAD_FIRST_HALVES(p, n);
 }
 
 /* The first n of the lanes' low halves or bytes. */
@@ -266,7 +303,7 @@ static inline void store_bytes(uint8_t *out, ivec low_bytes, size_t n)
     if (n >= LANES)
         *(bvec *)out = bytes;
     else
-        memcpy(out, &bytes, n);
+        STORE_FIRST_BYTES(out, bytes, n);
 }
 
 /* bfloat16 in the upper half of each lane. */

@@ -6,13 +6,6 @@
 
 #include <math.h>
 
-/* Lanes from `left` on become 0. */
-static inline vec only(vec v, size_t left)
-{
-    if (left < LANES) memset((char *)&v + left * sizeof(float), 0, (LANES - left) * sizeof(float));
-    return v;
-}
-
 /* ---- LayerNorm -------------------------------------------------------------------------------------------------- */
 
 static void simd_norm(const mn_norm_rows *rows, float *y)
@@ -25,7 +18,7 @@ static void simd_norm(const mn_norm_rows *rows, float *y)
         FOR_ROW(i, n, { total += load_part(x + i, left); });
         float mean = sum_lanes(total) / (float)n;
         FOR_ROW(i, n, {
-            vec d = only(load_part(x + i, left) - splat(mean), left);
+            vec d = keep_part(load_part(x + i, left) - splat(mean), left);
             squares += d * d;
         });
         float scale = 1.0f / sqrtf(sum_lanes(squares) / (float)n + rows->epsilon);
@@ -150,7 +143,7 @@ static void simd_softmax(const mn_softmax_rows *rows, float *scores)
         float largest = largest_lane(most);
         for (size_t i = n / LANES * LANES; i < n; i++) largest = row[i] > largest ? row[i] : largest;
         FOR_ROW(i, n, {
-            vec e = only(exp_bounded((load_part(row + i, left) - splat(largest)) * scale), left);
+            vec e = keep_part(exp_bounded((load_part(row + i, left) - splat(largest)) * scale), left);
             total += e;
             store_part(row + i, e, left);
         });
@@ -229,7 +222,7 @@ static inline __attribute__((always_inline)) void small_product(const mn_small_p
             ROWS(5)
             ROWS(6)
 #if TILE_ROWS >= 12
-                ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12)
+            ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12)
 #endif
         }
     }

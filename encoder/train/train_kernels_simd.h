@@ -60,8 +60,7 @@ static inline float exponentiate_row(float *row, size_t n, float *largest)
     for (size_t i = 1; i < n; i++) most = row[i] > most ? row[i] : most;
     vec total = {0};
     FOR_ROW(i, n, {
-        vec e = exp_bounded(load_part(row + i, left) - splat(most));
-        if (left < LANES) memset((char *)&e + left * sizeof(float), 0, (LANES - left) * sizeof(float));
+        vec e = keep_part(exp_bounded(load_part(row + i, left) - splat(most)), left);
         total += e;
         store_part(row + i, e, left);
     });
