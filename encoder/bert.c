@@ -47,7 +47,7 @@ typedef struct workspace {
     float *x;                   /* (T,H) */
     void *qkv;                  /* (T,3H) in mn_attention_element */
     void *context;              /* (T,H) floats, or (T, groups of H) where they are bfloat16 */
-    float *y, *wide;            /* (B,H), (B,I) */
+    float *y, *wide;            /* (B,H), (B, larger of H and I); wide: positions, too, while tokens are embedded */
     uint32_t *rows, *wide_rows; /* (B, groups of H), (B, groups of I): what goes into a product */
     float *scales, *lows;       /* (B), of the rows that go in next */
     double *sums;               /* (H), of pooling */
@@ -332,9 +332,10 @@ static mn_linear_rows operand(const mn_bert *bert, const float *x, uint32_t n_ro
         .rows = rows, .stride = groups, .scales = space->scales, .lows = space->lows, .n_rows = n_rows};
 }
 
-/* x = LayerNorm(x + bias + residual) for n rows, and them as what the products read, as by operand. */
+/* x = LayerNorm(x + bias + residual) for n rows, and them as what the products read, as by operand; nothing of that
+ * where no product follows. */
 static mn_linear_rows normalize(const mn_bert *bert, const layer_norm_weights *norm, float *x, const float *bias,
-                                const float *residual, uint32_t n, const workspace *space)
+                                const float *residual, uint32_t n, const workspace *space, bool product_follows)
 {
     const mn_arithmetic *a = &bert->arithmetic;
     uint32_t hidden = bert->config.hidden, groups = mn_product_groups(a->product, hidden);
@@ -344,7 +345,7 @@ static mn_linear_rows normalize(const mn_bert *bert, const layer_norm_weights *n
                                   .stride = groups,
                                   .scales = space->scales,
                                   .lows = space->lows};
-    bool floats = reads_floats(bert);
+    bool floats = reads_floats(bert) || !product_follows;
     a->kernels->add_layer_norm(x, bias, residual, norm->gain, norm->shift, bert->config.layer_norm_epsilon, n, hidden,
                                floats ? NULL : &target);
     if (floats) return (mn_linear_rows){.rows = (const uint32_t *)(const void *)x, .stride = hidden, .n_rows = n};
@@ -441,7 +442,7 @@ static void embed_block(const mn_bert *bert, const mn_token_batch *batch, uint32
         mn_tensor_to_f32(bert->positions, (uint64_t)(t + i - batch->offsets[s]) * hidden, hidden,
                          positions + i * hidden);
     }
-    mn_linear_rows rows = normalize(bert, &bert->embedding_norm, x, type, positions, n, space);
+    mn_linear_rows rows = normalize(bert, &bert->embedding_norm, x, type, positions, n, space, true);
     project(bert, &bert->layers[0], &rows, t, space);
 }
 
@@ -485,11 +486,11 @@ static void run_block(const mn_bert *bert, const bert_layer *layer, const bert_l
     mn_linear_rows rows = context_rows(bert, t, n, space);
     const mn_linear_out y = {.element = MN_ELEMENT_F32, .y = space->y, .stride = hidden};
     multiply(bert, space, &layer->attention_out, &rows, &y);
-    rows = normalize(bert, &layer->attention_norm, space->y, NULL, x, n, space);
+    rows = normalize(bert, &layer->attention_norm, space->y, NULL, x, n, space, true);
     rows = widen(bert, layer, &rows, space);
     const mn_linear_out out = {.element = MN_ELEMENT_F32, .y = x, .stride = hidden};
     multiply(bert, space, &layer->down, &rows, &out);
-    rows = normalize(bert, &layer->output_norm, x, NULL, space->y, n, space);
+    rows = normalize(bert, &layer->output_norm, x, NULL, space->y, n, space, next != NULL);
     if (next) project(bert, next, &rows, t, space);
 }
 

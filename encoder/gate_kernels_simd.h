@@ -37,7 +37,7 @@ static inline __attribute__((always_inline)) void put(mn_element element, uint32
 {
     switch (element) {
     case MN_ELEMENT_F32: store_part((float *)row + i, (vec)round_bf16_bits(h), left); break;
-    case MN_ELEMENT_BF16: store_halves((uint16_t *)row + i, (ivec)((uvec)round_bf16_bits(h) >> 16), left); break;
+    case MN_ELEMENT_BF16: store_part_halves((uint16_t *)row + i, to_bf16(h), left); break;
     case MN_ELEMENT_I16: store_halves((uint16_t *)row + i, round_vec((h - from) * by), left); break;
     case MN_ELEMENT_U8: store_bytes((uint8_t *)row + i, round_vec((h - from) * by), left); break;
     }

@@ -13,7 +13,7 @@
 typedef enum mn_activation {
     MN_ACTIVATION_NONE,
     MN_ACTIVATION_GELU,      /* the exact form x/2 (1 + erf(x / sqrt 2)), Hendrycks, Gimpel 2016 */
-    MN_ACTIVATION_GELU_NEAR, /* within 5e-5 of it, for what is rounded to 8 bits next */
+    MN_ACTIVATION_GELU_NEAR, /* within 5e-5 of it (above 6: 2e-6 of x), for what is rounded to 8 bits next */
     MN_ACTIVATION_RELU
 } mn_activation;
 
@@ -49,7 +49,7 @@ typedef struct mn_finish {
 } mn_finish;
 
 typedef struct mn_kernels {
-    const char *name; /* "reference", "avx2", "avx512" */
+    const char *name; /* "reference", "avx2", "avx512", "avx512-bf16" */
 
     /* out (n_rows, n_columns) from tile; out_stride in elements of out. */
     void (*finish)(const mn_finish *finish, const void *tile, uint32_t n_rows, uint32_t n_columns, void *out,

@@ -1,5 +1,6 @@
-/* kernels_simd.h -- the vector kernels, written once with the compiler's vector types. kernels_avx2.c and
- * kernels_avx512.c include this with LANES (floats in a vector) and TABLE (the function that returns the table) set. */
+/* kernels_simd.h -- the vector kernels, written once with the compiler's vector types. kernels_avx2.c, kernels_avx512.c
+ * and kernels_avx512bf16.c include this with LANES (floats in a vector), TABLE (the function that returns the table)
+ * and TABLE_NAME set. */
 #include "encoder/kernels.h"
 #include "encoder/vector_math_simd.h"
 
@@ -195,26 +196,6 @@ static void simd_pack_columns(const mn_row_format *format, int32_t row_limit, co
         if (left && format->element == MN_ELEMENT_I16)
             inverses = column_inverses(format, row_limit, x + c, x_stride, depth, left, column_scale + c);
         pack_column(format, x + c, x_stride, depth, left, inverses, n_groups, panel, out + c);
-    }
-}
-
-/* 8 x 8 groups: row r of `to` becomes column r of `from`. */
-static inline void transpose8(const uint32_t *from, size_t from_stride, uint32_t *to, size_t to_stride)
-{
-    typedef uint32_t row8 __attribute__((vector_size(32), aligned(4), may_alias));
-    row8 a[8], b[8];
-    for (size_t i = 0; i < 8; i++) a[i] = *(const row8 *)(from + i * from_stride);
-    for (size_t i = 0; i < 8; i += 2) {
-        b[i] = __builtin_shufflevector(a[i], a[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
-        b[i + 1] = __builtin_shufflevector(a[i], a[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
-    }
-    for (size_t i = 0; i < 8; i += i % 4 == 1 ? 3 : 1) {
-        a[i] = __builtin_shufflevector(b[i], b[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-        a[i + 2] = __builtin_shufflevector(b[i], b[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-    }
-    for (size_t i = 0; i < 4; i++) {
-        *(row8 *)(to + i * to_stride) = __builtin_shufflevector(a[i], a[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-        *(row8 *)(to + (i + 4) * to_stride) = __builtin_shufflevector(a[i], a[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
     }
 }
 

@@ -2,7 +2,7 @@
 #if defined(__AVX512BW__) || defined(MN_EMULATE_INSTRUCTIONS)
 #define LANES            16
 #define TILE_ROWS        12
-#define BLOCK_ROWS       256 /* a whole pack: fewer passes over the weights gain more than activations that fit a cache */
+#define BLOCK_ROWS       256 /* few passes over the weights gain more than activations that fit a cache */
 #define FETCH_NEXT_PANEL 0
 #define KERNEL_NAME      "avx512"
 #include "encoder/instructions.h"

@@ -88,30 +88,7 @@ static double simd_cross_entropy(float *logits, uint32_t n_rows, uint32_t n, con
     return loss;
 }
 
-/* 8 x 8 floats, whatever LANES is. */
-typedef float square_row __attribute__((vector_size(32), aligned(4), may_alias));
 enum { SIDE = 8, STRIP = 64 };
-
-static inline void transpose_square(const float *x, size_t x_stride, float *out, size_t out_stride)
-{
-    square_row r[SIDE], pairs[SIDE], fours[SIDE];
-    for (size_t i = 0; i < SIDE; i++) r[i] = *(const square_row *)(x + i * x_stride);
-    for (size_t i = 0; i < SIDE; i += 2) {
-        pairs[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-        pairs[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
-    }
-    for (size_t i = 0; i < SIDE; i += 4)
-        for (size_t j = 0; j < 2; j++) {
-            fours[i + 2 * j] = __builtin_shufflevector(pairs[i + j], pairs[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-            fours[i + 2 * j + 1] = __builtin_shufflevector(pairs[i + j], pairs[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-        }
-    for (size_t i = 0; i < 4; i++) {
-        *(square_row *)(out + i * out_stride) =
-            __builtin_shufflevector(fours[i], fours[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-        *(square_row *)(out + (i + 4) * out_stride) =
-            __builtin_shufflevector(fours[i], fours[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-    }
-}
 
 /* In strips, so that the lines of `out` that are written by and by stay in the first-level cache. */
 static void simd_transpose(const float *x, size_t x_stride, size_t rows, size_t columns, float *out, size_t out_stride)
@@ -121,7 +98,8 @@ static void simd_transpose(const float *x, size_t x_stride, size_t rows, size_t 
         size_t end = strip + STRIP < whole_columns ? strip + STRIP : whole_columns;
         for (size_t r = 0; r < whole_rows; r += SIDE)
             for (size_t c = strip; c < end; c += SIDE)
-                transpose_square(x + r * x_stride + c, x_stride, out + c * out_stride + r, out_stride);
+                transpose8((const uint32_t *)(const void *)(x + r * x_stride + c), x_stride,
+                           (uint32_t *)(void *)(out + c * out_stride + r), out_stride);
     }
     for (size_t r = 0; r < rows; r++)
         for (size_t c = r < whole_rows ? whole_columns : 0; c < columns; c++)

@@ -109,4 +109,5 @@ SHAPES = [
     shape("saved-by-newer-versions-cls", 48, 3, 110, 2, pooling="cls", window=29, newer=True,
           prompts={"query": "query: ", "document": ""}),
     shape("saved-by-newer-versions-max", 40, 5, 64, 1, pooling="max", window=70, newer=True),
+    shape("odd-heads-narrow-inside", 45, 5, 20, 2, window=512),
 ]
