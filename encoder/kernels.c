@@ -108,29 +108,27 @@ static void reference_pack_rows(const uint32_t *rows, size_t stride, uint32_t n_
     }
 }
 
-static void reference_softmax(const mn_row_format *format, float *scores, size_t stride, uint32_t n_rows, uint32_t n,
-                              float scale, uint32_t n_groups, uint32_t *out, size_t out_stride, float *factor)
+static void reference_softmax(const mn_row_format *format, const float *scores, uint32_t tile_rows, uint32_t panel,
+                              uint32_t n_rows, uint32_t n, float scale, uint32_t n_groups, uint32_t *out,
+                              size_t out_stride, float *factor)
 {
     for (size_t r = 0; r < n_rows; r++) {
-        float *row = scores + r * stride;
         double largest = -INFINITY, total = 0;
-        for (size_t i = 0; i < n; i++) largest = fmax(largest, (double)row[i]);
-        bool integers = mn_is_integer(format->element);
+#define SCORE(c) ((double)scores[((c) / panel * tile_rows + r) * panel + (c) % panel])
+        for (size_t i = 0; i < n; i++) largest = fmax(largest, SCORE(i));
+        memset(out + r * out_stride, 0, n_groups * sizeof *out);
         for (size_t i = 0; i < n; i++) {
-            double weight = exp(((double)row[i] - largest) * (double)scale);
-            row[i] = (float)weight;
-            if (integers)
-                row[i] = (float)nearbyint(weight * format->limit);
+            float weight = (float)exp((SCORE(i) - largest) * (double)scale);
+            if (mn_is_integer(format->element))
+                weight = nearbyintf(weight * (float)format->limit);
             else if (format->element == MN_ELEMENT_BF16 || format->rounded) {
-                uint32_t bits = mn_round_bf16(mn_float_bits(row[i]));
-                memcpy(&row[i], &bits, sizeof bits);
+                uint32_t bits = mn_round_bf16(mn_float_bits(weight));
+                memcpy(&weight, &bits, sizeof bits);
             }
-            total += (double)row[i];
+            put_element(format, out + r * out_stride, i, weight, 1);
+            total += (double)weight;
         }
-        if ((void *)out != (void *)scores) {
-            memset(out + r * out_stride, 0, n_groups * sizeof *out);
-            for (size_t i = 0; i < n; i++) put_element(format, out + r * out_stride, i, row[i], 1);
-        }
+#undef SCORE
         factor[r] = (float)(1.0 / total);
     }
 }

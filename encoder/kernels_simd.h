@@ -231,50 +231,77 @@ static void simd_pack_bf16_columns(const uint16_t *x, size_t x_stride, uint32_t 
 
 /* ---- softmax and LayerNorm ------------------------------------------------------------------------------------ */
 
+/* The scores of row r: tile after tile, `panel` of each (kernels.h). */
+typedef struct score_row {
+    const float *first;
+    size_t tile_size;
+    uint32_t n, panel;
+} score_row;
+
+/* The statements for each tile of a row: c, its first column; tile, its scores; width, how many there are. */
+#define FOR_TILE(row, c, tile, width, ...)                                                                             \
+    for (uint32_t c = 0; c < (row)->n; c += (row)->panel) {                                                            \
+        const float *tile = (row)->first + c / (row)->panel * (row)->tile_size;                                        \
+        uint32_t width = (row)->n - c < (row)->panel ? (row)->n - c : (row)->panel;                                    \
+        __VA_ARGS__                                                                                                    \
+    }
+
+static inline float largest_score(const score_row *row)
+{
+    vec largest = splat(row->first[0]);
+    FOR_TILE(row, c, tile, width, {
+        for (size_t i = 0; i + LANES <= width; i += LANES) largest = larger(load(tile + i), largest);
+        if (width >= LANES) largest = larger(load(tile + width - LANES), largest); /* the rest, and some again */
+        for (size_t i = 0; width < LANES && i < width; i++) largest = larger(splat(tile[i]), largest);
+    });
+    return largest_lane(largest);
+}
+
 /* weights = exp(scale * (scores - largest)) in `element`, to out; returns the sums of what they were rounded to. by:
  * scale / ln 2. */
-static inline __attribute__((always_inline)) vec exponentiate(const float *row, uint32_t n, float largest, float by,
+static inline __attribute__((always_inline)) vec exponentiate(const score_row *row, float largest, float by,
                                                               mn_element element, bool rounded, float limit, void *out)
 {
     vec total = {0};
     const vec factor = splat(by), most = splat(largest);
-    FOR_ROW(i, n, {
-        vec weight = keep_part(exp2_bounded((load_part(row + i, left) - most) * factor), left);
-        if (element == MN_ELEMENT_I16) {
-            ivec whole = round_vec(weight * splat(limit));
-            store_halves((uint16_t *)out + i, whole, left);
-            weight = __builtin_convertvector(whole, vec);
-        } else if (element == MN_ELEMENT_BF16) {
-            hvec halves = to_bf16(weight);
-            store_part_halves((uint16_t *)out + i, halves, left);
-            weight = from_bf16(halves);
-        } else {
-            if (rounded) weight = (vec)round_bf16_bits(weight);
-            store_part((float *)out + i, weight, left);
-        }
-        total += weight;
+    FOR_TILE(row, c, tile, width, {
+        FOR_ROW(i, width, {
+            vec weight = keep_part(exp2_bounded((load_part(tile + i, left) - most) * factor), left);
+            if (element == MN_ELEMENT_I16) {
+                ivec whole = round_vec(weight * splat(limit));
+                store_halves((uint16_t *)out + c + i, whole, left);
+                weight = __builtin_convertvector(whole, vec);
+            } else if (element == MN_ELEMENT_BF16) {
+                hvec halves = to_bf16(weight);
+                store_part_halves((uint16_t *)out + c + i, halves, left);
+                weight = from_bf16(halves);
+            } else {
+                if (rounded) weight = (vec)round_bf16_bits(weight);
+                store_part((float *)out + c + i, weight, left);
+            }
+            total += weight;
+        });
     });
     return total;
 }
 
-static void simd_softmax(const mn_row_format *format, float *scores, size_t stride, uint32_t n_rows, uint32_t n,
-                         float scale, uint32_t n_groups, uint32_t *out, size_t out_stride, float *factor)
+static void simd_softmax(const mn_row_format *format, const float *scores, uint32_t tile_rows, uint32_t panel,
+                         uint32_t n_rows, uint32_t n, float scale, uint32_t n_groups, uint32_t *out, size_t out_stride,
+                         float *factor)
 {
+    float by = scale * (float)M_LOG2E;
     for (size_t r = 0; r < n_rows; r++) {
-        float *row = scores + r * stride;
-        vec largest_vec = splat(row[0]);
-        for (size_t i = 0; i + LANES <= n; i += LANES) largest_vec = larger(load(row + i), largest_vec);
-        if (n >= LANES) largest_vec = larger(load(row + n - LANES), largest_vec); /* the rest, and some again */
-        for (size_t i = 1; n < LANES && i < n; i++) largest_vec = larger(splat(row[i]), largest_vec);
-        float largest = largest_lane(largest_vec), by = scale * (float)M_LOG2E;
+        const score_row row = {
+            .first = scores + r * panel, .tile_size = (size_t)tile_rows * panel, .n = n, .panel = panel};
+        float largest = largest_score(&row);
         uint32_t *to = out + r * out_stride;
         vec total;
         if (format->element == MN_ELEMENT_I16)
-            total = exponentiate(row, n, largest, by, MN_ELEMENT_I16, false, (float)format->limit, to);
+            total = exponentiate(&row, largest, by, MN_ELEMENT_I16, false, (float)format->limit, to);
         else if (format->element == MN_ELEMENT_BF16)
-            total = exponentiate(row, n, largest, by, MN_ELEMENT_BF16, false, 1, to);
+            total = exponentiate(&row, largest, by, MN_ELEMENT_BF16, false, 1, to);
         else
-            total = exponentiate(row, n, largest, by, MN_ELEMENT_F32, format->rounded, 1, to);
+            total = exponentiate(&row, largest, by, MN_ELEMENT_F32, format->rounded, 1, to);
         factor[r] = 1.0f / sum_lanes(total);
         clear_behind(format, to, n, n_groups);
     }

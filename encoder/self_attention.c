@@ -14,7 +14,7 @@ typedef struct head_space {
     uint32_t *key_panels;   /* (L / panel, D groups, panel) */
     uint32_t *value_panels; /* (D / panel, L groups, panel) */
     float *value_scales;    /* (D) */
-    float *scores;          /* (tile rows, L rounded up to panels) */
+    float *scores;          /* (L / panel, tile rows, panel) */
     uint32_t *weights;      /* (tile rows, L groups) */
     float *factors;         /* (tile rows) */
     uint32_t head_groups, length_groups, padded_length;
@@ -59,7 +59,7 @@ static void place(head_space *space, const mn_arithmetic *a, uint32_t length, ui
     space->value_panels =
         mn_image_take(image, (size_t)mn_round_up(head, panel) * space->length_groups, sizeof(uint32_t));
     space->value_scales = mn_image_take(image, mn_round_up(head, panel), sizeof(float));
-    space->scores = mn_image_take(image, (size_t)MN_TILE_ROWS_MAX * space->padded_length, sizeof(float));
+    space->scores = mn_image_take(image, (size_t)kernel->tile_rows * space->padded_length, sizeof(float));
     space->weights = mn_image_take(image, (size_t)MN_TILE_ROWS_MAX * space->length_groups, sizeof(uint32_t));
     space->factors = mn_image_take(image, MN_TILE_ROWS_MAX, sizeof(float));
 }
@@ -121,20 +121,42 @@ static head_operands prepare(const head_space *space, const mn_arithmetic *a, co
     return operands;
 }
 
-/* out (rows, n_columns) = rows (rows, n_groups) times the panels, `finish` says how. scales: of columns; NULL = 1. */
-static void multiply_panels(const mn_arithmetic *a, const uint32_t *rows, size_t stride, uint32_t n_rows,
-                            const uint32_t *panels, uint32_t n_groups, uint32_t n_columns, mn_finish finish,
-                            const float *column_scale, char *out, size_t out_stride)
+/* scores (tiles, one for each panel of keys) = queries (n_rows) times keys. t: the first query's row. */
+static void score(const head_space *space, const mn_arithmetic *a, const head_operands *operands, uint32_t t,
+                  uint32_t n_rows, uint32_t length)
 {
-    uint32_t panel = a->attention->panel;
+    uint32_t panel = a->attention->panel, groups = space->head_groups;
+    const uint32_t *queries = operands->queries + t * operands->query_stride;
+    for (uint32_t c = 0; c < length; c += panel) {
+        float *tile = space->scores + (size_t)c * a->attention->tile_rows;
+        a->attention->multiply(queries, operands->query_stride, n_rows, space->key_panels + (size_t)c * groups, groups,
+                               tile);
+        if (!mn_is_integer(a->attention->element)) continue;
+        const mn_finish finish = {.integers = true,
+                                  .tile_stride = panel,
+                                  .row_scale = space->query_scales + t,
+                                  .column_scale = space->key_scales + c,
+                                  .out_element = MN_ELEMENT_F32};
+        a->kernels->finish(&finish, tile, n_rows, length - c < panel ? length - c : panel, tile, panel);
+    }
+}
+
+/* out (n_rows, D) = weights times values. out: the head's first column. */
+static void weigh(const head_space *space, const mn_arithmetic *a, uint32_t n_rows, uint32_t head, mn_element element,
+                  char *out, size_t out_stride)
+{
+    uint32_t panel = a->attention->panel, groups = space->length_groups;
     uint32_t tile[MN_TILE_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));
-    finish.integers = mn_is_integer(a->attention->element);
-    finish.tile_stride = panel;
-    for (uint32_t c = 0; c < n_columns; c += panel) {
-        a->attention->multiply(rows, stride, n_rows, panels + (size_t)c * n_groups, n_groups, tile);
-        finish.column_scale = column_scale ? column_scale + c : NULL;
-        a->kernels->finish(&finish, tile, n_rows, n_columns - c < panel ? n_columns - c : panel,
-                           out + c * mn_element_size(finish.out_element), out_stride);
+    bool integers = mn_is_integer(a->attention->element);
+    for (uint32_t c = 0; c < head; c += panel) {
+        a->attention->multiply(space->weights, groups, n_rows, space->value_panels + (size_t)c * groups, groups, tile);
+        const mn_finish finish = {.integers = integers,
+                                  .tile_stride = panel,
+                                  .row_scale = space->factors,
+                                  .column_scale = integers ? space->value_scales + c : NULL,
+                                  .out_element = element};
+        a->kernels->finish(&finish, tile, n_rows, head - c < panel ? head - c : panel,
+                           out + c * mn_element_size(element), out_stride);
     }
 }
 
@@ -142,25 +164,16 @@ static void multiply_panels(const mn_arithmetic *a, const uint32_t *rows, size_t
 static void attend_head(const head_space *space, const mn_arithmetic *a, const head_operands *operands, uint32_t length,
                         uint32_t head, const mn_attention_rows *rows, char *out)
 {
-    const mn_row_format own = row_format(a, head), *format = &own;
-    bool integers = mn_is_integer(format->element), floats = format->element == MN_ELEMENT_F32 && !format->rounded;
+    const mn_row_format format = row_format(a, head);
+    const mn_product_kernel *kernel = a->attention;
     float scale = 1.0f / sqrtf((float)head);
-    uint32_t groups = space->length_groups;
-    uint32_t *weights = floats ? (uint32_t *)(void *)space->scores : space->weights;
-    size_t weights_stride = floats ? space->padded_length : groups;
-    mn_finish weighted = {.row_scale = space->factors, .out_element = rows->out_element};
     for (uint32_t t = 0, n; t < length; t += n) {
-        n = mn_tile_rows(a->attention, length - t);
-        const mn_finish scores = {.row_scale = integers ? space->query_scales + t : NULL,
-                                  .out_element = MN_ELEMENT_F32};
-        multiply_panels(a, operands->queries + t * operands->query_stride, operands->query_stride, n, space->key_panels,
-                        space->head_groups, length, scores, integers ? space->key_scales : NULL, (char *)space->scores,
-                        space->padded_length);
-        a->kernels->softmax(format, space->scores, space->padded_length, n, length, scale, groups, weights,
-                            weights_stride, space->factors);
-        multiply_panels(a, weights, weights_stride, n, space->value_panels, groups, head, weighted,
-                        integers ? space->value_scales : NULL,
-                        out + t * rows->out_stride * mn_element_size(rows->out_element), rows->out_stride);
+        n = mn_tile_rows(kernel, length - t);
+        score(space, a, operands, t, n, length);
+        a->kernels->softmax(&format, space->scores, kernel->tile_rows, kernel->panel, n, length, scale,
+                            space->length_groups, space->weights, space->length_groups, space->factors);
+        weigh(space, a, n, head, rows->out_element, out + t * rows->out_stride * mn_element_size(rows->out_element),
+              rows->out_stride);
     }
 }
 

@@ -285,28 +285,29 @@ static double weight_at(const mn_row_format *format, const uint32_t *row, size_t
     return (double)weight;
 }
 
-static void check_softmax(const mn_kernels *kernels, const mn_row_format *format, uint32_t n, float spread)
+static void check_softmax(const mn_kernels *kernels, const mn_row_format *format, uint32_t n, uint32_t panel,
+                          float spread)
 {
-    enum { ROWS = 3, MORE = 7 };
+    enum { ROWS = 3, TILE_ROWS = 5, MORE = 7 };
     uint32_t per_group = mn_group_size(format->element), groups = (n + per_group - 1) / per_group + MORE;
-    size_t stride = n + 5, out_stride = groups + 3;
-    float *x = random_array(ROWS * stride, spread), *scores = malloc(ROWS * stride * sizeof *scores + 64);
-    float factors[ROWS];
+    size_t out_stride = groups + 3, n_scores = (size_t)mn_round_up(n, panel) * TILE_ROWS;
+    float *scores = random_array(n_scores, spread), factors[ROWS];
     uint32_t *weights = aligned(ROWS * out_stride * sizeof *weights);
-    memcpy(scores, x, ROWS * stride * sizeof *x);
     memset(weights, 0xAB, ROWS * out_stride * sizeof *weights);
-    kernels->softmax(format, scores, stride, ROWS, n, 0.5f, groups, weights, out_stride, factors);
+    kernels->softmax(format, scores, TILE_ROWS, panel, ROWS, n, 0.5f, groups, weights, out_stride, factors);
     /* half a step of the format, for the largest weight of 1 */
     double step = format->element == MN_ELEMENT_I16 ? 0.51 / format->limit : 0;
     double share = format->element == MN_ELEMENT_BF16 || format->rounded ? 1.0 / 255 : 1e-5;
     for (size_t r = 0; r < ROWS; r++) {
-        const float *row = x + r * stride;
-        double largest = -INFINITY, total = 0, sum = 0;
-        for (size_t i = 0; i < n; i++) largest = fmax(largest, (double)row[i]);
-        for (size_t i = 0; i < n; i++) total += exp(0.5 * ((double)row[i] - largest));
+        double row[256], largest = -INFINITY, total = 0, sum = 0;
+        for (size_t i = 0; i < n; i++) {
+            row[i] = (double)scores[(i / panel * TILE_ROWS + r) * panel + i % panel];
+            largest = fmax(largest, row[i]);
+        }
+        for (size_t i = 0; i < n; i++) total += exp(0.5 * (row[i] - largest));
         for (size_t i = 0; i < n; i++) {
             double weight = weight_at(format, weights + r * out_stride, i) * (double)factors[r];
-            double exact = exp(0.5 * ((double)row[i] - largest)) / total;
+            double exact = exp(0.5 * (row[i] - largest)) / total;
             assert_true(fabs(weight - exact) < 2 * share * exact + (n + 1) * step / total + 1e-30);
             sum += weight;
         }
@@ -315,7 +316,7 @@ static void check_softmax(const mn_kernels *kernels, const mn_row_format *format
             assert_true(weight_at(format, weights + r * out_stride, i) == 0);
         for (size_t g = groups; g < out_stride; g++) assert_int_equal(weights[r * out_stride + g], 0xABABABAB);
     }
-    free(weights), free(scores), free(x);
+    free(weights), free(scores);
 }
 
 /* Softmax by its definition, with scores from near each other to far below what a float's exponent holds. */
@@ -330,8 +331,9 @@ static void softmax_equals_plain_loops(void **state)
     for (size_t t = 0; t < g_n_tables; t++)
         for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++)
             for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
-                check_softmax(g_tables[t], &formats[f], sizes[s], 8);
-                check_softmax(g_tables[t], &formats[f], sizes[s], 1000);
+                check_softmax(g_tables[t], &formats[f], sizes[s], 16, 8);
+                check_softmax(g_tables[t], &formats[f], sizes[s], 32, 8);
+                check_softmax(g_tables[t], &formats[f], sizes[s], 32, 1000);
             }
 }
 
