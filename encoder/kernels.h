@@ -80,7 +80,7 @@ typedef struct mn_kernels {
     /* For each row: weights = softmax(scale * scores), times 1 / factor, in `format` (limit: what the largest becomes).
      * scores as products leave them, in tiles of (tile_rows, panel) one after the other: that of row r and column c is
      * scores[(c / panel * tile_rows + r) * panel + c % panel], c < n. factor (n_rows) makes the weights as they were
-     * rounded sum to 1. out as in convert_rows. */
+     * rounded sum to 1. out as in convert_rows. n_rows <= MN_TILE_ROWS_MAX. */
     void (*softmax)(const mn_row_format *format, const float *scores, uint32_t tile_rows, uint32_t panel,
                     uint32_t n_rows, uint32_t n, float scale, uint32_t n_groups, uint32_t *out, size_t out_stride,
                     float *factor);

@@ -238,6 +238,11 @@ typedef struct score_row {
     uint32_t n, panel;
 } score_row;
 
+static inline score_row score_row_at(const float *scores, uint32_t tile_rows, uint32_t panel, size_t r, uint32_t n)
+{
+    return (score_row){.first = scores + r * panel, .tile_size = (size_t)tile_rows * panel, .n = n, .panel = panel};
+}
+
 /* The statements for each tile of a row: c, its first column; tile, its scores; width, how many there are. */
 #define FOR_TILE(row, c, tile, width, ...)                                                                             \
     for (uint32_t c = 0; c < (row)->n; c += (row)->panel) {                                                            \
@@ -289,22 +294,26 @@ static void simd_softmax(const mn_row_format *format, const float *scores, uint3
                          uint32_t n_rows, uint32_t n, float scale, uint32_t n_groups, uint32_t *out, size_t out_stride,
                          float *factor)
 {
-    float by = scale * (float)M_LOG2E;
+    const float by = scale * (float)M_LOG2E;
+    /* Each of these loops is one of independent rows, so that none waits for what goes across the lanes. */
+    float largest[MN_TILE_ROWS_MAX];
+    vec totals[MN_TILE_ROWS_MAX];
     for (size_t r = 0; r < n_rows; r++) {
-        const score_row row = {
-            .first = scores + r * panel, .tile_size = (size_t)tile_rows * panel, .n = n, .panel = panel};
-        float largest = largest_score(&row);
+        const score_row row = score_row_at(scores, tile_rows, panel, r, n);
+        largest[r] = largest_score(&row);
+    }
+    for (size_t r = 0; r < n_rows; r++) {
+        const score_row row = score_row_at(scores, tile_rows, panel, r, n);
         uint32_t *to = out + r * out_stride;
-        vec total;
         if (format->element == MN_ELEMENT_I16)
-            total = exponentiate(&row, largest, by, MN_ELEMENT_I16, false, (float)format->limit, to);
+            totals[r] = exponentiate(&row, largest[r], by, MN_ELEMENT_I16, false, (float)format->limit, to);
         else if (format->element == MN_ELEMENT_BF16)
-            total = exponentiate(&row, largest, by, MN_ELEMENT_BF16, false, 1, to);
+            totals[r] = exponentiate(&row, largest[r], by, MN_ELEMENT_BF16, false, 1, to);
         else
-            total = exponentiate(&row, largest, by, MN_ELEMENT_F32, format->rounded, 1, to);
-        factor[r] = 1.0f / sum_lanes(total);
+            totals[r] = exponentiate(&row, largest[r], by, MN_ELEMENT_F32, format->rounded, 1, to);
         clear_behind(format, to, n, n_groups);
     }
+    for (size_t r = 0; r < n_rows; r++) factor[r] = 1.0f / sum_lanes(totals[r]);
 }
 
 /* row += bias + residual; returns the sum of the row. */
