@@ -124,7 +124,7 @@ static inline vec exp_bounded(vec x)
 }
 
 /* 2^t for t <= 127, relative error 2e-7: t = n + r, a polynomial of degree 5 for 2^r (least largest error on
- * [-1/2, 1/2]), and n into the exponent. Below -126 the result stays at 2^-126. */
+ * [-1/2, 1/2]), and n into the exponent. Below -126 the result stays at 2^-126; above 127 it is any number. */
 static inline vec exp2_bounded(vec t)
 {
     t = larger(t, splat(-126.0f));
@@ -136,7 +136,7 @@ static inline vec exp2_bounded(vec t)
     p = p * r + splat(2.4022242426872253e-1f);
     p = p * r + splat(6.931470036506653e-1f);
     p = p * r + splat(1.0f);
-    return (vec)((ivec)p + (n << 23));
+    return (vec)((uvec)p + ((uvec)n << 23));
 }
 
 static inline vec absolute(vec v)
