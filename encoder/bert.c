@@ -11,8 +11,8 @@
  *              x   = LayerNorm(f W2^T + b2 + x)
  *     vector = pool(x of the sequence) / its length
  *
- * What follows attention, up to the next layer's q, k and v, is done for a block of rows at a time, so that the wide
- * activations stay in the second-level cache. The residual stream x is f32 in every precision; what goes into a product
+ * What follows attention, up to the next layer's q, k and v, is done for a block of rows at a time
+ * (mn_product_kernel.block_rows). The residual stream x is f32 in every precision; what goes into a product
  * is converted on the way.
  *
  * The embedding tables are read in place from the mapped file. All other weights lie packed in one block of memory, the
@@ -313,23 +313,29 @@ static mneme_status reserve(const mn_bert *bert, workspace *space, uint32_t toke
     return MNEME_OK;
 }
 
-/* Do products read the rows of floats themselves? */
-static bool reads_floats(const mn_bert *bert)
+/* n_rows rows of n floats as what the products read: themselves, or what they were converted to in `rows`. */
+static mn_linear_rows rows_of(const mn_bert *bert, const float *x, uint32_t n_rows, uint32_t n, const workspace *space,
+                              const uint32_t *rows)
 {
-    return bert->arithmetic.rows.element == MN_ELEMENT_F32 && !bert->arithmetic.rows.rounded;
+    const mn_arithmetic *a = &bert->arithmetic;
+    if (mn_is_plain_float(&a->rows))
+        return (mn_linear_rows){.rows = (const uint32_t *)(const void *)x, .stride = n, .n_rows = n_rows};
+    return (mn_linear_rows){.rows = rows,
+                            .stride = mn_product_groups(a->product, n),
+                            .scales = space->scales,
+                            .lows = space->lows,
+                            .n_rows = n_rows};
 }
 
-/* Rows of n floats as what the products read: themselves, or converted into `rows`. It lasts until the next call. */
+/* The same, converted here where they need it. It lasts until the next call. */
 static mn_linear_rows operand(const mn_bert *bert, const float *x, uint32_t n_rows, uint32_t n, const workspace *space,
                               uint32_t *rows)
 {
     const mn_arithmetic *a = &bert->arithmetic;
-    if (reads_floats(bert))
-        return (mn_linear_rows){.rows = (const uint32_t *)(const void *)x, .stride = n, .n_rows = n_rows};
     uint32_t groups = mn_product_groups(a->product, n);
-    a->kernels->convert_rows(&a->rows, x, n, n_rows, n, groups, rows, groups, space->scales, space->lows);
-    return (mn_linear_rows){
-        .rows = rows, .stride = groups, .scales = space->scales, .lows = space->lows, .n_rows = n_rows};
+    if (!mn_is_plain_float(&a->rows))
+        a->kernels->convert_rows(&a->rows, x, n, n_rows, n, groups, rows, groups, space->scales, space->lows);
+    return rows_of(bert, x, n_rows, n, space, rows);
 }
 
 /* x = LayerNorm(x + bias + residual) for n rows, and them as what the products read, as by operand; nothing of that
@@ -345,12 +351,10 @@ static mn_linear_rows normalize(const mn_bert *bert, const layer_norm_weights *n
                                   .stride = groups,
                                   .scales = space->scales,
                                   .lows = space->lows};
-    bool floats = reads_floats(bert) || !product_follows;
+    bool converts = product_follows && !mn_is_plain_float(&a->rows);
     a->kernels->add_layer_norm(x, bias, residual, norm->gain, norm->shift, bert->config.layer_norm_epsilon, n, hidden,
-                               floats ? NULL : &target);
-    if (floats) return (mn_linear_rows){.rows = (const uint32_t *)(const void *)x, .stride = hidden, .n_rows = n};
-    return (mn_linear_rows){
-        .rows = space->rows, .stride = groups, .scales = space->scales, .lows = space->lows, .n_rows = n};
+                               converts ? &target : NULL);
+    return rows_of(bert, x, n, hidden, space, space->rows);
 }
 
 /* A product in pieces of some panels: three for each thread, so that none waits long at the end. */

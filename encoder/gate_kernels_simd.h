@@ -13,22 +13,11 @@
 #include "encoder/gate_kernels.h"
 #include "encoder/vector_math_simd.h"
 
-/* e^-x within [e^-83, e^25], with a relative error of 2e-7 and 1e-7 for each unit of |x|: 2^t = 2^n 2^f, n the nearest
- * integer, which the addition of 1.5 2^23 leaves in the lowest bits, and a polynomial of degree 5 for 2^f, |f| <= 1/2,
- * fitted for the least relative error (Lawson's iteration). */
+/* e^-x within [e^-83, e^25], with a relative error of 2e-7 and 1e-7 for each unit of |x|. */
 static inline vec falling(vec x)
 {
-    const vec magic = splat(12582912.0f);
     vec t = x * splat(-1.44269504088896341f);
-    t = larger(splat(-120.0f), -larger(splat(-36.0f), -t));
-    vec shifted = t + magic, f = t - (shifted - magic);
-    vec p = splat(1.327647187e-3f);
-    p = p * f + splat(9.675541334e-3f);
-    p = p * f + splat(5.550713274e-2f);
-    p = p * f + splat(2.402211972e-1f);
-    p = p * f + splat(6.931469671e-1f);
-    p = p * f + splat(1.0f);
-    return (vec)((ivec)p + ((ivec)shifted << 23));
+    return exp2_within(larger(splat(-120.0f), -larger(splat(-36.0f), -t)));
 }
 
 /* The operand's numbers i.. of a row. from, by: of integers, (h - from) * by. */

@@ -25,6 +25,12 @@ typedef struct mn_row_format {
     int32_t limit;
 } mn_row_format;
 
+/* Are rows of floats operands as they are? Their kernels read no row that they are not given (AMX does, product.h). */
+static inline bool mn_is_plain_float(const mn_row_format *format)
+{
+    return format->element == MN_ELEMENT_F32 && !format->rounded;
+}
+
 /* Where rows of floats go as operands of the product that follows. */
 typedef struct mn_row_target {
     mn_row_format format;
@@ -51,7 +57,7 @@ typedef struct mn_finish {
 typedef struct mn_kernels {
     const char *name; /* "reference", "avx2", "avx512", "avx512-bf16" */
 
-    /* out (n_rows, n_columns) from tile; out_stride in elements of out. */
+    /* out (n_rows, n_columns) from tile; out_stride in elements of out. Floats may go to the tile itself. */
     void (*finish)(const mn_finish *finish, const void *tile, uint32_t n_rows, uint32_t n_columns, void *out,
                    size_t out_stride);
 

@@ -254,11 +254,7 @@ static inline score_row score_row_at(const float *scores, uint32_t tile_rows, ui
 static inline float largest_score(const score_row *row)
 {
     vec largest = splat(row->first[0]);
-    FOR_TILE(row, c, tile, width, {
-        for (size_t i = 0; i + LANES <= width; i += LANES) largest = larger(load(tile + i), largest);
-        if (width >= LANES) largest = larger(load(tile + width - LANES), largest); /* the rest, and some again */
-        for (size_t i = 0; width < LANES && i < width; i++) largest = larger(splat(tile[i]), largest);
-    });
+    FOR_TILE(row, c, tile, width, { largest = larger_of_row(tile, width, largest); });
     return largest_lane(largest);
 }
 
@@ -271,7 +267,8 @@ static inline __attribute__((always_inline)) vec exponentiate(const score_row *r
     const vec factor = splat(by), most = splat(largest);
     FOR_TILE(row, c, tile, width, {
         FOR_ROW(i, width, {
-            vec weight = keep_part(exp2_bounded((load_part(tile + i, left) - most) * factor), left);
+            vec t = larger((load_part(tile + i, left) - most) * factor, splat(-126.0f));
+            vec weight = keep_part(exp2_within(t), left);
             if (element == MN_ELEMENT_I16) {
                 ivec whole = round_vec(weight * splat(limit));
                 store_halves((uint16_t *)out + c + i, whole, left);

@@ -117,11 +117,6 @@ typedef struct direction_run {
     uint32_t ahead_first, ahead_end; /* rows whose gates are there, above the first layer */
 } direction_run;
 
-static bool plain_floats(const mn_arithmetic *arithmetic)
-{
-    return arithmetic->rows.element == MN_ELEMENT_F32 && !arithmetic->rows.rounded;
-}
-
 /* gates = the input's products of n rows. */
 static void project(const direction_run *run, const float *x, uint32_t n)
 {
@@ -132,7 +127,7 @@ static void project(const direction_run *run, const float *x, uint32_t n)
         uint32_t rows = n - r < block ? n - r : block;
         const float *from = x + (size_t)r * n_in;
         mn_linear_rows operand = {.rows = (const uint32_t *)(const void *)from, .stride = n_in, .n_rows = rows};
-        if (!plain_floats(a)) {
+        if (!mn_is_plain_float(&a->rows)) {
             const mn_direction_space *space = run->space;
             a->kernels->convert_rows(&a->rows, from, n_in, rows, n_in, groups, space->rows, groups, space->scales,
                                      space->lows);
@@ -175,7 +170,7 @@ static void run_rows(const direction_run *run, uint32_t step, uint32_t first, ui
     uint32_t hidden = model->config.hidden, row = run->plan->first_row[step] + first;
     size_t stride = mn_recurrent_config_width(&model->config), groups = recurrent->n_groups;
     const float *h_before = before ? run->states + (size_t)(*before + first) * stride : NULL;
-    uint32_t *operand = plain_floats(a) ? NULL : space->operand + first * groups;
+    uint32_t *operand = mn_is_plain_float(&a->rows) ? NULL : space->operand + first * groups;
     mn_gate_step gates = {.n_rows = n,
                           .hidden = hidden,
                           .recurrent = recurrent->bias, /* of texts without a state: 0 W^T + b */

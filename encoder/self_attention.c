@@ -78,7 +78,7 @@ typedef struct head_operands {
     size_t query_stride;
 } head_operands;
 
-/* q, k, v: the first row's; stride in elements. */
+/* v: the first row's; stride in elements. */
 static void pack_values(const head_space *space, const mn_arithmetic *a, const mn_row_format *format, const char *v,
                         mn_element element, size_t stride, uint32_t length, uint32_t head)
 {
@@ -95,6 +95,7 @@ static void pack_values(const head_space *space, const mn_arithmetic *a, const m
     }
 }
 
+/* q: the first row's, k and v after it; stride in elements. */
 static head_operands prepare(const head_space *space, const mn_arithmetic *a, const char *q, size_t stride,
                              uint32_t length, uint32_t n_heads, uint32_t head)
 {

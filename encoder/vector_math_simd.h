@@ -123,20 +123,20 @@ static inline vec exp_bounded(vec x)
     return p * (vec)((exponent + 127) << 23);
 }
 
-/* 2^t for t <= 127, relative error 2e-7: t = n + r, a polynomial of degree 5 for 2^r (least largest error on
- * [-1/2, 1/2]), and n into the exponent. Below -126 the result stays at 2^-126; above 127 it is any number. */
-static inline vec exp2_bounded(vec t)
+/* 2^t for t in [-126, 127], relative error 2e-7, and any number elsewhere: 2^t = 2^n 2^f, n the nearest integer, which
+ * the addition of 1.5 2^23 leaves in the lowest bits, and a polynomial of degree 5 for 2^f, |f| <= 1/2, fitted for the
+ * least relative error (Lawson's iteration). */
+static inline vec exp2_within(vec t)
 {
-    t = larger(t, splat(-126.0f));
-    ivec n = round_vec(t);
-    vec r = t - __builtin_convertvector(n, vec);
-    vec p = splat(1.326472731307149e-3f);
-    p = p * r + splat(9.671512991189957e-3f);
-    p = p * r + splat(5.550733581185341e-2f);
-    p = p * r + splat(2.4022242426872253e-1f);
-    p = p * r + splat(6.931470036506653e-1f);
-    p = p * r + splat(1.0f);
-    return (vec)((uvec)p + ((uvec)n << 23));
+    const vec magic = splat(12582912.0f);
+    vec shifted = t + magic, f = t - (shifted - magic);
+    vec p = splat(1.327647187e-3f);
+    p = p * f + splat(9.675541334e-3f);
+    p = p * f + splat(5.550713274e-2f);
+    p = p * f + splat(2.402211972e-1f);
+    p = p * f + splat(6.931469671e-1f);
+    p = p * f + splat(1.0f);
+    return (vec)((uvec)p + ((uvec)shifted << 23));
 }
 
 static inline vec absolute(vec v)
@@ -206,6 +206,15 @@ static inline vec gelu_near(vec x)
     p = p * u + splat(-7.64566957950592e-2f);
     p = p * u + splat(1.5520358085632324e-1f);
     return low * (bounded * p + splat(0.5f));
+}
+
+/* `largest`, lane by lane, or what is larger in a row of n. */
+static inline vec larger_of_row(const float *row, size_t n, vec largest)
+{
+    for (size_t i = 0; i + LANES <= n; i += LANES) largest = larger(load(row + i), largest);
+    if (n >= LANES) return larger(load(row + n - LANES), largest); /* the rest, and some again */
+    for (size_t i = 0; i < n; i++) largest = larger(splat(row[i]), largest);
+    return largest;
 }
 
 /* 8 x 8 numbers of 32 bits, whatever LANES is: column r of `from` becomes row r of `to`. */

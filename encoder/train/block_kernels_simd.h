@@ -138,10 +138,8 @@ static void simd_softmax(const mn_softmax_rows *rows, float *scores)
     for (size_t r = 0; r < rows->n_rows; r++) {
         float *row = scores + r * rows->stride;
         size_t n = visible_columns(rows, r);
-        vec most = splat(row[0]), total = {0}, scale = splat(rows->scale);
-        for (size_t i = 0; i + LANES <= n; i += LANES) most = larger(load(row + i), most);
-        float largest = largest_lane(most);
-        for (size_t i = n / LANES * LANES; i < n; i++) largest = row[i] > largest ? row[i] : largest;
+        vec total = {0}, scale = splat(rows->scale);
+        float largest = largest_lane(larger_of_row(row, n, splat(row[0])));
         FOR_ROW(i, n, {
             vec e = keep_part(exp_bounded((load_part(row + i, left) - splat(largest)) * scale), left);
             total += e;

@@ -56,8 +56,7 @@ static void simd_adam(const mn_adam_numbers *a, const float *g, float *w, float 
 /* One row becomes its exponentials; returns their sum, and the largest logit. */
 static inline float exponentiate_row(float *row, size_t n, float *largest)
 {
-    float most = row[0];
-    for (size_t i = 1; i < n; i++) most = row[i] > most ? row[i] : most;
+    const float most = largest_lane(larger_of_row(row, n, splat(row[0])));
     vec total = {0};
     FOR_ROW(i, n, {
         vec e = keep_part(exp_bounded(load_part(row + i, left) - splat(most)), left);

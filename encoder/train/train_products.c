@@ -56,12 +56,6 @@ static void pack_panel(const mn_train_arithmetic *a, const float *b, size_t stri
     a->kernels->pack_columns(&a->format, 0, b, stride, depth, columns, groups, a->product->panel, panel, NULL);
 }
 
-/* The kernels of floats read no row that they are not given; that of AMX does (product.h). */
-static bool reads_in_place(const mn_train_arithmetic *a)
-{
-    return a->format.element == MN_ELEMENT_F32 && !a->format.rounded;
-}
-
 /* Floats need no conversion: a whole row of b at a time, as it lies, a piece to each panel. */
 static void pack_floats(const float *b, size_t stride, size_t deep, size_t columns, size_t width, float *panels)
 {
@@ -81,7 +75,7 @@ static void pack_rows(const mn_train_arithmetic *a, const float *b, size_t strid
     uint32_t width = a->product->panel;
     for (uint32_t k = 0; k < depth; k += DEPTH_BLOCK) {
         uint32_t deep = least(depth - k, DEPTH_BLOCK), groups = mn_product_groups(a->product, deep);
-        if (reads_in_place(a) && groups == deep) {
+        if (mn_is_plain_float(&a->format) && groups == deep) {
             pack_floats(b + k * stride, stride, deep, columns, width, (float *)(void *)panels);
             panels += (size_t)groups * mn_round_up(columns, width);
             continue;
@@ -163,7 +157,7 @@ static left_block left_of(const mn_train_arithmetic *a, const float *x, size_t s
                           void *room)
 {
     uint32_t groups = mn_product_groups(a->product, depth);
-    if (reads_in_place(a)) return (left_block){(const uint32_t *)(const void *)x, stride, n_rows, groups};
+    if (mn_is_plain_float(&a->format)) return (left_block){(const uint32_t *)(const void *)x, stride, n_rows, groups};
     a->kernels->convert_rows(&a->format, x, stride, n_rows, depth, groups, room, groups, NULL, NULL);
     return (left_block){room, groups, n_rows, groups};
 }
