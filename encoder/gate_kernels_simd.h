@@ -17,7 +17,7 @@
 static inline vec falling(vec x)
 {
     vec t = x * splat(-1.44269504088896341f);
-    return exp2_within(larger(splat(-120.0f), -larger(splat(-36.0f), -t)));
+    return exp2_within(larger(splat(-120.0f), -larger(splat(-36.0f), -t)), false);
 }
 
 /* The operand's numbers i.. of a row. from, by: of integers, (h - from) * by. */

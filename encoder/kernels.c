@@ -109,14 +109,13 @@ static void reference_pack_rows(const uint32_t *rows, size_t stride, uint32_t n_
 }
 
 static void reference_softmax(const mn_row_format *format, const float *scores, uint32_t tile_rows, uint32_t panel,
-                              uint32_t n_rows, uint32_t n, float scale, uint32_t n_groups, uint32_t *out,
-                              size_t out_stride, float *factor)
+                              uint32_t n_rows, uint32_t n, float scale, uint32_t *out, size_t out_stride, float *factor)
 {
     for (size_t r = 0; r < n_rows; r++) {
         double largest = -INFINITY, total = 0;
 #define SCORE(c) ((double)scores[((c) / panel * tile_rows + r) * panel + (c) % panel])
         for (size_t i = 0; i < n; i++) largest = fmax(largest, SCORE(i));
-        memset(out + r * out_stride, 0, n_groups * sizeof *out);
+        memset(out + r * out_stride, 0, mn_round_up(n, MN_PANEL_MAX) * mn_element_size(format->element));
         for (size_t i = 0; i < n; i++) {
             float weight = (float)exp((SCORE(i) - largest) * (double)scale);
             if (mn_is_integer(format->element))

@@ -86,10 +86,10 @@ typedef struct mn_kernels {
     /* For each row: weights = softmax(scale * scores), times 1 / factor, in `format` (limit: what the largest becomes).
      * scores as products leave them, in tiles of (tile_rows, panel) one after the other: that of row r and column c is
      * scores[(c / panel * tile_rows + r) * panel + c % panel], c < n. factor (n_rows) makes the weights as they were
-     * rounded sum to 1. out as in convert_rows. n_rows <= MN_TILE_ROWS_MAX. */
+     * rounded sum to 1. out as in convert_rows, but with zeros up to a multiple of MN_PANEL_MAX numbers, for which
+     * there must be room. panel: 16 or 32; n_rows <= MN_TILE_ROWS_MAX. Not for U8. */
     void (*softmax)(const mn_row_format *format, const float *scores, uint32_t tile_rows, uint32_t panel,
-                    uint32_t n_rows, uint32_t n, float scale, uint32_t n_groups, uint32_t *out, size_t out_stride,
-                    float *factor);
+                    uint32_t n_rows, uint32_t n, float scale, uint32_t *out, size_t out_stride, float *factor);
 
     /* x (T,H) = LayerNorm(x + bias + residual) * gain + shift. bias, residual: NULL = none. residual (T,H).
      * Ba, Kiros, Hinton 2016, "Layer Normalization"; variance is the biased one. target: NULL, or where each row goes

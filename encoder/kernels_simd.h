@@ -231,86 +231,109 @@ static void simd_pack_bf16_columns(const uint16_t *x, size_t x_stride, uint32_t 
 
 /* ---- softmax and LayerNorm ------------------------------------------------------------------------------------ */
 
-/* The scores of row r: tile after tile, `panel` of each (kernels.h). */
+/* The scores of row r: tile after tile, `panel` (16 or 32) of each (kernels.h). */
 typedef struct score_row {
     const float *first;
-    size_t tile_size;
-    uint32_t n, panel;
+    size_t tile_size, panel;
+    unsigned panel_bits;
 } score_row;
 
-static inline score_row score_row_at(const float *scores, uint32_t tile_rows, uint32_t panel, size_t r, uint32_t n)
+static inline score_row score_row_at(const float *scores, uint32_t tile_rows, uint32_t panel, size_t r)
 {
-    return (score_row){.first = scores + r * panel, .tile_size = (size_t)tile_rows * panel, .n = n, .panel = panel};
+    return (score_row){.first = scores + r * panel,
+                       .tile_size = (size_t)tile_rows * panel,
+                       .panel = panel,
+                       .panel_bits = (unsigned)__builtin_ctz(panel)};
 }
 
-/* The statements for each tile of a row: c, its first column; tile, its scores; width, how many there are. */
-#define FOR_TILE(row, c, tile, width, ...)                                                                             \
-    for (uint32_t c = 0; c < (row)->n; c += (row)->panel) {                                                            \
-        const float *tile = (row)->first + c / (row)->panel * (row)->tile_size;                                        \
-        uint32_t width = (row)->n - c < (row)->panel ? (row)->n - c : (row)->panel;                                    \
-        __VA_ARGS__                                                                                                    \
-    }
-
-static inline float largest_score(const score_row *row)
+/* A vector of them, from column c on; tiles are whole vectors wide. */
+static inline vec load_scores(const score_row *row, size_t c)
 {
-    vec largest = splat(row->first[0]);
-    FOR_TILE(row, c, tile, width, { largest = larger_of_row(tile, width, largest); });
+    return load(row->first + (c >> row->panel_bits) * row->tile_size + (c & (row->panel - 1)));
+}
+
+static inline float largest_score(const score_row *row, size_t n)
+{
+    vec first = splat(row->first[0]), largest = first;
+    size_t c = 0;
+    for (; c + LANES <= n; c += LANES) largest = larger(load_scores(row, c), largest);
+    if (c < n) largest = larger(choose_first(load_scores(row, c), first, n - c), largest);
     return largest_lane(largest);
 }
 
-/* weights = exp(scale * (scores - largest)) in `element`, to out; returns the sums of what they were rounded to. by:
- * scale / ln 2. */
-static inline __attribute__((always_inline)) vec exponentiate(const score_row *row, float largest, float by,
-                                                              mn_element element, bool rounded, float limit, void *out)
+/* exp(scale * (score - largest)); by: scale / ln 2. */
+static inline vec weigh_scores(vec scores, vec largest, vec by, bool near)
 {
-    vec total = {0};
-    const vec factor = splat(by), most = splat(largest);
-    FOR_TILE(row, c, tile, width, {
-        FOR_ROW(i, width, {
-            vec t = larger((load_part(tile + i, left) - most) * factor, splat(-126.0f));
-            vec weight = keep_part(exp2_within(t), left);
-            if (element == MN_ELEMENT_I16) {
-                ivec whole = round_vec(weight * splat(limit));
-                store_halves((uint16_t *)out + c + i, whole, left);
-                weight = __builtin_convertvector(whole, vec);
-            } else if (element == MN_ELEMENT_BF16) {
-                hvec halves = to_bf16(weight);
-                store_part_halves((uint16_t *)out + c + i, halves, left);
-                weight = from_bf16(halves);
-            } else {
-                if (rounded) weight = (vec)round_bf16_bits(weight);
-                store_part((float *)out + c + i, weight, left);
-            }
-            total += weight;
-        });
-    });
-    return total;
+    vec t = larger(splat(-126.0f), (scores - largest) * by); /* this order lets NaN through */
+    return exp2_within(t, near);
+}
+
+/* Two vectors of weights in `element`; adds what they were rounded to, two and two. */
+static inline __attribute__((always_inline)) vec store_weights(vec low, vec high, mn_element element, bool rounded,
+                                                               float limit, void *out, size_t c, vec sums)
+{
+    if (element == MN_ELEMENT_BF16) return store_bf16_pair((uint16_t *)out + c, low, high, sums);
+    if (element == MN_ELEMENT_I16) {
+        ivec whole_low = round_vec(low * splat(limit)), whole_high = round_vec(high * splat(limit));
+        store_halves((uint16_t *)out + c, whole_low, LANES);
+        store_halves((uint16_t *)out + c + LANES, whole_high, LANES);
+        return sums + __builtin_convertvector(whole_low + whole_high, vec);
+    }
+    if (rounded) {
+        low = (vec)round_bf16_bits(low);
+        high = (vec)round_bf16_bits(high);
+    }
+    store((float *)out + c, low);
+    store((float *)out + c + LANES, high);
+    return sums + low + high;
+}
+
+/* weights = exp(scale * (scores - largest)) in `element`, to out, and zeros up to MN_PANEL_MAX; returns sums of what
+ * they were rounded to. */
+static inline __attribute__((always_inline)) vec exponentiate(const score_row *row, size_t n, float scale,
+                                                              float largest, mn_element element, bool rounded,
+                                                              float limit, void *out)
+{
+    const bool near = element == MN_ELEMENT_BF16; /* 8 bits are left of them */
+    const vec by = splat(scale * (float)M_LOG2E), most = splat(largest);
+    vec sums = {0};
+    size_t c = 0;
+    for (; c + 2 * LANES <= n; c += 2 * LANES) {
+        vec low = weigh_scores(load_scores(row, c), most, by, near);
+        vec high = weigh_scores(load_scores(row, c + LANES), most, by, near);
+        sums = store_weights(low, high, element, rounded, limit, out, c, sums);
+    }
+    for (; c < mn_round_up((uint32_t)n, MN_PANEL_MAX); c += 2 * LANES) {
+        vec low = {0}, high = {0};
+        if (c < n) low = choose_first(weigh_scores(load_scores(row, c), most, by, near), low, n - c);
+        if (c + LANES < n)
+            high = choose_first(weigh_scores(load_scores(row, c + LANES), most, by, near), high, n - c - LANES);
+        sums = store_weights(low, high, element, rounded, limit, out, c, sums);
+    }
+    return sums;
 }
 
 static void simd_softmax(const mn_row_format *format, const float *scores, uint32_t tile_rows, uint32_t panel,
-                         uint32_t n_rows, uint32_t n, float scale, uint32_t n_groups, uint32_t *out, size_t out_stride,
-                         float *factor)
+                         uint32_t n_rows, uint32_t n, float scale, uint32_t *out, size_t out_stride, float *factor)
 {
-    const float by = scale * (float)M_LOG2E;
     /* Each of these loops is one of independent rows, so that none waits for what goes across the lanes. */
     float largest[MN_TILE_ROWS_MAX];
-    vec totals[MN_TILE_ROWS_MAX];
+    vec sums[MN_TILE_ROWS_MAX];
     for (size_t r = 0; r < n_rows; r++) {
-        const score_row row = score_row_at(scores, tile_rows, panel, r, n);
-        largest[r] = largest_score(&row);
+        const score_row row = score_row_at(scores, tile_rows, panel, r);
+        largest[r] = largest_score(&row, n);
     }
     for (size_t r = 0; r < n_rows; r++) {
-        const score_row row = score_row_at(scores, tile_rows, panel, r, n);
+        const score_row row = score_row_at(scores, tile_rows, panel, r);
         uint32_t *to = out + r * out_stride;
         if (format->element == MN_ELEMENT_I16)
-            totals[r] = exponentiate(&row, largest[r], by, MN_ELEMENT_I16, false, (float)format->limit, to);
+            sums[r] = exponentiate(&row, n, scale, largest[r], MN_ELEMENT_I16, false, (float)format->limit, to);
         else if (format->element == MN_ELEMENT_BF16)
-            totals[r] = exponentiate(&row, largest[r], by, MN_ELEMENT_BF16, false, 1, to);
+            sums[r] = exponentiate(&row, n, scale, largest[r], MN_ELEMENT_BF16, false, 1, to);
         else
-            totals[r] = exponentiate(&row, largest[r], by, MN_ELEMENT_F32, format->rounded, 1, to);
-        clear_behind(format, to, n, n_groups);
+            sums[r] = exponentiate(&row, n, scale, largest[r], MN_ELEMENT_F32, format->rounded, 1, to);
     }
-    for (size_t r = 0; r < n_rows; r++) factor[r] = 1.0f / sum_lanes(totals[r]);
+    for (size_t r = 0; r < n_rows; r++) factor[r] = 1.0f / sum_lanes(sums[r]);
 }
 
 /* row += bias + residual; returns the sum of the row. */

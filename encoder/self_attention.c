@@ -15,9 +15,9 @@ typedef struct head_space {
     uint32_t *value_panels; /* (D / panel, L groups, panel) */
     float *value_scales;    /* (D) */
     float *scores;          /* (L / panel, tile rows, panel) */
-    uint32_t *weights;      /* (tile rows, L groups) */
+    uint32_t *weights;      /* (tile rows, weight stride) */
     float *factors;         /* (tile rows) */
-    uint32_t head_groups, length_groups, padded_length;
+    uint32_t head_groups, length_groups, padded_length, weight_stride;
 } head_space;
 
 mn_element mn_attention_element(const mn_arithmetic *arithmetic, uint32_t head)
@@ -60,7 +60,8 @@ static void place(head_space *space, const mn_arithmetic *a, uint32_t length, ui
         mn_image_take(image, (size_t)mn_round_up(head, panel) * space->length_groups, sizeof(uint32_t));
     space->value_scales = mn_image_take(image, mn_round_up(head, panel), sizeof(float));
     space->scores = mn_image_take(image, (size_t)kernel->tile_rows * space->padded_length, sizeof(float));
-    space->weights = mn_image_take(image, (size_t)MN_TILE_ROWS_MAX * space->length_groups, sizeof(uint32_t));
+    space->weight_stride = mn_round_up(length, MN_PANEL_MAX) / mn_group_size(kernel->element);
+    space->weights = mn_image_take(image, (size_t)MN_TILE_ROWS_MAX * space->weight_stride, sizeof(uint32_t));
     space->factors = mn_image_take(image, MN_TILE_ROWS_MAX, sizeof(float));
 }
 
@@ -150,7 +151,8 @@ static void weigh(const head_space *space, const mn_arithmetic *a, uint32_t n_ro
     uint32_t tile[MN_TILE_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));
     bool integers = mn_is_integer(a->attention->element);
     for (uint32_t c = 0; c < head; c += panel) {
-        a->attention->multiply(space->weights, groups, n_rows, space->value_panels + (size_t)c * groups, groups, tile);
+        a->attention->multiply(space->weights, space->weight_stride, n_rows, space->value_panels + (size_t)c * groups,
+                               groups, tile);
         const mn_finish finish = {.integers = integers,
                                   .tile_stride = panel,
                                   .row_scale = space->factors,
@@ -171,8 +173,8 @@ static void attend_head(const head_space *space, const mn_arithmetic *a, const h
     for (uint32_t t = 0, n; t < length; t += n) {
         n = mn_tile_rows(kernel, length - t);
         score(space, a, operands, t, n, length);
-        a->kernels->softmax(&format, space->scores, kernel->tile_rows, kernel->panel, n, length, scale,
-                            space->length_groups, space->weights, space->length_groups, space->factors);
+        a->kernels->softmax(&format, space->scores, kernel->tile_rows, kernel->panel, n, length, scale, space->weights,
+                            space->weight_stride, space->factors);
         weigh(space, a, n, head, rows->out_element, out + t * rows->out_stride * mn_element_size(rows->out_element),
               rows->out_stride);
     }

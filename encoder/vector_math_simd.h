@@ -6,6 +6,7 @@
 #ifndef MN_ENCODER_VECTOR_MATH_SIMD_H
 #define MN_ENCODER_VECTOR_MATH_SIMD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -74,6 +75,12 @@ static inline ivec round_vec(vec x)
     return ROUND(x);
 }
 
+#if LANES == 16
+#define LANE_NUMBERS ((ivec){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
+#else
+#define LANE_NUMBERS ((ivec){0, 1, 2, 3, 4, 5, 6, 7})
+#endif
+
 /* All lanes into one: halves upon halves, so that few steps wait for each other. */
 #if LANES == 16
 #define HALF_OF(v)    __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15)
@@ -123,19 +130,26 @@ static inline vec exp_bounded(vec x)
     return p * (vec)((exponent + 127) << 23);
 }
 
-/* 2^t for t in [-126, 127], relative error 2e-7, and any number elsewhere: 2^t = 2^n 2^f, n the nearest integer, which
- * the addition of 1.5 2^23 leaves in the lowest bits, and a polynomial of degree 5 for 2^f, |f| <= 1/2, fitted for the
- * least relative error (Lawson's iteration). */
-static inline vec exp2_within(vec t)
+/* 2^t for t in [-126, 127], and any number elsewhere: 2^t = 2^n 2^f, n the nearest integer, which the
+ * addition of 1.5 2^23 leaves in the lowest bits, and a polynomial of degree 5 for 2^f, |f| <= 1/2, fitted for the
+ * least relative error (Lawson's iteration), 2e-7. near: of degree 3, 8e-5, for what is rounded to 8 bits next. */
+static inline __attribute__((always_inline)) vec exp2_within(vec t, bool near)
 {
     const vec magic = splat(12582912.0f);
-    vec shifted = t + magic, f = t - (shifted - magic);
-    vec p = splat(1.327647187e-3f);
-    p = p * f + splat(9.675541334e-3f);
-    p = p * f + splat(5.550713274e-2f);
-    p = p * f + splat(2.402211972e-1f);
-    p = p * f + splat(6.931469671e-1f);
-    p = p * f + splat(1.0f);
+    vec shifted = t + magic, f = t - (shifted - magic), p;
+    if (near) {
+        p = splat(5.517166904e-2f);
+        p = p * f + splat(2.426111222e-1f);
+        p = p * f + splat(6.932609855e-1f);
+        p = p * f + splat(9.999280736e-1f);
+    } else {
+        p = splat(1.327647187e-3f);
+        p = p * f + splat(9.675541334e-3f);
+        p = p * f + splat(5.550713274e-2f);
+        p = p * f + splat(2.402211972e-1f);
+        p = p * f + splat(6.931469671e-1f);
+        p = p * f + splat(1.0f);
+    }
     return (vec)((uvec)p + ((uvec)shifted << 23));
 }
 
@@ -308,6 +322,13 @@ static inline vec keep_part(vec v, size_t n)
     return n >= LANES ? v : KEEP_FIRST(v, n);
 }
 
+/* The first n lanes of one, the others of another; any n from 1 on. */
+static inline vec choose_first(vec first, vec others, size_t n)
+{
+    ivec chosen = LANE_NUMBERS < (int32_t)(n < LANES ? n : LANES) - (ivec){0};
+    return (vec)((chosen & (ivec)first) | (~chosen & (ivec)others));
+}
+
 static inline void store_part_halves(uint16_t *out, hvec halves, size_t n)
 {
     if (n >= LANES)
@@ -359,6 +380,21 @@ static inline vec from_bf16(hvec halves)
     return (vec)(ivec)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)halves), 16);
 #else
     return (vec)(__builtin_convertvector((uhvec)halves, uvec) << 16);
+#endif
+}
+
+/* 2 * LANES numbers as bfloat16; returns the sums, each with what the numbers were rounded to added to one lane. */
+static inline vec store_bf16_pair(uint16_t *out, vec low, vec high, vec sums)
+{
+#if LANES == 16 && defined(__AVX512BF16__)
+    __m512bh both = _mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
+    _mm512_storeu_si512(out, (__m512i)both);
+    return (vec)_mm512_dpbf16_ps((__m512)sums, both, (__m512bh)_mm512_set1_epi16(0x3F80));
+#else
+    hvec low_halves = to_bf16(low), high_halves = to_bf16(high);
+    *(hvec *)out = low_halves;
+    *(hvec *)(out + LANES) = high_halves;
+    return sums + from_bf16(low_halves) + from_bf16(high_halves);
 #endif
 }
 
