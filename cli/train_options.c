@@ -161,8 +161,11 @@ int cli_train_report(const cli_train_options *chosen, const mneme_train_result *
         return cli_stop_code() ? cli_stop_code() : CLI_EXIT_FAILURE;
     }
     if (result->stopped_early) cli_say("stopped early: no better evaluation for a while");
-    cli_say("%s: %llu parameters, %llu steps, best loss on what was held out %.4f", chosen->out,
-            (unsigned long long)result->n_parameters, (unsigned long long)result->steps, result->best_loss);
+    char loss[64] = "not evaluated: no text was held out";
+    if (isfinite(result->best_loss))
+        snprintf(loss, sizeof loss, "best loss on what was held out %.4f", result->best_loss);
+    cli_say("%s: %llu parameters, %llu steps, %s", chosen->out, (unsigned long long)result->n_parameters,
+            (unsigned long long)result->steps, loss);
     return code;
 }
 

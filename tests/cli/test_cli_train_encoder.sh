@@ -28,6 +28,12 @@ done
 expect 0 mneme --set encoder.model="$PWD/lstm/" model info
 grep -q "of 15 documents\|of 16 documents" "$work/out" || fail "model info does not say what it was trained on"
 
+# Of one document nothing is held out, and that is said.
+jq -cs '{id: "one", text: (map(.text) | join(" "))}' notes.jsonl >one.jsonl
+expect 0 mneme train encoder one.jsonl --out one "${small[@]}"
+err "no text was held out"
+no_err nan
+
 # The loss on what is held out falls, and a run in two pieces has the bytes of one in one go, on one thread or two.
 expect 0 mneme train encoder notes.jsonl --out whole "${small[@]}" --epochs 6 --rate 0.01 --warm-up 5 --threads 1 --json
 cp "$work/out" whole.out
