@@ -179,11 +179,31 @@ static mneme_status list_prompts(const json_t *prompts, mn_model_config *out, mn
     return MNEME_OK;
 }
 
+/* Of the prompts in the file the first whose name is in `names` (NULL-terminated), else the default one; NULL: none. */
+static const char *choose_prompt(const json_t *prompts, const char *const *names, const char *default_prompt)
+{
+    for (; *names; names++) {
+        const char *prompt = text_or(prompts, *names, NULL);
+        if (prompt) return prompt;
+    }
+    return default_prompt;
+}
+
+/* Which prompt is whose, as sentence-transformers 5 has it: encode_query and encode_document look for these names and
+ * fall back on default_prompt_name. */
 static mneme_status read_prompts(const json_t *config, const json_t *pooling, mn_model_config *out, mneme_error *error)
 {
+    static const char *const query_names[] = {"query", NULL};
+    static const char *const passage_names[] = {"document", "passage", "corpus", NULL};
     const json_t *prompts = json_object_get(config, "prompts");
-    const char *query = text_or(prompts, "query", NULL);
-    const char *passage = text_or(prompts, "passage", text_or(prompts, "document", NULL));
+    const char *default_name = text_or(config, "default_prompt_name", NULL);
+    const char *default_prompt = default_name ? text_or(prompts, default_name, NULL) : NULL;
+    if (default_name && !default_prompt)
+        return mn_fail(error, MNEME_ERR_MODEL,
+                       "config_sentence_transformers.json: default_prompt_name \"%s\" is not among the prompts",
+                       default_name);
+    const char *query = choose_prompt(prompts, query_names, default_prompt);
+    const char *passage = choose_prompt(prompts, passage_names, default_prompt);
     out->prompt_is_not_pooled = json_is_false(json_object_get(pooling, "include_prompt"));
     if (((query && *query) || (passage && *passage)) && out->prompt_is_not_pooled)
         return mn_fail(error, MNEME_ERR_MODEL, "1_Pooling/config.json: include_prompt false is not supported");

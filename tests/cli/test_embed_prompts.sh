@@ -41,6 +41,28 @@ same "the model's prompt for documents is empty"
 embed texts.txt --prompt title
 ! cmp -s "$work/out" expected || fail "the prompt makes no difference"
 
+# Without a prompt of that name the default one, and of several for documents the first that sentence-transformers takes.
+cp -R "$model" "$work/default"
+settings=$work/default/config_sentence_transformers.json
+embed_default() { expect 0 mneme embed texts.txt --set encoder.model="$work/default/" "$@"; }
+for case in '{"prompts": {"topic": "of the kind ", "title": "quer"}, "default_prompt_name": "topic"}|of the kind |of the kind ' \
+    '{"prompts": {"topic": "of the kind ", "query": ""}, "default_prompt_name": "topic"}|of the kind |' \
+    '{"prompts": {"topic": "of the kind ", "corpus": "quer"}, "default_prompt_name": "topic"}|quer|of the kind ' \
+    '{"prompts": {"corpus": "a:", "passage": "quer", "query": "find: "}, "default_prompt_name": null}|quer|find: ' \
+    '{"prompts": {"passage": "a:", "document": "quer"}}|quer|'; do
+    IFS='|' read -r json passage query <<<"$case"
+    echo "$json" >"$settings"
+    plain "$passage"
+    embed_default
+    same "texts behind '$passage' of $json"
+    plain "$query"
+    embed_default --query
+    same "questions behind '$query' of $json"
+done
+echo '{"prompts": {"topic": "of the kind "}, "default_prompt_name": "subject"}' >"$settings"
+expect 2 mneme embed texts.txt --set encoder.model="$work/default/"
+err 'default_prompt_name "subject" is not among the prompts'
+
 # A text of more than the encoder copies, with white space in front.
 { head -c 40000 /dev/zero | tr '\0' ' '; echo "y in a box"; } >long.txt
 { printf 'quer'; cat long.txt; } >joined.txt
