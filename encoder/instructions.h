@@ -114,13 +114,14 @@ static inline void mn_emulated_tile_dot(int c, int a, int b, int is_bf16)
             }
 }
 
-#define _tile_loadconfig(config)        ((void)(config))
-#define _tile_release()                 ((void)0)
-#define _tile_zero(tile)                memset(&mn_emulated_tiles[tile], 0, sizeof(mn_emulated_tile))
-#define _tile_loadd(tile, from, stride) mn_emulated_load(tile, from, (size_t)(stride))
-#define _tile_stored(tile, to, stride)  mn_emulated_store(tile, to, (size_t)(stride))
-#define _tile_dpbf16ps(c, a, b)         mn_emulated_tile_dot(c, a, b, 1)
-#define _tile_dpbusd(c, a, b)           mn_emulated_tile_dot(c, a, b, 0)
+#define _tile_loadconfig(config)               ((void)(config))
+#define _tile_release()                        ((void)0)
+#define _tile_zero(tile)                       memset(&mn_emulated_tiles[tile], 0, sizeof(mn_emulated_tile))
+#define _tile_loadd(tile, from, stride)        mn_emulated_load(tile, from, (size_t)(stride))
+#define _tile_stream_loadd(tile, from, stride) mn_emulated_load(tile, from, (size_t)(stride))
+#define _tile_stored(tile, to, stride)         mn_emulated_store(tile, to, (size_t)(stride))
+#define _tile_dpbf16ps(c, a, b)                mn_emulated_tile_dot(c, a, b, 1)
+#define _tile_dpbusd(c, a, b)                  mn_emulated_tile_dot(c, a, b, 0)
 
 #endif
 #endif

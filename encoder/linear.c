@@ -1,7 +1,7 @@
 /* linear.c -- packing weights into panels, and running them panel by panel over a block of rows.
  *
- * The loop over panels is the outer one: a panel (24 KB for 384 floats) stays in the first-level cache while all rows
- * of the block pass. */
+ * The loop over panels is the outer one: a panel (24 KB for 384 floats), or a part of its depth where the kernel wants
+ * it so, stays in the first-level cache while all rows of the block pass. */
 #include "encoder/linear.h"
 
 #include <float.h>
@@ -170,31 +170,72 @@ uint32_t mn_linear_panels(const mn_linear *linear, const mn_arithmetic *arithmet
     return linear->n_out / panel + (linear->n_out % panel != 0);
 }
 
+enum { PARTED_ROWS_MAX = 256, LINE = 64 };
+
+/* All rows times `groups` groups of one panel, from group g on. */
+typedef struct linear_pass {
+    const uint32_t *weights;
+    uint32_t c, columns, g, groups;
+} linear_pass;
+
+/* While rows [r, r + rows) pass, fetch their share of what lies behind the pass's weights. A prefetch touches nothing:
+ * that may be past the end. */
+static void fetch_share(const linear_pass *pass, uint32_t panel, uint32_t r, uint32_t rows, uint32_t n_rows)
+{
+    size_t bytes = (size_t)pass->groups * panel * sizeof *pass->weights, end = bytes * (r + rows) / n_rows;
+    uintptr_t next = (uintptr_t)pass->weights + bytes;
+    for (size_t at = bytes * r / n_rows; at < end; at += LINE) __builtin_prefetch((const void *)(next + at), 0, 2);
+}
+
+/* sums: of all rows where there are several passes, else of a tile. */
+static void run_pass(const linear_pass *pass, const mn_linear *linear, const mn_arithmetic *a, const mn_linear_rows *x,
+                     const mn_linear_out *out, uint32_t *sums)
+{
+    const mn_product_kernel *kernel = a->product;
+    size_t element_size = mn_element_size(out->element);
+    bool integers = mn_is_integer(kernel->element), streamed = kernel->multiply_part && x->n_rows > kernel->tile_rows;
+    bool whole = pass->groups == linear->n_groups, last = pass->g + pass->groups == linear->n_groups;
+    mn_finish finish = {.integers = integers,
+                        .tile_stride = kernel->panel,
+                        .column_scale = linear->scale ? linear->scale + pass->c : NULL,
+                        .column_sum = linear->sum ? linear->sum + pass->c : NULL,
+                        .bias = linear->bias + pass->c,
+                        .activation = out->activation,
+                        .out_element = out->element};
+    for (uint32_t r = 0, rows; r < x->n_rows; r += rows) {
+        const uint32_t *x_rows = x->rows + r * x->stride + pass->g;
+        uint32_t *tile = whole ? sums : sums + (size_t)r * kernel->panel;
+        rows = mn_tile_rows(kernel, x->n_rows - r);
+        if (streamed) {
+            fetch_share(pass, kernel->panel, r, rows, x->n_rows);
+            kernel->multiply_part(x_rows, x->stride, rows, pass->weights, pass->groups, pass->g == 0, tile);
+        } else {
+            kernel->multiply(x_rows, x->stride, rows, pass->weights, pass->groups, tile);
+        }
+        if (!last) continue;
+        if (integers) finish.row_scale = x->scales + r;
+        if (linear->sum) finish.row_low = x->lows + r;
+        a->kernels->finish(&finish, tile, rows, pass->columns,
+                           (char *)out->y + (r * out->stride + pass->c) * element_size, out->stride);
+    }
+}
+
 void mn_linear_run_panels(const mn_linear *linear, const mn_arithmetic *arithmetic, const mn_linear_rows *x,
                           const mn_linear_out *out, uint32_t first, uint32_t n)
 {
     const mn_product_kernel *kernel = arithmetic->product;
-    uint32_t panel = kernel->panel;
-    size_t element_size = mn_element_size(out->element);
-    uint32_t tile[MN_TILE_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));
-    mn_finish finish = {.integers = mn_is_integer(kernel->element),
-                        .tile_stride = panel,
-                        .activation = out->activation,
-                        .out_element = out->element};
+    uint32_t panel = kernel->panel, n_groups = linear->n_groups;
+    bool in_parts = kernel->multiply_part && x->n_rows > kernel->tile_rows && x->n_rows <= PARTED_ROWS_MAX;
+    uint32_t depth = in_parts && n_groups > kernel->part_groups ? kernel->part_groups : n_groups;
+    uint32_t sums[PARTED_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));
     if (kernel->begin) kernel->begin();
-    for (uint32_t p = first; p < first + n; p++) {
-        uint32_t c = p * panel, columns = linear->n_out - c < panel ? linear->n_out - c : panel;
-        const uint32_t *weights = linear->panels + (size_t)c * linear->n_groups;
-        finish.bias = linear->bias + c;
-        if (linear->scale) finish.column_scale = linear->scale + c;
-        if (linear->sum) finish.column_sum = linear->sum + c;
-        for (uint32_t r = 0, rows; r < x->n_rows; r += rows) {
-            rows = mn_tile_rows(kernel, x->n_rows - r);
-            kernel->multiply(x->rows + r * x->stride, x->stride, rows, weights, linear->n_groups, tile);
-            if (finish.integers) finish.row_scale = x->scales + r;
-            if (linear->sum) finish.row_low = x->lows + r;
-            arithmetic->kernels->finish(&finish, tile, rows, columns,
-                                        (char *)out->y + (r * out->stride + c) * element_size, out->stride);
+    for (uint32_t c = first * panel; c < linear->n_out && c < (first + n) * panel; c += panel) {
+        const uint32_t *weights = linear->panels + (size_t)c * n_groups;
+        linear_pass pass = {.c = c, .columns = linear->n_out - c < panel ? linear->n_out - c : panel};
+        for (; pass.g < n_groups; pass.g += pass.groups) {
+            pass.weights = weights + (size_t)pass.g * panel;
+            pass.groups = n_groups - pass.g < depth ? n_groups - pass.g : depth;
+            run_pass(&pass, linear, arithmetic, x, out, sums);
         }
     }
     if (kernel->end) kernel->end();

@@ -48,6 +48,7 @@ typedef struct mn_product_kernel {
     uint32_t tile_rows;      /* most rows of one call */
     uint32_t group_multiple; /* groups of a row and of a panel are padded with zeros to a multiple of this */
     uint32_t block_rows;     /* rows that a layer takes through all of its products before the next ones (cache) */
+    uint32_t part_groups;    /* of multiply_part: what stays of a panel in the first-level cache; 0: there is none */
 
     /* Around any number of multiply calls of one thread; NULL = nothing to do. */
     void (*begin)(void);
@@ -58,6 +59,12 @@ typedef struct mn_product_kernel {
      * there. tile: float or int32_t, 64-byte aligned. A row's sums do not depend on the other rows. */
     void (*multiply)(const uint32_t *rows, size_t row_stride, uint32_t n_rows, const uint32_t *weights,
                      uint32_t n_groups, void *tile);
+
+    /* A part of the depth, where many rows meet the same weights, one tile of them after the other: multiply where
+     * `first`, else the part's sums are added to the tile's, in the order in which multiply adds. Rows are read without
+     * a place in the first-level cache, which is the weights'. NULL: not needed. */
+    void (*multiply_part)(const uint32_t *rows, size_t row_stride, uint32_t n_rows, const uint32_t *weights,
+                          uint32_t n_groups, bool first, void *tile);
 } mn_product_kernel;
 
 static inline uint32_t mn_round_up(uint32_t n, uint32_t multiple)

@@ -13,7 +13,17 @@
 #include "encoder/instructions.h"
 #include "encoder/product.h"
 
-enum { STEP = 16, PANEL = 32 }; /* groups, columns */
+enum {
+    STEP = 16,  /* groups */
+    PANEL = 32, /* columns */
+    /* One pass over the weights of a layer (3.5 MB as bfloat16) is shared by that many rows, or the tiles would wait
+     * for the third-level cache. */
+    BLOCK_ROWS = 256,
+    /* 12 KB of a panel: they stay in half of a first-level cache of 48 KB, which two threads may share, while the rows
+     * come from the second level, 32 bytes a cycle at full speed of its 48. Whole panels would need 66 to 76
+     * (docs/encoder.md). */
+    PART_STEPS = 6
+};
 
 /* Palette 1: every tile 16 rows of 64 bytes. */
 typedef struct tile_config {
@@ -35,17 +45,19 @@ static void end(void)
 }
 
 /* Rows past n_rows are in place up to the next multiple of 16 (product.h), so a tile is always loaded whole. */
-#define DEFINE_MULTIPLY(name, dot)                                                                                     \
-    static void name(const uint32_t *rows, size_t row_stride, uint32_t n_rows, const uint32_t *weights,                \
-                     uint32_t n_groups, void *tile)                                                                    \
+#define DEFINE_SUMS(name, load_rows, dot)                                                                              \
+    static inline void name(const uint32_t *rows, size_t row_stride, uint32_t n_rows, const uint32_t *weights,         \
+                            uint32_t n_groups, bool first, float *sums)                                                \
     {                                                                                                                  \
         const size_t row_bytes = row_stride * 4, panel_bytes = PANEL * 4;                                              \
-        float *sums = tile;                                                                                            \
+        float *lower = sums + 16 * PANEL;                                                                              \
         _tile_zero(0);                                                                                                 \
         _tile_zero(1);                                                                                                 \
+        if (!first) _tile_loadd(0, sums, panel_bytes);                                                                 \
+        if (!first) _tile_loadd(1, sums + 16, panel_bytes);                                                            \
         if (n_rows <= 16) {                                                                                            \
             for (size_t g = 0; g < n_groups; g += STEP) {                                                              \
-                _tile_loadd(6, rows + g, row_bytes);                                                                   \
+                load_rows(6, rows + g, row_bytes);                                                                     \
                 _tile_loadd(4, weights + g * PANEL, panel_bytes);                                                      \
                 _tile_loadd(5, weights + g * PANEL + 16, panel_bytes);                                                 \
                 dot(0, 6, 4);                                                                                          \
@@ -54,44 +66,50 @@ static void end(void)
         } else {                                                                                                       \
             _tile_zero(2);                                                                                             \
             _tile_zero(3);                                                                                             \
+            if (!first) _tile_loadd(2, lower, panel_bytes);                                                            \
+            if (!first) _tile_loadd(3, lower + 16, panel_bytes);                                                       \
             for (size_t g = 0; g < n_groups; g += STEP) {                                                              \
-                _tile_loadd(6, rows + g, row_bytes);                                                                   \
+                load_rows(6, rows + g, row_bytes);                                                                     \
                 _tile_loadd(4, weights + g * PANEL, panel_bytes);                                                      \
                 _tile_loadd(5, weights + g * PANEL + 16, panel_bytes);                                                 \
-                _tile_loadd(7, rows + 16 * row_stride + g, row_bytes);                                                 \
+                load_rows(7, rows + 16 * row_stride + g, row_bytes);                                                   \
                 dot(0, 6, 4);                                                                                          \
                 dot(1, 6, 5);                                                                                          \
                 dot(2, 7, 4);                                                                                          \
                 dot(3, 7, 5);                                                                                          \
             }                                                                                                          \
-            _tile_stored(2, sums + 16 * PANEL, panel_bytes);                                                           \
-            _tile_stored(3, sums + 16 * PANEL + 16, panel_bytes);                                                      \
+            _tile_stored(2, lower, panel_bytes);                                                                       \
+            _tile_stored(3, lower + 16, panel_bytes);                                                                  \
         }                                                                                                              \
         _tile_stored(0, sums, panel_bytes);                                                                            \
         _tile_stored(1, sums + 16, panel_bytes);                                                                       \
     }
 
-DEFINE_MULTIPLY(multiply_bf16, _tile_dpbf16ps)
-DEFINE_MULTIPLY(multiply_u8, _tile_dpbusd)
+#define DEFINE_KERNEL(suffix, which, dot)                                                                              \
+    DEFINE_SUMS(sums_##suffix, _tile_loadd, dot)                                                                       \
+    DEFINE_SUMS(streamed_##suffix, _tile_stream_loadd, dot)                                                            \
+    static void multiply_##suffix(const uint32_t *rows, size_t row_stride, uint32_t n_rows, const uint32_t *weights,   \
+                                  uint32_t n_groups, void *tile)                                                       \
+    {                                                                                                                  \
+        sums_##suffix(rows, row_stride, n_rows, weights, n_groups, true, tile);                                        \
+    }                                                                                                                  \
+    static void multiply_part_##suffix(const uint32_t *rows, size_t row_stride, uint32_t n_rows,                       \
+                                       const uint32_t *weights, uint32_t n_groups, bool first, void *tile)             \
+    {                                                                                                                  \
+        streamed_##suffix(rows, row_stride, n_rows, weights, n_groups, first, tile);                                   \
+    }                                                                                                                  \
+    const mn_product_kernel mn_product_amx_##suffix = {.name = "amx",                                                  \
+                                                       .element = which,                                               \
+                                                       .panel = PANEL,                                                 \
+                                                       .tile_rows = 32,                                                \
+                                                       .group_multiple = STEP,                                         \
+                                                       .block_rows = BLOCK_ROWS,                                       \
+                                                       .part_groups = PART_STEPS * STEP,                               \
+                                                       .begin = begin,                                                 \
+                                                       .end = end,                                                     \
+                                                       .multiply = multiply_##suffix,                                  \
+                                                       .multiply_part = multiply_part_##suffix};
 
-/* 256 rows: one pass over the weights of a layer (3.5 MB as bfloat16) is shared by that many rows, or the tiles would
- * wait for the third-level cache. */
-const mn_product_kernel mn_product_amx_bf16 = {.name = "amx",
-                                               .element = MN_ELEMENT_BF16,
-                                               .panel = PANEL,
-                                               .tile_rows = 32,
-                                               .group_multiple = STEP,
-                                               .block_rows = 256,
-                                               .begin = begin,
-                                               .end = end,
-                                               .multiply = multiply_bf16};
-const mn_product_kernel mn_product_amx_u8 = {.name = "amx",
-                                             .element = MN_ELEMENT_U8,
-                                             .panel = PANEL,
-                                             .tile_rows = 32,
-                                             .group_multiple = STEP,
-                                             .block_rows = 256,
-                                             .begin = begin,
-                                             .end = end,
-                                             .multiply = multiply_u8};
+DEFINE_KERNEL(bf16, MN_ELEMENT_BF16, _tile_dpbf16ps)
+DEFINE_KERNEL(u8, MN_ELEMENT_U8, _tile_dpbusd)
 #endif

@@ -116,8 +116,9 @@ static void run_layer(const mn_arithmetic *a, const layer_case *c, mn_activation
 static void linear_at_odd_sizes_equals_plain_loops(void **state)
 {
     (void)state;
-    const uint32_t shapes[][3] = {{1, 8, 8},    {5, 384, 40},  {6, 7, 33},   {7, 30, 70},  {12, 100, 16},
-                                  {13, 65, 17}, {31, 48, 100}, {33, 129, 5}, {70, 96, 288}};
+    const uint32_t shapes[][3] = {{1, 8, 8},      {5, 384, 40},   {6, 7, 33},    {7, 30, 70},   {12, 100, 16},
+                                  {13, 65, 17},   {31, 48, 100},  {33, 129, 5},  {70, 96, 288}, {50, 700, 70},
+                                  {37, 1536, 33}, {256, 400, 20}, {290, 500, 40}};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         layer_case c = make_case(shapes[s][0], shapes[s][1], shapes[s][2]);
         size_t n = (size_t)c.rows * c.n_out;
@@ -157,6 +158,38 @@ static void linear_of_integers_gives_the_same_bits_on_every_kernel(void **state)
         free(y), free(expected);
     }
     free_case(&c);
+}
+
+/* The depth in parts, one after the other, is the depth at once: the same additions in the same order. */
+static void product_in_parts_has_the_bits_of_the_whole(void **state)
+{
+    (void)state;
+    enum { ROWS = 32, GROUPS = 176, STRIDE = GROUPS + 16 };
+    uint16_t *numbers = aligned(2 * (STRIDE * ROWS + GROUPS * MN_PANEL_MAX) * sizeof *numbers);
+    for (size_t i = 0; i < 2 * (STRIDE * ROWS + GROUPS * MN_PANEL_MAX); i++)
+        numbers[i] = (uint16_t)(mn_round_bf16(mn_float_bits(random_float())) >> 16); /* or bytes of any value */
+    const uint32_t *rows = (const uint32_t *)(const void *)numbers, *weights = rows + STRIDE * ROWS;
+    size_t size = ROWS * MN_PANEL_MAX * sizeof(uint32_t), tested = 0;
+    for (size_t k = 0; k < g_n_kinds; k++) {
+        const mn_product_kernel *kernel = g_kinds[k].product;
+        if (!kernel->multiply_part) continue;
+        for (uint32_t n_rows = 1; n_rows <= ROWS; n_rows += 15) {
+            uint32_t *whole = aligned(size), *parts = aligned(size);
+            memset(parts, 0xEE, size); /* what the first part must not add to */
+            if (kernel->begin) kernel->begin();
+            kernel->multiply(rows, STRIDE, n_rows, weights, GROUPS, whole);
+            for (uint32_t g = 0, n; g < GROUPS; g += n) {
+                n = GROUPS - g < kernel->part_groups ? GROUPS - g : kernel->part_groups;
+                kernel->multiply_part(rows + g, STRIDE, n_rows, weights + (size_t)g * kernel->panel, n, g == 0, parts);
+            }
+            if (kernel->end) kernel->end();
+            assert_memory_equal(whole, parts, (size_t)n_rows * kernel->panel * sizeof *whole);
+            tested++;
+            free(whole), free(parts);
+        }
+    }
+    assert_true(tested >= 2 * 3); /* bfloat16 and bytes, emulated at the least */
+    free(numbers);
 }
 
 /* The worst that can come: all of one sign, all at the limit. */
@@ -312,8 +345,7 @@ static void check_softmax(const mn_kernels *kernels, const mn_row_format *format
             sum += weight;
         }
         assert_true(fabs(sum - 1) < 1e-5);
-        for (size_t i = n; i < padded; i++)
-            assert_true(weight_at(format, weights + r * out_stride, i) == 0);
+        for (size_t i = n; i < padded; i++) assert_true(weight_at(format, weights + r * out_stride, i) == 0);
         for (size_t g = groups; g < out_stride; g++) assert_int_equal(weights[r * out_stride + g], 0xABABABAB);
     }
     free(weights), free(scores);
@@ -551,6 +583,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_at_odd_sizes_equals_plain_loops),
         cmocka_unit_test(linear_of_integers_gives_the_same_bits_on_every_kernel),
+        cmocka_unit_test(product_in_parts_has_the_bits_of_the_whole),
         cmocka_unit_test(linear_of_integers_does_not_overflow),
         cmocka_unit_test(linear_of_zeros_is_its_bias),
         cmocka_unit_test(activations_equal_the_exact_form),
