@@ -95,23 +95,35 @@ static inline void mn_emulated_store(int tile, void *to, size_t stride_bytes)
     for (size_t r = 0; r < 16; r++) memcpy((char *)to + r * stride_bytes, mn_emulated_tiles[tile].cells[r], 64);
 }
 
+/* TDPBF16PS: the even products of a tile's depth and the odd ones are summed apart, then both are added, as the
+ * manual's pseudocode has it (which also takes denormal numbers for zero). */
+static inline float mn_emulated_tile_dot_bf16(float sum, const uint32_t *a, const uint32_t (*b)[16], size_t n)
+{
+    float even = 0, odd = 0;
+    for (size_t k = 0; k < 16; k++) {
+        even += mn_emulated_bf16((uint16_t)a[k]) * mn_emulated_bf16((uint16_t)b[k][n]);
+        odd += mn_emulated_bf16((uint16_t)(a[k] >> 16)) * mn_emulated_bf16((uint16_t)(b[k][n] >> 16));
+    }
+    return sum + (even + odd);
+}
+
 /* TDPBF16PS, TDPBUSD: c[m][n] += a[m][k] . b[k][n], groups of 32 bits. */
 static inline void mn_emulated_tile_dot(int c, int a, int b, int is_bf16)
 {
     for (size_t m = 0; m < 16; m++)
-        for (size_t k = 0; k < 16; k++)
-            for (size_t n = 0; n < 16; n++) {
-                uint32_t *cell = &mn_emulated_tiles[c].cells[m][n];
-                uint32_t x = mn_emulated_tiles[a].cells[m][k], y = mn_emulated_tiles[b].cells[k][n];
-                if (is_bf16) {
-                    float sum;
-                    memcpy(&sum, cell, sizeof sum);
-                    sum = mn_emulated_dot_bf16_lane(sum, x, y);
-                    memcpy(cell, &sum, sizeof sum);
-                } else {
-                    *cell = (uint32_t)mn_emulated_dot_u8_lane((int32_t)*cell, x, y);
-                }
+        for (size_t n = 0; n < 16; n++) {
+            uint32_t *cell = &mn_emulated_tiles[c].cells[m][n];
+            const uint32_t *row = mn_emulated_tiles[a].cells[m];
+            if (is_bf16) {
+                float sum;
+                memcpy(&sum, cell, sizeof sum);
+                sum = mn_emulated_tile_dot_bf16(sum, row, (const uint32_t(*)[16])mn_emulated_tiles[b].cells, n);
+                memcpy(cell, &sum, sizeof sum);
+            } else {
+                for (size_t k = 0; k < 16; k++)
+                    *cell = (uint32_t)mn_emulated_dot_u8_lane((int32_t)*cell, row[k], mn_emulated_tiles[b].cells[k][n]);
             }
+        }
 }
 
 #define _tile_loadconfig(config)               ((void)(config))

@@ -139,10 +139,11 @@ static int64_t fill_column(const mn_linear *linear, const mn_arithmetic *a, cons
 /* mn_integer_scale of one row of the weight matrix. */
 static float scale_of(const mn_arithmetic *a, const float *weight, uint32_t n)
 {
-    float largest = 0, sum = 0;
+    float largest = 0;
+    double sum = 0;
     for (uint32_t i = 0; i < n; i++) {
         largest = fmaxf(largest, fabsf(weight[i]));
-        sum += fabsf(weight[i]);
+        sum += (double)fabsf(weight[i]);
     }
     return mn_integer_scale(largest, sum, n, a->weight_limit, a->rows.limit);
 }
@@ -170,31 +171,33 @@ uint32_t mn_linear_panels(const mn_linear *linear, const mn_arithmetic *arithmet
     return linear->n_out / panel + (linear->n_out % panel != 0);
 }
 
-enum { PARTED_ROWS_MAX = 256, LINE = 64 };
+enum { STREAMED_ROWS_MAX = 256, LINE = 64 };
 
-/* All rows times `groups` groups of one panel, from group g on. */
+/* Rows [r, r + n_rows) times `groups` groups of one panel, from group g on. */
 typedef struct linear_pass {
     const uint32_t *weights;
-    uint32_t c, columns, g, groups;
+    uint32_t c, columns, g, groups, r, n_rows;
+    bool streamed; /* by multiply_part */
 } linear_pass;
 
-/* While rows [r, r + rows) pass, fetch their share of what lies behind the pass's weights. A prefetch touches nothing:
- * that may be past the end. */
-static void fetch_share(const linear_pass *pass, uint32_t panel, uint32_t r, uint32_t rows, uint32_t n_rows)
+/* While the rows from `done` on pass, fetch their share of what lies behind the pass's weights. A prefetch touches
+ * nothing: that may be past the end. */
+static void fetch_share(const linear_pass *pass, uint32_t panel, uint32_t done, uint32_t rows)
 {
-    size_t bytes = (size_t)pass->groups * panel * sizeof *pass->weights, end = bytes * (r + rows) / n_rows;
+    size_t bytes = (size_t)pass->groups * panel * sizeof *pass->weights, end = bytes * (done + rows) / pass->n_rows;
     uintptr_t next = (uintptr_t)pass->weights + bytes;
-    for (size_t at = bytes * r / n_rows; at < end; at += LINE) __builtin_prefetch((const void *)(next + at), 0, 2);
+    for (size_t at = bytes * done / pass->n_rows; at < end; at += LINE)
+        __builtin_prefetch((const void *)(next + at), 0, 2);
 }
 
-/* sums: of all rows where there are several passes, else of a tile. */
+/* sums: of all rows of the pass where it is not the whole depth, else of a tile. */
 static void run_pass(const linear_pass *pass, const mn_linear *linear, const mn_arithmetic *a, const mn_linear_rows *x,
                      const mn_linear_out *out, uint32_t *sums)
 {
     const mn_product_kernel *kernel = a->product;
     size_t element_size = mn_element_size(out->element);
-    bool integers = mn_is_integer(kernel->element), streamed = kernel->multiply_part && x->n_rows > kernel->tile_rows;
-    bool whole = pass->groups == linear->n_groups, last = pass->g + pass->groups == linear->n_groups;
+    bool integers = mn_is_integer(kernel->element), whole = pass->groups == linear->n_groups;
+    bool last = pass->g + pass->groups == linear->n_groups;
     mn_finish finish = {.integers = integers,
                         .tile_stride = kernel->panel,
                         .column_scale = linear->scale ? linear->scale + pass->c : NULL,
@@ -202,12 +205,13 @@ static void run_pass(const linear_pass *pass, const mn_linear *linear, const mn_
                         .bias = linear->bias + pass->c,
                         .activation = out->activation,
                         .out_element = out->element};
-    for (uint32_t r = 0, rows; r < x->n_rows; r += rows) {
+    for (uint32_t done = 0, rows; done < pass->n_rows; done += rows) {
+        size_t r = (size_t)pass->r + done;
         const uint32_t *x_rows = x->rows + r * x->stride + pass->g;
-        uint32_t *tile = whole ? sums : sums + (size_t)r * kernel->panel;
-        rows = mn_tile_rows(kernel, x->n_rows - r);
-        if (streamed) {
-            fetch_share(pass, kernel->panel, r, rows, x->n_rows);
+        uint32_t *tile = whole ? sums : sums + (size_t)done * kernel->panel;
+        rows = mn_tile_rows(kernel, pass->n_rows - done);
+        if (pass->streamed) {
+            fetch_share(pass, kernel->panel, done, rows);
             kernel->multiply_part(x_rows, x->stride, rows, pass->weights, pass->groups, pass->g == 0, tile);
         } else {
             kernel->multiply(x_rows, x->stride, rows, pass->weights, pass->groups, tile);
@@ -220,22 +224,33 @@ static void run_pass(const linear_pass *pass, const mn_linear *linear, const mn_
     }
 }
 
+/* Groups of one pass: the depth in as few equal parts as the kernel's longest allows. */
+static uint32_t groups_of_part(const mn_product_kernel *kernel, uint32_t n_groups)
+{
+    uint32_t n_parts = (n_groups + kernel->part_groups - 1) / kernel->part_groups;
+    return mn_round_up((n_groups + n_parts - 1) / n_parts, kernel->group_multiple);
+}
+
 void mn_linear_run_panels(const mn_linear *linear, const mn_arithmetic *arithmetic, const mn_linear_rows *x,
                           const mn_linear_out *out, uint32_t first, uint32_t n)
 {
     const mn_product_kernel *kernel = arithmetic->product;
     uint32_t panel = kernel->panel, n_groups = linear->n_groups;
-    bool in_parts = kernel->multiply_part && x->n_rows > kernel->tile_rows && x->n_rows <= PARTED_ROWS_MAX;
-    uint32_t depth = in_parts && n_groups > kernel->part_groups ? kernel->part_groups : n_groups;
-    uint32_t sums[PARTED_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));
+    linear_pass pass = {.streamed = kernel->multiply_part && x->n_rows > kernel->tile_rows};
+    uint32_t depth = pass.streamed ? groups_of_part(kernel, n_groups) : n_groups;
+    uint32_t block = pass.streamed ? STREAMED_ROWS_MAX : x->n_rows;
+    uint32_t sums[STREAMED_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));
     if (kernel->begin) kernel->begin();
-    for (uint32_t c = first * panel; c < linear->n_out && c < (first + n) * panel; c += panel) {
-        const uint32_t *weights = linear->panels + (size_t)c * n_groups;
-        linear_pass pass = {.c = c, .columns = linear->n_out - c < panel ? linear->n_out - c : panel};
-        for (; pass.g < n_groups; pass.g += pass.groups) {
-            pass.weights = weights + (size_t)pass.g * panel;
-            pass.groups = n_groups - pass.g < depth ? n_groups - pass.g : depth;
-            run_pass(&pass, linear, arithmetic, x, out, sums);
+    for (pass.c = first * panel; pass.c < linear->n_out && pass.c < (first + n) * panel; pass.c += panel) {
+        const uint32_t *weights = linear->panels + (size_t)pass.c * n_groups;
+        pass.columns = linear->n_out - pass.c < panel ? linear->n_out - pass.c : panel;
+        for (pass.r = 0; pass.r < x->n_rows; pass.r += pass.n_rows) {
+            pass.n_rows = x->n_rows - pass.r < block ? x->n_rows - pass.r : block;
+            for (pass.g = 0; pass.g < n_groups; pass.g += pass.groups) {
+                pass.weights = weights + (size_t)pass.g * panel;
+                pass.groups = n_groups - pass.g < depth ? n_groups - pass.g : depth;
+                run_pass(&pass, linear, arithmetic, x, out, sums);
+            }
         }
     }
     if (kernel->end) kernel->end();

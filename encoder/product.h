@@ -48,7 +48,7 @@ typedef struct mn_product_kernel {
     uint32_t tile_rows;      /* most rows of one call */
     uint32_t group_multiple; /* groups of a row and of a panel are padded with zeros to a multiple of this */
     uint32_t block_rows;     /* rows that a layer takes through all of its products before the next ones (cache) */
-    uint32_t part_groups;    /* of multiply_part: what stays of a panel in the first-level cache; 0: there is none */
+    uint32_t part_groups;    /* most groups that multiply_part should take at once: they stay in the first-level cache */
 
     /* Around any number of multiply calls of one thread; NULL = nothing to do. */
     void (*begin)(void);

@@ -44,17 +44,24 @@ static void end(void)
     _tile_release();
 }
 
+/* Two tiles of sums, side by side. */
+#define BEGIN_SUMS(left, right, from)                                                                                  \
+    if (first) {                                                                                                       \
+        _tile_zero(left);                                                                                              \
+        _tile_zero(right);                                                                                             \
+    } else {                                                                                                           \
+        _tile_loadd(left, from, panel_bytes);                                                                          \
+        _tile_loadd(right, (from) + 16, panel_bytes);                                                                  \
+    }
+
 /* Rows past n_rows are in place up to the next multiple of 16 (product.h), so a tile is always loaded whole. */
 #define DEFINE_SUMS(name, load_rows, dot)                                                                              \
     static inline void name(const uint32_t *rows, size_t row_stride, uint32_t n_rows, const uint32_t *weights,         \
-                            uint32_t n_groups, bool first, float *sums)                                                \
+                            uint32_t n_groups, bool first, void *tile)                                                 \
     {                                                                                                                  \
         const size_t row_bytes = row_stride * 4, panel_bytes = PANEL * 4;                                              \
-        float *lower = sums + 16 * PANEL;                                                                              \
-        _tile_zero(0);                                                                                                 \
-        _tile_zero(1);                                                                                                 \
-        if (!first) _tile_loadd(0, sums, panel_bytes);                                                                 \
-        if (!first) _tile_loadd(1, sums + 16, panel_bytes);                                                            \
+        float *sums = tile, *lower = sums + 16 * PANEL;                                                                \
+        BEGIN_SUMS(0, 1, sums)                                                                                         \
         if (n_rows <= 16) {                                                                                            \
             for (size_t g = 0; g < n_groups; g += STEP) {                                                              \
                 load_rows(6, rows + g, row_bytes);                                                                     \
@@ -64,10 +71,7 @@ static void end(void)
                 dot(1, 6, 5);                                                                                          \
             }                                                                                                          \
         } else {                                                                                                       \
-            _tile_zero(2);                                                                                             \
-            _tile_zero(3);                                                                                             \
-            if (!first) _tile_loadd(2, lower, panel_bytes);                                                            \
-            if (!first) _tile_loadd(3, lower + 16, panel_bytes);                                                       \
+            BEGIN_SUMS(2, 3, lower)                                                                                    \
             for (size_t g = 0; g < n_groups; g += STEP) {                                                              \
                 load_rows(6, rows + g, row_bytes);                                                                     \
                 _tile_loadd(4, weights + g * PANEL, panel_bytes);                                                      \
@@ -87,16 +91,11 @@ static void end(void)
 
 #define DEFINE_KERNEL(suffix, which, dot)                                                                              \
     DEFINE_SUMS(sums_##suffix, _tile_loadd, dot)                                                                       \
-    DEFINE_SUMS(streamed_##suffix, _tile_stream_loadd, dot)                                                            \
+    DEFINE_SUMS(multiply_part_##suffix, _tile_stream_loadd, dot)                                                       \
     static void multiply_##suffix(const uint32_t *rows, size_t row_stride, uint32_t n_rows, const uint32_t *weights,   \
                                   uint32_t n_groups, void *tile)                                                       \
     {                                                                                                                  \
         sums_##suffix(rows, row_stride, n_rows, weights, n_groups, true, tile);                                        \
-    }                                                                                                                  \
-    static void multiply_part_##suffix(const uint32_t *rows, size_t row_stride, uint32_t n_rows,                       \
-                                       const uint32_t *weights, uint32_t n_groups, bool first, void *tile)             \
-    {                                                                                                                  \
-        streamed_##suffix(rows, row_stride, n_rows, weights, n_groups, first, tile);                                   \
     }                                                                                                                  \
     const mn_product_kernel mn_product_amx_##suffix = {.name = "amx",                                                  \
                                                        .element = which,                                               \

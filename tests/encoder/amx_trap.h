@@ -17,7 +17,7 @@ enum { AMX_TILES = 8, AMX_ROWS = 16, AMX_GROUPS = 16 };
 typedef struct amx_state {
     bool configured; /* as product_amx.c does: eight tiles of 16 rows of 64 bytes */
     uint32_t tiles[AMX_TILES][AMX_ROWS][AMX_GROUPS];
-    size_t n_loaded, n_streamed, n_stored, n_dots; /* instructions executed */
+    size_t n_streamed, n_dots; /* TILELOADDT1, and products, executed */
 } amx_state;
 
 static amx_state g_amx;
@@ -99,41 +99,52 @@ static void amx_configure(const amx_instruction *i)
     g_amx.configured = true;
 }
 
-/* Products of a group; TDPBF16PS adds the odd one first, and rounds after each. */
-static uint32_t amx_dot(uint32_t sum, uint32_t a, uint32_t b, bool bf16)
+static float amx_bf16(uint32_t bits)
 {
-    if (!bf16) {
-        for (unsigned shift = 0; shift < 32; shift += 8)
-            sum += (uint32_t)((int32_t)(a >> shift & 0xFF) * (int8_t)(b >> shift & 0xFF));
-        return sum;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* One sum of TDPBF16PS: the even products and the odd ones apart, then both (denormal numbers are not taken for zero,
+ * as the instruction does). */
+static uint32_t amx_sum_bf16(uint32_t sum, const uint32_t *a, const uint32_t (*b)[AMX_GROUPS], size_t n)
+{
+    float even = 0, odd = 0, total = amx_bf16(sum);
+    for (size_t k = 0; k < AMX_GROUPS; k++) {
+        even += amx_bf16(a[k] << 16) * amx_bf16(b[k][n] << 16);
+        odd += amx_bf16(a[k] & 0xFFFF0000u) * amx_bf16(b[k][n] & 0xFFFF0000u);
     }
-    float total, x[2], y[2];
-    const uint32_t parts[4] = {a << 16, a & 0xFFFF0000u, b << 16, b & 0xFFFF0000u};
-    memcpy(&total, &sum, sizeof total);
-    memcpy(x, parts, sizeof x);
-    memcpy(y, parts + 2, sizeof y);
-    total += x[1] * y[1];
-    total += x[0] * y[0];
+    total += even + odd;
     memcpy(&sum, &total, sizeof sum);
+    return sum;
+}
+
+/* One sum of TDPBUSD. */
+static uint32_t amx_sum_bytes(uint32_t sum, const uint32_t *a, const uint32_t (*b)[AMX_GROUPS], size_t n)
+{
+    for (size_t k = 0; k < AMX_GROUPS; k++)
+        for (unsigned shift = 0; shift < 32; shift += 8)
+            sum += (uint32_t)((int32_t)(a[k] >> shift & 0xFF) * (int8_t)(b[k][n] >> shift & 0xFF));
     return sum;
 }
 
 static void amx_multiply(const amx_instruction *i)
 {
-    bool bf16 = i->opcode == 0x5C;
+    const uint32_t(*b)[AMX_GROUPS] = (const uint32_t(*)[AMX_GROUPS])g_amx.tiles[i->third];
     for (size_t m = 0; m < AMX_ROWS; m++)
-        for (size_t k = 0; k < AMX_GROUPS; k++)
-            for (size_t n = 0; n < AMX_GROUPS; n++) {
-                uint32_t *sum = &g_amx.tiles[i->reg][m][n];
-                *sum = amx_dot(*sum, g_amx.tiles[i->rm][m][k], g_amx.tiles[i->third][k][n], bf16);
-            }
+        for (size_t n = 0; n < AMX_GROUPS; n++) {
+            uint32_t *sum = &g_amx.tiles[i->reg][m][n];
+            const uint32_t *a = g_amx.tiles[i->rm][m];
+            *sum = i->opcode == 0x5C ? amx_sum_bf16(*sum, a, b, n) : amx_sum_bytes(*sum, a, b, n);
+        }
     g_amx.n_dots++;
 }
 
 static void amx_move(const amx_instruction *i)
 {
     bool store = i->prefix == 2;
-    *(store ? &g_amx.n_stored : i->prefix == 1 ? &g_amx.n_streamed : &g_amx.n_loaded) += 1;
+    g_amx.n_streamed += i->prefix == 1;
     for (size_t r = 0; r < AMX_ROWS; r++) {
         char *there = i->address + r * i->stride;
         memcpy(store ? there : (char *)g_amx.tiles[i->reg][r], store ? (char *)g_amx.tiles[i->reg][r] : there, 64);
