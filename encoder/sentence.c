@@ -51,7 +51,7 @@ static bool is_underline(const char *text, size_t start, size_t end)
 static bool is_list_item(const char *text, size_t start, size_t end)
 {
     size_t at = start, digits = 0;
-    if (at < end && strchr("-*+", text[at])) return at + 1 < end && (text[at + 1] == ' ' || text[at + 1] == '\t');
+    if (at < end && (text[at] == '-' || text[at] == '*' || text[at] == '+')) return at + 1 < end && (text[at + 1] == ' ' || text[at + 1] == '\t');
     while (at + digits < end && isdigit((unsigned char)text[at + digits])) digits++;
     at += digits;
     return digits >= 1 && digits <= 3 && at + 1 < end && (text[at] == '.' || text[at] == ')') && text[at + 1] == ' ';
@@ -148,37 +148,51 @@ static size_t stop_size(const char *text, size_t size, size_t at, bool *needs_sp
     return c == 0x3002 || c == 0xFF01 || c == 0xFF1F || c == 0x0964 ? n : 0;
 }
 
-/* One past the sentence end at text[at], or 0 when nothing ends here. */
-static size_t sentence_stop(const char *text, size_t size, size_t start, size_t at)
+/* Full stops one after another: past the last, past what closes behind it, and past white space. */
+typedef struct stop_run {
+    size_t stops_end, end, next;
+} stop_run;
+
+static stop_run stop_run_at(const char *text, size_t size, size_t at)
+{
+    stop_run run = {.end = at};
+    bool needs_space;
+    for (size_t more; run.end < size && (more = stop_size(text, size, run.end, &needs_space)) > 0;) run.end += more;
+    run.stops_end = run.end;
+    for (size_t closer; (closer = closer_size(text, size, run.end)) > 0;) run.end += closer;
+    run.next = run.end;
+    while (run.next < size && is_space(text[run.next])) run.next++;
+    return run;
+}
+
+/* One past the sentence end at text[at], or 0 when nothing ends here. run: the last one that was looked at. */
+static size_t sentence_stop(const char *text, size_t size, size_t start, size_t at, stop_run *run)
 {
     bool needs_space;
-    size_t stop = stop_size(text, size, at, &needs_space), end = at + stop;
-    if (stop == 0) return 0;
-    bool next_needs_space;
-    for (size_t more; end < size && (more = stop_size(text, size, end, &next_needs_space)) > 0;) end += more;
-    for (size_t closer; (closer = closer_size(text, size, end)) > 0;) end += closer;
-    if (!needs_space || end >= size) return end;
-    if (!is_space(text[end])) return 0;
-    size_t next = end;
-    while (next < size && is_space(text[next])) next++;
+    if (stop_size(text, size, at, &needs_space) == 0) return 0;
+    if (at >= run->stops_end) *run = stop_run_at(text, size, at);
+    if (!needs_space || run->end >= size) return run->end;
+    if (!is_space(text[run->end])) return 0;
     bool dot = text[at] == '.' || (unsigned char)text[at] == 0xE2;
-    if (dot && (begins_small(text, size, next) || is_abbreviation(text, start, at))) return 0;
-    return end;
+    if (dot && (begins_small(text, size, run->next) || is_abbreviation(text, start, at))) return 0;
+    return run->end;
 }
 
 bool mn_next_sentence(const char *text, size_t size, size_t *at, size_t *start, size_t *end, bool *is_heading)
 {
     size_t from = *at;
-    while (from < size && is_space(text[from])) from++;
+    bool line_begins = from == 0 || text[from - 1] == '\n';
+    for (; from < size && is_space(text[from]); from++) line_begins |= text[from] == '\n';
     *is_heading = false;
     *start = *end = from;
     if (from >= size) return false;
-    size_t to = heading_end(text, size, from);
+    size_t to = line_begins ? heading_end(text, size, from) : from;
+    stop_run run = {0};
     *is_heading = to > from;
     for (size_t i = from; to == from; i++) {
         if (i >= size || (text[i] == '\n' && breaks_paragraph(text, size, i))) to = i;
         else if (!is_space(text[i])) {
-            size_t stop = sentence_stop(text, size, from, i);
+            size_t stop = sentence_stop(text, size, from, i, &run);
             if (stop) to = stop;
         }
     }

@@ -22,6 +22,18 @@ static void check_sentences(const char *text, const char *expected)
     assert_string_equal(got, expected);
 }
 
+/* A NUL is a character like any other: no list marker. */
+static void a_nul_at_the_start_of_a_line_ends_nothing(void **state)
+{
+    (void)state;
+    const char text[] = "one two\n\0 three four";
+    size_t size = sizeof text - 1, at = 0, start, end;
+    bool heading;
+    assert_true(mn_next_sentence(text, size, &at, &start, &end, &heading));
+    assert_int_equal(start, 0);
+    assert_int_equal(end, size);
+}
+
 static void sentence_borders_are_those_that_people_see(void **state)
 {
     (void)state;
@@ -39,6 +51,9 @@ static void sentence_borders_are_those_that_people_see(void **state)
     check_sentences("- one\n- two\n1. three", "- one|- two|1. three");
     check_sentences("\xE4\xBB\x8A\xE6\x97\xA5\xE3\x80\x82\xE6\x98\x8E\xE6\x97\xA5\xE3\x80\x82", "\xE4\xBB\x8A\xE6\x97\xA5\xE3\x80\x82|\xE6\x98\x8E\xE6\x97\xA5\xE3\x80\x82");
     check_sentences("  \n \t ", "");
+    check_sentences("Mid-line. # no heading. THE END", "Mid-line.|# no heading.|THE END");
+    check_sentences("What?!.. Yes...?! Never. \"Oh?..\" He", "What?!..|Yes...?!|Never.|\"Oh?..\"|He");
+    check_sentences("one....two ....  three", "one....two ....  three");
     check_sentences("visit example.com/a.b now. Ok", "visit example.com/a.b now.|Ok");
 }
 
@@ -171,6 +186,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sentence_borders_are_those_that_people_see),
+        cmocka_unit_test(a_nul_at_the_start_of_a_line_ends_nothing),
         cmocka_unit_test(chunks_of_random_texts_keep_the_properties),
         cmocka_unit_test(chunks_of_pathological_texts_keep_the_properties),
         cmocka_unit_test(chunks_of_a_book_keep_the_properties_and_fill_the_window),
