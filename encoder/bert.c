@@ -290,9 +290,10 @@ static void place_workspace(const mn_bert *bert, workspace *space, size_t tokens
     space->scales = mn_image_take(image, block, sizeof(float));
     space->lows = mn_image_take(image, block, sizeof(float));
     space->sums = mn_image_take(image, hidden, sizeof(double));
-    space->attention = mn_image_take(
-        image,
-        mn_attention_scratch(&bert->arithmetic, bert->config.max_tokens, (uint32_t)hidden / bert->config.n_heads), 1);
+    size_t scratch =
+        mn_attention_scratch(&bert->arithmetic, bert->config.max_tokens, (uint32_t)hidden / bert->config.n_heads);
+    if (scratch == 0) image->overflow = true;
+    space->attention = mn_image_take(image, scratch, 1);
 }
 
 static mneme_status reserve(const mn_bert *bert, workspace *space, uint32_t tokens, mneme_error *error)

@@ -1,8 +1,14 @@
 /* characters.c -- character classes and normalisation of the official BERT tokenizer:
  *
- *     clean_text      NUL, U+FFFD and control characters (Cc but tab, newline, return; Cf; Co) go, white space is a
- * space chinese chars   stand alone strip_accents   canonical decomposition, then marks (Mn) go lowercase character by
- * character split           at white space; punctuation (ASCII's, and Unicode P*) stands alone */
+ *     clean_text     NUL, U+FFFD, control characters (Cc but tab, newline, return; Cf; Co) go, white space is a space
+ *
+ *     chinese chars  stand alone
+ *
+ *     strip_accents  canonical decomposition, then marks (Mn) go
+ *
+ *     lowercase      character by character
+ *
+ *     split          at white space; punctuation (ASCII's, and Unicode P*) stands alone */
 #include "encoder/characters.h"
 
 #include "encoder/unicode_exceptions.h"

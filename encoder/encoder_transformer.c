@@ -27,8 +27,10 @@ static const char *pooling_name(mn_pooling pooling)
 static void describe_transformer(mn_encoder *encoder, const char *reason)
 {
     const mn_model_config *config = &encoder->config;
+    const char *prompt = config->passage_prompt ? config->passage_prompt : ""; /* it is part of every vector kept */
     uint64_t parts[] = {mn_bert_fingerprint(encoder->bert), mn_tokenizer_fingerprint(encoder->tokenizer),
-                        (uint64_t)config->pooling, config->max_tokens};
+                        (uint64_t)config->pooling, config->max_tokens, XXH3_64bits(prompt, strlen(prompt))};
+    size_t n_parts = sizeof parts / sizeof parts[0] - (*prompt ? 0 : 1);
     encoder->info = (mneme_encoder_info){.name = encoder->name,
                                          .path = encoder->folder,
                                          .kind = "transformer",
@@ -45,7 +47,7 @@ static void describe_transformer(mn_encoder *encoder, const char *reason)
                                          .query_prompt = config->query_prompt,
                                          .passage_prompt = config->passage_prompt,
                                          .packed_file = encoder->packed_path,
-                                         .fingerprint = XXH3_64bits(parts, sizeof parts)};
+                                         .fingerprint = XXH3_64bits(parts, n_parts * sizeof parts[0])};
 }
 
 static mneme_status check_vocabulary(const mn_encoder *encoder, mneme_error *error)

@@ -74,10 +74,11 @@ static void reference_pack_columns(const mn_row_format *format, int32_t row_limi
     uint32_t per_group = mn_group_size(format->element);
     memset(out, 0, (size_t)n_groups * panel * sizeof *out);
     for (size_t c = 0; c < n_columns; c++) {
-        float largest = 0, sum = 0, scale = 0;
+        float largest = 0, scale = 0;
+        double sum = 0;
         for (size_t k = 0; k < depth; k++) {
             largest = fmaxf(largest, fabsf(x[k * x_stride + c]));
-            sum += fabsf(x[k * x_stride + c]);
+            sum += (double)fabsf(x[k * x_stride + c]);
         }
         if (mn_is_integer(format->element)) {
             scale = mn_integer_scale(largest, sum, depth, format->limit, row_limit);

@@ -100,11 +100,11 @@ typedef struct mn_kernels {
 
 /* The scale of a row or column of n weights with the given largest magnitude and sum of magnitudes, so that
  * |round(w / scale)| <= limit and a product with values up to row_limit fits int32_t:
- * row_limit * sum |round(w / scale)| <= 2^31 - 1. 0 where all are 0. */
-static inline float mn_integer_scale(float largest, float sum, uint32_t n, int32_t limit, int32_t row_limit)
+ * row_limit * sum |round(w / scale)| <= 2^31 - 1. 0 where all are 0. sum: not too small by more than a millionth. */
+static inline float mn_integer_scale(float largest, double sum, uint32_t n, int32_t limit, int32_t row_limit)
 {
     double by_range = (double)largest / limit;
-    double by_sum = (double)sum / (2147483647.0 / row_limit - 0.5 * n - 1.0);
+    double by_sum = sum / (2147483647.0 / row_limit - 0.5 * n - 1.0);
     return (float)((by_range > by_sum ? by_range : by_sum) * (1.0 + 1e-6));
 }
 

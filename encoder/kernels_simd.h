@@ -153,7 +153,9 @@ static inline vec column_inverses(const mn_row_format *format, int32_t row_limit
         sum += v;
     }
     for (size_t c = 0; c < LANES && c < left; c++) {
-        column_scale[c] = mn_integer_scale(largest[c], sum[c], depth, format->limit, row_limit);
+        /* In float each addition may have lost half a unit of the last place. */
+        double most = (double)sum[c] * (1 + depth * (double)FLT_EPSILON);
+        column_scale[c] = mn_integer_scale(largest[c], most, depth, format->limit, row_limit);
         inverses[c] = inverse_of(column_scale[c]);
     }
     return inverses;

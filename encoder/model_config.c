@@ -189,8 +189,9 @@ static const char *choose_prompt(const json_t *prompts, const char *const *names
     return default_prompt;
 }
 
-/* Which prompt is whose, as sentence-transformers 5 has it: encode_query and encode_document look for these names and
- * fall back on default_prompt_name. */
+/* The names that encode_query and encode_document of sentence-transformers look for; where there is none, the default
+ * prompt, as its encode() has it. (It puts an empty "query" and "document" before what the file says, so that there
+ * neither the default one nor "passage" is found by those two.) */
 static mneme_status read_prompts(const json_t *config, const json_t *pooling, mn_model_config *out, mneme_error *error)
 {
     static const char *const query_names[] = {"query", NULL};

@@ -1,7 +1,7 @@
 /* packed_file.c -- the packed file.
  *
  *     0                                                            64
- *     | "mnPACK01" | stamp u64 | 2 x (offset, size) u64 | checksum | zeros to 64 | part 0 | zeros to 64 | part 1 |
+ *     | "mnPACK02" | stamp u64 | 2 x (offset, size) u64 | checksum | zeros to 64 | part 0 | zeros to 64 | part 1 |
  *
  * Numbers are in the processor's own order: the file never leaves its machine, and one of another order fails its
  * stamp. The checksum is XXH3 over the header before it and all bytes after it. */
@@ -27,7 +27,7 @@ typedef struct packed_header {
 
 _Static_assert(sizeof(packed_header) == 64, "parts begin 64-byte aligned");
 
-static const char magic[8] = {'m', 'n', 'P', 'A', 'C', 'K', '0', '1'};
+static const char magic[8] = {'m', 'n', 'P', 'A', 'C', 'K', '0', '2'};
 
 static bool stamp_file(const char *folder, const char *name, uint64_t place, uint64_t *hash)
 {

@@ -8,6 +8,7 @@
 #include "encoder/safetensors.h"
 
 #include "common/file.h"
+#include "common/half.h"
 #include "common/json.h"
 #include "common/memory.h"
 
@@ -308,25 +309,6 @@ const mn_tensor *mn_safetensors_find(const mn_safetensors *file, const char *nam
     return file->n ? bsearch(&key, file->tensors, file->n, sizeof key, by_name) : NULL;
 }
 
-/* IEEE 754 binary16 to binary32, subnormals and infinities included. */
-static float half_to_float(uint16_t half)
-{
-    uint32_t sign = (uint32_t)(half & 0x8000u) << 16, exponent = half >> 10 & 0x1Fu, mantissa = half & 0x3FFu;
-    uint32_t bits;
-    if (exponent == 0x1F) {
-        bits = sign | 0x7F800000u | mantissa << 13;
-    } else if (exponent != 0) {
-        bits = sign | (exponent + 112) << 23 | mantissa << 13;
-    } else {
-        float value = (float)mantissa * 0x1p-24f;
-        memcpy(&bits, &value, sizeof bits);
-        bits |= sign;
-    }
-    float result;
-    memcpy(&result, &bits, sizeof result);
-    return result;
-}
-
 static void scaled_to_f32(const mn_tensor *tensor, uint64_t first, size_t n_elements, float *out)
 {
     const int8_t *numbers = (const int8_t *)tensor->data + first;
@@ -354,7 +336,7 @@ void mn_tensor_to_f32(const mn_tensor *tensor, uint64_t first, size_t n_elements
         const unsigned char *at = bytes + (first + i) * 2;
         uint16_t half = (uint16_t)(at[0] | at[1] << 8);
         if (tensor->type == MN_TENSOR_F16) {
-            out[i] = half_to_float(half);
+            out[i] = mn_half_to_float(half);
         } else {
             uint32_t bits = (uint32_t)half << 16;
             memcpy(&out[i], &bits, sizeof bits);

@@ -1,23 +1,14 @@
 /* static_kernels.c -- the plain C sum, the choice among the three, and the scaling to unit length. */
 #include "encoder/static_kernels.h"
 
+#include "common/half.h"
+
 #include <math.h>
 #include <string.h>
 
 size_t mn_static_type_bytes(mn_static_type type)
 {
     return type == MN_STATIC_F32 ? 4 : type == MN_STATIC_I8 ? 1 : 2;
-}
-
-/* IEEE 754 binary16, subnormals and infinities included. */
-static float widen_half(uint16_t half)
-{
-    uint32_t sign = (uint32_t)(half & 0x8000u) << 16, exponent = half >> 10 & 0x1Fu, mantissa = half & 0x3FFu;
-    if (exponent == 0) return copysignf((float)mantissa * 0x1p-24f, sign ? -1.0f : 1.0f);
-    uint32_t bits = sign | (exponent == 0x1F ? 0x7F800000u : (exponent + 112) << 23) | mantissa << 13;
-    float result;
-    memcpy(&result, &bits, sizeof result);
-    return result;
 }
 
 static float number_at(const mn_static_rows *rows, size_t at)
@@ -31,7 +22,7 @@ static float number_at(const mn_static_rows *rows, size_t at)
     }
     if (rows->type == MN_STATIC_I8) return (float)(int8_t)*bytes;
     memcpy(&half, bytes, sizeof half);
-    if (rows->type == MN_STATIC_F16) return widen_half(half);
+    if (rows->type == MN_STATIC_F16) return mn_half_to_float(half);
     uint32_t bits = (uint32_t)half << 16;
     memcpy(&number, &bits, sizeof number);
     return number;

@@ -41,7 +41,7 @@ same "the model's prompt for documents is empty"
 embed texts.txt --prompt title
 ! cmp -s "$work/out" expected || fail "the prompt makes no difference"
 
-# Without a prompt of that name the default one, and of several for documents the first that sentence-transformers takes.
+# Of several prompts for documents the first of document, passage, corpus; where there is none, the default one.
 cp -R "$model" "$work/default"
 settings=$work/default/config_sentence_transformers.json
 embed_default() { expect 0 mneme embed texts.txt --set encoder.model="$work/default/" "$@"; }
@@ -59,6 +59,17 @@ for case in '{"prompts": {"topic": "of the kind ", "title": "quer"}, "default_pr
     embed_default --query
     same "questions behind '$query' of $json"
 done
+
+# What stands before texts is part of a store's vectors, and so of the fingerprint; what stands before questions is not.
+fingerprint() {
+    echo "{\"prompts\": $1}" >"$settings"
+    expect 0 mneme model info "$work/default" --json
+    grep -o '"fingerprint": *"[0-9a-f]*"' "$work/out" || fail "no fingerprint"
+}
+none=$(fingerprint '{}')
+[ "$(fingerprint '{"query": "find: ", "document": ""}')" = "$none" ] || fail "a prompt for questions changes the fingerprint"
+[ "$(fingerprint '{"document": "text: "}')" != "$none" ] || fail "a prompt for texts is not in the fingerprint"
+
 echo '{"prompts": {"topic": "of the kind "}, "default_prompt_name": "subject"}' >"$settings"
 expect 2 mneme embed texts.txt --set encoder.model="$work/default/"
 err 'default_prompt_name "subject" is not among the prompts'

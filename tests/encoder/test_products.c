@@ -211,6 +211,17 @@ static void linear_of_integers_does_not_overflow(void **state)
             }
     }
     free_case(&c);
+    /* So deep, and so even, that a sum of their magnitudes in float is too small. */
+    enum { DEEP = 7184 };
+    c = make_case(1, DEEP, 1);
+    for (size_t i = 0; i < DEEP; i++) c.x[i] = 1.0f, c.weight[i] = 0.1f;
+    for (size_t k = 0; k < g_n_kinds; k++) {
+        if (!mn_is_integer(g_kinds[k].product->element)) continue;
+        float y;
+        run_layer(&g_kinds[k], &c, MN_ACTIVATION_NONE, &y);
+        assert_true(fabs((double)y - (0.1 * DEEP + (double)c.bias[0])) < 0.01 * DEEP);
+    }
+    free_case(&c);
 }
 
 static void linear_of_zeros_is_its_bias(void **state)
