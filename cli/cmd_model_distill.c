@@ -69,8 +69,10 @@ static int report(const cli_global *global, const mneme_settings *settings, cons
         } else {
             cli_print("%s\n", folder);
             cli_say("distilled from %s", info.distilled_from);
-            if (!has_said_use)
+            if (!has_said_use) {
                 cli_say("use it with --set encoder.model=%s, or write that into the settings file", info.name);
+                cli_say("learned from texts (--from-store, --text FILE) a table ranks better: docs/static-encoder.md");
+            }
         }
     }
     mneme_encoder_close(encoder);
