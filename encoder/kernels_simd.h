@@ -111,25 +111,35 @@ static inline void fetch_ahead(const float *x)
     __builtin_prefetch((const void *)((uintptr_t)x + FETCH_AHEAD * sizeof(float)));
 }
 
+/* A row in integers from its least value, or 0, up; its range is known (normalize_rows). */
+static inline void convert_from_zero(const mn_row_format *format, const float *row, uint32_t n, uint32_t n_groups,
+                                     vec largest, vec most_negative, uint32_t *out, float *scale, float *low)
+{
+    *low = -largest_lane(most_negative);
+    *scale = (largest_lane(largest) - *low) / (float)format->limit;
+    convert_row(format, row, n, *low, inverse_of(*scale), out);
+    clear_behind(format, out, n, n_groups);
+}
+
 static void simd_convert_rows(const mn_row_format *format, const float *x, size_t x_stride, uint32_t n_rows, uint32_t n,
                               uint32_t n_groups, uint32_t *out, size_t out_stride, float *scales, float *lows)
 {
     for (size_t r = 0; r < n_rows; r++) {
         const float *row = x + r * x_stride;
-        float low = 0, inverse = 1;
+        float inverse = 1;
+        vec largest = {0}, most_negative = {0}; /* its magnitude */
         if (format->from_zero) {
-            vec largest = {0}, most_negative = {0}; /* its magnitude */
             FOR_ROW(i, n, {
                 fetch_ahead(row + i);
                 vec v = load_part(row + i, left);
                 largest = larger(v, largest);
                 most_negative = larger(-v, most_negative);
             });
-            low = lows[r] = -largest_lane(most_negative);
-            scales[r] = (largest_lane(largest) - low) / (float)format->limit;
-            inverse = inverse_of(scales[r]);
-        } else if (mn_is_integer(format->element)) {
-            vec largest = {0};
+            convert_from_zero(format, row, n, n_groups, largest, most_negative, out + r * out_stride, scales + r,
+                              lows + r);
+            continue;
+        }
+        if (mn_is_integer(format->element)) {
             FOR_ROW(i, n, {
                 fetch_ahead(row + i);
                 largest = larger(absolute(load_part(row + i, left)), largest);
@@ -137,7 +147,7 @@ static void simd_convert_rows(const mn_row_format *format, const float *x, size_
             scales[r] = largest_lane(largest) / (float)format->limit;
             inverse = inverse_of(scales[r]);
         }
-        convert_row(format, row, n, low, inverse, out + r * out_stride);
+        convert_row(format, row, n, 0, inverse, out + r * out_stride);
         clear_behind(format, out + r * out_stride, n, n_groups);
     }
 }
@@ -338,42 +348,102 @@ static void simd_softmax(const mn_row_format *format, const float *scores, uint3
     for (size_t r = 0; r < n_rows; r++) factor[r] = 1.0f / sum_lanes(sums[r]);
 }
 
-/* row += bias + residual; returns the sum of the row. */
-static inline float add_row(float *row, const float *bias, const float *residual, size_t n)
+/* What LayerNorm is given; rows of n. */
+typedef struct norm_job {
+    const float *bias, *residual, *gain, *shift;
+    float epsilon;
+    size_t n;
+} norm_job;
+
+/* Rows at a time, so that sums of one row need not wait for each other, and gain and shift are loaded once. */
+enum { NORM_ROWS = LANES == 16 ? 4 : 2 };
+
+/* Of that many rows; vectors are of sums, or of one number in all lanes. */
+typedef struct norm_rows {
+    float *rows;
+    const float *residual;
+    vec totals[NORM_ROWS], means[NORM_ROWS], squares[NORM_ROWS], scales[NORM_ROWS];
+    vec largest[NORM_ROWS], most_negative[NORM_ROWS]; /* the latter by magnitude */
+} norm_rows;
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* The steps, for the columns from i on. n_rows and range are known when they are compiled. */
+ALWAYS_INLINE void add_columns(const norm_job *job, norm_rows *at, size_t n_rows, size_t i, size_t left)
 {
-    vec total = {0};
-    FOR_ROW(i, n, {
-        vec v = load_part(row + i, left);
-        if (bias) v += load_part(bias + i, left);
-        if (residual) v += load_part(residual + i, left);
-        store_part(row + i, v, left);
-        total += v;
-    });
-    return sum_lanes(total);
+    vec bias = job->bias ? load_part(job->bias + i, left) : (vec){0};
+#pragma GCC unroll 4
+    for (size_t r = 0; r < n_rows; r++) {
+        float *place = at->rows + r * job->n + i;
+        vec v = load_part(place, left) + bias;
+        if (at->residual) v += load_part(at->residual + r * job->n + i, left);
+        store_part(place, v, left);
+        at->totals[r] += v;
+    }
+}
+
+ALWAYS_INLINE void square_columns(const norm_job *job, norm_rows *at, size_t n_rows, size_t i, size_t left)
+{
+#pragma GCC unroll 4
+    for (size_t r = 0; r < n_rows; r++) {
+        vec d = keep_part(load_part(at->rows + r * job->n + i, left) - at->means[r], left);
+        at->squares[r] += d * d;
+    }
+}
+
+ALWAYS_INLINE void scale_columns(const norm_job *job, norm_rows *at, size_t n_rows, bool range, size_t i, size_t left)
+{
+    vec gain = load_part(job->gain + i, left), shift = load_part(job->shift + i, left);
+#pragma GCC unroll 4
+    for (size_t r = 0; r < n_rows; r++) {
+        float *place = at->rows + r * job->n + i;
+        vec y = (load_part(place, left) - at->means[r]) * at->scales[r] * gain + shift;
+        store_part(place, y, left);
+        if (!range) continue;
+        at->largest[r] = larger(y, at->largest[r]);
+        at->most_negative[r] = larger(-y, at->most_negative[r]);
+    }
+}
+
+/* LayerNorm of n_rows rows in place. range: find their largest and most negative values, too. */
+ALWAYS_INLINE void normalize_rows(const norm_job *job, norm_rows *at, size_t n_rows, bool range)
+{
+    const size_t n = job->n;
+    FOR_ROW(i, n, { add_columns(job, at, n_rows, i, left); });
+    for (size_t r = 0; r < n_rows; r++) at->means[r] = splat(sum_lanes(at->totals[r]) / (float)n);
+    FOR_ROW(i, n, { square_columns(job, at, n_rows, i, left); });
+    for (size_t r = 0; r < n_rows; r++)
+        at->scales[r] = splat(1.0f / sqrtf(sum_lanes(at->squares[r]) / (float)n + job->epsilon));
+    FOR_ROW(i, n, { scale_columns(job, at, n_rows, range, i, left); });
+}
+
+/* The same of the rows from t on, and hand them on. */
+ALWAYS_INLINE void norm_and_convert(const norm_job *job, float *x, size_t t, size_t n_rows, const mn_row_target *target)
+{
+    const size_t n = job->n;
+    norm_rows at = {.rows = x + t * n, .residual = job->residual ? job->residual + t * n : NULL};
+    if (target && target->format.from_zero) {
+        normalize_rows(job, &at, n_rows, true);
+        for (size_t r = 0; r < n_rows; r++)
+            convert_from_zero(&target->format, at.rows + r * n, (uint32_t)n, target->n_groups, at.largest[r],
+                              at.most_negative[r], target->rows + (t + r) * target->stride, target->scales + t + r,
+                              target->lows + t + r);
+        return;
+    }
+    normalize_rows(job, &at, n_rows, false);
+    if (target)
+        simd_convert_rows(&target->format, at.rows, n, (uint32_t)n_rows, (uint32_t)n, target->n_groups,
+                          target->rows + t * target->stride, target->stride, target->scales + t, NULL);
 }
 
 static void simd_add_layer_norm(float *x, const float *bias, const float *residual, const float *gain,
                                 const float *shift, float epsilon, uint32_t tokens, uint32_t hidden,
                                 const mn_row_target *target)
 {
-    size_t n = hidden;
-    for (size_t t = 0; t < tokens; t++) {
-        float *row = x + t * n;
-        float mean = add_row(row, bias, residual ? residual + t * n : NULL, n) / (float)n;
-        vec squares = {0};
-        FOR_ROW(i, n, {
-            vec d = keep_part(load_part(row + i, left) - splat(mean), left);
-            squares += d * d;
-        });
-        vec scale = splat(1.0f / sqrtf(sum_lanes(squares) / (float)n + epsilon));
-        FOR_ROW(i, n, {
-            vec d = load_part(row + i, left) - splat(mean);
-            store_part(row + i, d * scale * load_part(gain + i, left) + load_part(shift + i, left), left);
-        });
-        if (target)
-            simd_convert_rows(&target->format, row, n, 1, hidden, target->n_groups, target->rows + t * target->stride,
-                              target->stride, target->scales + t, target->lows + t);
-    }
+    const norm_job job = {bias, residual, gain, shift, epsilon, hidden};
+    size_t t = 0;
+    for (; t + NORM_ROWS <= tokens; t += NORM_ROWS) norm_and_convert(&job, x, t, NORM_ROWS, target);
+    for (; t < tokens; t++) norm_and_convert(&job, x, t, 1, target);
 }
 
 const mn_kernels *TABLE(void)
