@@ -358,81 +358,81 @@ typedef struct norm_job {
 /* Rows at a time, so that sums of one row need not wait for each other, and gain and shift are loaded once. */
 enum { NORM_ROWS = LANES == 16 ? 4 : 2 };
 
-/* Of that many rows; vectors are of sums, or of one number in all lanes. */
-typedef struct norm_rows {
-    float *rows;
-    const float *residual;
-    vec totals[NORM_ROWS], means[NORM_ROWS], squares[NORM_ROWS], scales[NORM_ROWS];
-    vec largest[NORM_ROWS], most_negative[NORM_ROWS]; /* the latter by magnitude */
-} norm_rows;
-
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* The steps, for the columns from i on. n_rows and range are known when they are compiled. */
-ALWAYS_INLINE void add_columns(const norm_job *job, norm_rows *at, size_t n_rows, size_t i, size_t left)
+/* The steps, for the columns from i on of n_rows rows, which is known when it is compiled. */
+ALWAYS_INLINE void add_columns(const norm_job *job, float *rows, const float *residual, size_t n_rows, size_t i,
+                               size_t left, vec *totals)
 {
     vec bias = job->bias ? load_part(job->bias + i, left) : (vec){0};
 #pragma GCC unroll 4
     for (size_t r = 0; r < n_rows; r++) {
-        float *place = at->rows + r * job->n + i;
-        vec v = load_part(place, left) + bias;
-        if (at->residual) v += load_part(at->residual + r * job->n + i, left);
-        store_part(place, v, left);
-        at->totals[r] += v;
+        vec v = load_part(rows + r * job->n + i, left) + bias;
+        if (residual) v += load_part(residual + r * job->n + i, left);
+        store_part(rows + r * job->n + i, v, left);
+        totals[r] += v;
     }
 }
 
-ALWAYS_INLINE void square_columns(const norm_job *job, norm_rows *at, size_t n_rows, size_t i, size_t left)
+ALWAYS_INLINE void square_columns(const norm_job *job, const float *rows, const vec *means, size_t n_rows, size_t i,
+                                  size_t left, vec *squares)
 {
 #pragma GCC unroll 4
     for (size_t r = 0; r < n_rows; r++) {
-        vec d = keep_part(load_part(at->rows + r * job->n + i, left) - at->means[r], left);
-        at->squares[r] += d * d;
+        vec d = keep_part(load_part(rows + r * job->n + i, left) - means[r], left);
+        squares[r] += d * d;
     }
 }
 
-ALWAYS_INLINE void scale_columns(const norm_job *job, norm_rows *at, size_t n_rows, bool range, size_t i, size_t left)
+/* ranges: largest values and greatest magnitudes below 0, for each row, where `range`. */
+ALWAYS_INLINE void scale_columns(const norm_job *job, float *rows, const vec *means, const vec *scales, size_t n_rows,
+                                 bool range, size_t i, size_t left, vec ranges[][2])
 {
     vec gain = load_part(job->gain + i, left), shift = load_part(job->shift + i, left);
 #pragma GCC unroll 4
     for (size_t r = 0; r < n_rows; r++) {
-        float *place = at->rows + r * job->n + i;
-        vec y = (load_part(place, left) - at->means[r]) * at->scales[r] * gain + shift;
-        store_part(place, y, left);
+        vec y = (load_part(rows + r * job->n + i, left) - means[r]) * scales[r] * gain + shift;
+        store_part(rows + r * job->n + i, y, left);
         if (!range) continue;
-        at->largest[r] = larger(y, at->largest[r]);
-        at->most_negative[r] = larger(-y, at->most_negative[r]);
+        ranges[r][0] = larger(y, ranges[r][0]);
+        ranges[r][1] = larger(-y, ranges[r][1]);
     }
 }
 
-/* LayerNorm of n_rows rows in place. range: find their largest and most negative values, too. */
-ALWAYS_INLINE void normalize_rows(const norm_job *job, norm_rows *at, size_t n_rows, bool range)
+/* LayerNorm of n_rows rows in place. */
+ALWAYS_INLINE void normalize_rows(const norm_job *job, float *rows, const float *residual, size_t n_rows, bool range,
+                                  vec ranges[][2])
 {
     const size_t n = job->n;
-    FOR_ROW(i, n, { add_columns(job, at, n_rows, i, left); });
-    for (size_t r = 0; r < n_rows; r++) at->means[r] = splat(sum_lanes(at->totals[r]) / (float)n);
-    FOR_ROW(i, n, { square_columns(job, at, n_rows, i, left); });
+    vec totals[NORM_ROWS] = {{0}}, means[NORM_ROWS], squares[NORM_ROWS] = {{0}}, scales[NORM_ROWS];
+    FOR_ROW(i, n, { add_columns(job, rows, residual, n_rows, i, left, totals); });
+#pragma GCC unroll 4
+    for (size_t r = 0; r < n_rows; r++) means[r] = splat(sum_lanes(totals[r]) / (float)n);
+    FOR_ROW(i, n, { square_columns(job, rows, means, n_rows, i, left, squares); });
+#pragma GCC unroll 4
     for (size_t r = 0; r < n_rows; r++)
-        at->scales[r] = splat(1.0f / sqrtf(sum_lanes(at->squares[r]) / (float)n + job->epsilon));
-    FOR_ROW(i, n, { scale_columns(job, at, n_rows, range, i, left); });
+        scales[r] = splat(1.0f / sqrtf(sum_lanes(squares[r]) / (float)n + job->epsilon));
+    FOR_ROW(i, n, { scale_columns(job, rows, means, scales, n_rows, range, i, left, ranges); });
 }
 
 /* The same of the rows from t on, and hand them on. */
 ALWAYS_INLINE void norm_and_convert(const norm_job *job, float *x, size_t t, size_t n_rows, const mn_row_target *target)
 {
     const size_t n = job->n;
-    norm_rows at = {.rows = x + t * n, .residual = job->residual ? job->residual + t * n : NULL};
+    float *rows = x + t * n;
+    const float *residual = job->residual ? job->residual + t * n : NULL;
+    vec ranges[NORM_ROWS][2] = {{{0}}};
     if (target && target->format.from_zero) {
-        normalize_rows(job, &at, n_rows, true);
+        normalize_rows(job, rows, residual, n_rows, true, ranges);
+#pragma GCC unroll 4
         for (size_t r = 0; r < n_rows; r++)
-            convert_from_zero(&target->format, at.rows + r * n, (uint32_t)n, target->n_groups, at.largest[r],
-                              at.most_negative[r], target->rows + (t + r) * target->stride, target->scales + t + r,
-                              target->lows + t + r);
+            convert_from_zero(&target->format, rows + r * n, (uint32_t)n, target->n_groups, ranges[r][0], ranges[r][1],
+                              target->rows + (t + r) * target->stride, target->scales + t + r, target->lows + t + r);
         return;
     }
-    normalize_rows(job, &at, n_rows, false);
+    normalize_rows(job, rows, residual, n_rows, false, ranges);
     if (target)
-        simd_convert_rows(&target->format, at.rows, n, (uint32_t)n_rows, (uint32_t)n, target->n_groups,
+        simd_convert_rows(&target->format, rows, n, (uint32_t)n_rows, (uint32_t)n, target->n_groups,
                           target->rows + t * target->stride, target->stride, target->scales + t, NULL);
 }
 
