@@ -32,6 +32,7 @@ typedef struct embed_options {
 
 typedef struct embed_run {
     const embed_options *options;
+    bool json;
     const mneme_encoder *encoder;
     cli_words files;
     cli_embed_input input;
@@ -132,9 +133,8 @@ static json_t *make_stamp(const embed_run *run)
     cli_json_put(stamp, "model", fingerprint);
     cli_json_put(stamp, "precision", info.precision);
     cli_json_put(stamp, "kernels", info.kernels);
-    char *prompt = options->prompt ? cli_format("text: %s", options->prompt) : NULL; /* may be of any bytes */
-    cli_json_put(stamp, "prompt", prompt ? prompt : options->query ? "query" : "passage");
-    free(prompt);
+    const char *prompt = options->prompt ? options->prompt : options->query ? info.query_prompt : info.passage_prompt;
+    json_object_set_new(stamp, "prompt", cli_json_string(prompt ? prompt : ""));
     cli_json_count(stamp, "--dim", run->output.dimension);
     cli_json_put(stamp, "--type", cli_vector_name(run->output.type));
     cli_json_count(stamp, "--format", (uint64_t)options->format);
@@ -223,16 +223,37 @@ static void say_result(const embed_run *run)
             numbers[out->type], out->path);
 }
 
+/* --json, where the vectors are in a file. */
+static void print_result(const embed_run *run)
+{
+    const cli_embed_output *out = &run->output;
+    json_t *object = json_object();
+    cli_json_put(object, "output", out->path);
+    cli_json_count(object, "rows", out->rows);
+    cli_json_count(object, "columns", cli_vector_columns(out->type, out->dimension));
+    cli_json_put(object, "type", cli_vector_name(out->type));
+    cli_json_count(object, "refused", run->input.now.refused);
+    cli_json_count(object, "replaced", run->input.now.replaced);
+    cli_print_json(object);
+}
+
 static int finish(embed_run *run)
 {
     cli_embed_output *out = &run->output;
+    bool none = run->code == CLI_GO_ON && run->input.n_opened == 0 && run->files.n > 0;
     cli_progress_end(&run->progress);
+    if (none) { /* what has the output's name is not to become an empty file */
+        cli_embed_output_discard(out);
+        if (out->path) cli_say("nothing was written: no input can be read");
+        return CLI_EXIT_REFUSED;
+    }
     if (run->code == CLI_GO_ON && !cli_embed_output_finish(out)) run->code = CLI_EXIT_FAILURE;
     if (run->input.now.replaced)
         cli_say("replaced %llu invalid UTF-8 sequence%s by U+FFFD", (unsigned long long)run->input.now.replaced,
                 run->input.now.replaced == 1 ? "" : "s");
     if (run->code == CLI_GO_ON) {
         if (out->path) say_result(run);
+        if (out->path && run->json) print_result(run);
         return run->input.now.refused ? CLI_EXIT_REFUSED : CLI_EXIT_DONE;
     }
     if (cli_stop_asked()) cli_say("stopped");
@@ -343,7 +364,7 @@ static int run_command(cli_global *global, int argc, char **argv)
         {0, "restart", CLI_FLAG, &given.restart, NULL, "do not go on from FILE.part, begin anew"},
         CLI_OPTIONS_END,
     };
-    embed_run run = {.options = &given};
+    embed_run run = {.options = &given, .json = global->json};
     mneme_encoder *encoder = NULL;
     int code = cli_parse(global, &cli_command_embed, options, argc, argv, &run.files);
     if (code == CLI_GO_ON && run.files.n == 0) cli_list_add(&run.files, "-");

@@ -44,8 +44,9 @@ static char *place(const mneme_settings *settings, const char *name)
     return folder;
 }
 
-/* has_said_use: training has said how to use it. */
-static int report(const cli_global *global, const mneme_settings *settings, const char *folder, bool has_said_use)
+/* has_said_use: training has said how to use it. placed_by_name: the folder is in encoder.path. */
+static int report(const cli_global *global, const mneme_settings *settings, const char *folder, bool has_said_use,
+                  bool placed_by_name)
 {
     mneme_error error = {MNEME_OK, ""};
     mneme_settings *own = NULL;
@@ -70,7 +71,8 @@ static int report(const cli_global *global, const mneme_settings *settings, cons
             cli_print("%s\n", folder);
             cli_say("distilled from %s", info.distilled_from);
             if (!has_said_use) {
-                cli_say("use it with --set encoder.model=%s, or write that into the settings file", info.name);
+                cli_say("use it with --set encoder.model=%s, or write that into the settings file",
+                        placed_by_name ? info.name : named);
                 cli_say("learned from texts (--from-store, --text FILE) a table ranks better: docs/static-encoder.md");
             }
         }
@@ -145,7 +147,7 @@ static int run_with(const cli_global *global, mneme_settings *settings, const di
     char *folder = place(settings, name);
     if (!folder) return CLI_EXIT_USAGE;
     int code = has_texts(chosen) ? train(global, chosen, folder) : distill(settings, chosen, folder);
-    if (code == CLI_GO_ON) code = report(global, settings, folder, has_texts(chosen));
+    if (code == CLI_GO_ON) code = report(global, settings, folder, has_texts(chosen), !strchr(name, '/'));
     free(folder);
     return code;
 }

@@ -2,6 +2,7 @@
 #include "cli/copy_folder.h"
 
 #include "cli/path.h"
+#include "cli/stop.h"
 #include "cli/text.h"
 
 #include <dirent.h>
@@ -31,9 +32,12 @@ static bool copy_bytes(const copy_run *run, int in, int out, const char *from, c
 {
     char piece[1 << 16];
     ssize_t size;
-    while ((size = read(in, piece, sizeof piece)) > 0)
+    while ((size = read(in, piece, sizeof piece)) > 0) {
+        errno = EINTR;
+        if (cli_stop_asked()) return fail(run, "copy", from);
         for (ssize_t at = 0, wrote; at < size; at += wrote)
             if ((wrote = write(out, piece + at, (size_t)(size - at))) < 0) return fail(run, "write", to);
+    }
     return size == 0 || fail(run, "read", from);
 }
 

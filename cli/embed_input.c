@@ -53,8 +53,8 @@ static bool ends_with(const char *text, const char *end)
     return size > end_size && strcmp(text + size - end_size, end) == 0;
 }
 
-/* JSONL by the name, else when the first line is a JSON object with a text; one too long to see to its end counts when
- * it begins like an object. */
+/* JSONL by the name, else when the first line is a JSON object with a text; one too long to see to its end, or that
+ * cannot be read, counts when it begins like an object: better refused by its line than encoded as it stands. */
 static bool is_jsonl(cli_embed_input *input, const char *name)
 {
     if (input->format != CLI_EMBED_AUTO) return input->format == CLI_EMBED_JSONL;
@@ -62,11 +62,13 @@ static bool is_jsonl(cli_embed_input *input, const char *name)
     const char *data;
     size_t size = cli_lines_peek(&input->lines, &data), at = 0;
     const char *end = size ? memchr(data, '\n', size) : NULL;
+    if (size >= CLI_MARK_SIZE && cli_has_mark(data)) at = CLI_MARK_SIZE;
     while (at < size && data[at] == ' ') at++;
     if (at == size || data[at] != '{') return false;
-    if (!end && size == CLI_LINES_PIECE) return data[at + 1 < size ? at + 1 : at] == '"';
-    json_t *first = json_loadb(data, end ? (size_t)(end - data) : size, JSON_ALLOW_NUL, NULL);
-    bool found = json_is_string(json_object_get(first, "text"));
+    bool begins = data[at + 1 < size ? at + 1 : at] == '"';
+    if (!end && size == CLI_LINES_PIECE) return begins;
+    json_t *first = json_loadb(data + at, end ? (size_t)(end - data) - at : size - at, JSON_ALLOW_NUL, NULL);
+    bool found = first ? json_is_string(json_object_get(first, "text")) : begins;
     json_decref(first);
     return found;
 }
@@ -76,7 +78,14 @@ static bool open_file(cli_embed_input *input)
 {
     const char *name = input->files->items[input->now.file];
     int fd = strcmp(name, "-") == 0 ? STDIN_FILENO : open(name, O_RDONLY | O_CLOEXEC);
+    struct stat info;
     if (fd < 0) return false;
+    if (fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) {
+        if (fd != STDIN_FILENO) close(fd);
+        errno = EISDIR;
+        return false;
+    }
+    input->n_opened++;
     cli_lines_begin(&input->lines, fd, input->limit);
     input->lines.hashing = true;
     input->lines.hash = input->now.hash;

@@ -26,10 +26,11 @@ typedef struct cli_embed_input {
     cli_embed_position now; /* after the text in hand */
     bool is_open, jsonl;
     cli_lines lines;
-    cli_text text; /* in hand, valid UTF-8 */
-    char *id;      /* of its record; NULL = none; owned */
-    uint64_t read; /* bytes of all inputs, for progress */
-    bool failed;   /* reading failed: said on stderr */
+    cli_text text;   /* in hand, valid UTF-8 */
+    char *id;        /* of its record; NULL = none; owned */
+    size_t n_opened; /* files that could be, whatever was in them */
+    uint64_t read;   /* bytes of all inputs, for progress */
+    bool failed;     /* reading failed: said on stderr */
 } cli_embed_input;
 
 /* max_tokens: the encoder's window. */

@@ -125,6 +125,14 @@ static bool read_numbers(cli_embed_output *out, const json_t *state, cli_embed_p
     return fine;
 }
 
+/* What so many rows take, but as JSON; too many to count: UINT64_MAX. */
+static uint64_t bytes_of_rows(const cli_embed_output *out)
+{
+    uint64_t size = cli_vector_bytes(out->type, out->dimension),
+             header = out->container == CLI_EMBED_NPY ? CLI_NPY_HEADER : 0;
+    return out->rows > (UINT64_MAX - header) / size ? UINT64_MAX : header + out->rows * size;
+}
+
 /* The first key whose values differ; NULL: none does. */
 static const char *difference(json_t *stamp, const json_t *stored)
 {
@@ -142,6 +150,7 @@ static bool find_state(cli_embed_output *out, cli_embed_position *position)
     if (!state) return false;
     const char *differs = difference(out->stamp, json_object_get(state, "stamp"));
     bool sound = read_numbers(out, state, position);
+    sound = sound && (out->container == CLI_EMBED_JSON || out->bytes == bytes_of_rows(out));
     bool whole = sound && fstat(fileno(out->file), &info) == 0 && (uint64_t)info.st_size >= out->bytes;
     if (!sound)
         cli_say("starting anew: %s cannot be read", out->state);
@@ -154,6 +163,18 @@ static bool find_state(cli_embed_output *out, cli_embed_position *position)
 }
 
 /* ---- opening ---- */
+
+/* The file that the name stands for: behind links, and none that is not a file, which a rename would replace. */
+static bool find_file(cli_embed_output *out, const char *path)
+{
+    struct stat info;
+    char *real = realpath(path, NULL);
+    out->path = real ? real : cli_strdup(path);
+    if (stat(out->path, &info) != 0 || S_ISREG(info.st_mode)) return true;
+    cli_complain("cannot write %s: it is no file; without --output vectors go to standard output", out->path);
+    out->failed = true;
+    return false;
+}
 
 /* Open FILE.part and lock it. Another run may move it to its place before the lock is ours: then look again. */
 static bool open_part(cli_embed_output *out)
@@ -187,9 +208,9 @@ bool cli_embed_output_open(cli_embed_output *out, const char *path, bool restart
     out->row = cli_alloc((size + 7) / 8, 8);
     *found = false;
     if (!path) return true;
-    out->path = cli_strdup(path);
-    out->part = cli_format("%s.part", path);
-    out->state = cli_format("%s.part.state", path);
+    if (!find_file(out, path)) return false;
+    out->part = cli_format("%s.part", out->path);
+    out->state = cli_format("%s.part.state", out->path);
     if (!open_part(out)) return false;
     *found = !restart && find_state(out, position);
     return true;
@@ -275,6 +296,8 @@ bool cli_embed_output_finish(cli_embed_output *out)
     cli_npy_header(cli_vector_dtype(out->type), out->rows, cli_vector_columns(out->type, out->dimension), header);
     bool fine = out->container != CLI_EMBED_NPY ||
                 (fseeko(out->file, 0, SEEK_SET) == 0 && fwrite(header, sizeof header, 1, out->file) == 1);
+    struct stat before;
+    if (stat(out->path, &before) == 0) (void)!fchmod(fileno(out->file), before.st_mode & 07777); /* it keeps its mode */
     fine = fine && fflush(out->file) == 0 && fsync(fileno(out->file)) == 0 && rename(out->part, out->path) == 0;
     if (!fine) return fail_write(out, out->path);
     unlink(out->state);

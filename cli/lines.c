@@ -96,9 +96,18 @@ static bool add_part(cli_lines *lines, const char *data, size_t size)
     return lines->longer != CLI_LINES_CUT_STRINGS || lines->line.size <= 2 * lines->limit;
 }
 
+/* A byte-order mark at the beginning of a file is no part of its first line. */
+static void pass_mark(cli_lines *lines)
+{
+    const char *data;
+    if (cli_lines_taken(lines) > 0 || cli_lines_peek(lines, &data) < CLI_MARK_SIZE) return;
+    if (cli_has_mark(data)) take(lines, CLI_MARK_SIZE);
+}
+
 cli_lines_result cli_lines_next(cli_lines *lines)
 {
     bool any = false, too_long = false, ended = false;
+    pass_mark(lines);
     cli_text_clear(&lines->line);
     cli_long_line_begin(&lines->shortener, lines->longer == CLI_LINES_CUT_STRINGS, lines->limit);
     while (!ended && fill(lines)) {

@@ -32,6 +32,13 @@ typedef struct cli_lines {
 #define CLI_LINES_HASH UINT64_C(0xcbf29ce484222325) /* where a hash begins */
 uint64_t cli_lines_hash(uint64_t hash, const char *data, size_t size);
 
+/* UTF-8's byte-order mark, with which some programs begin a file. data: CLI_MARK_SIZE bytes at least. */
+#define CLI_MARK_SIZE ((size_t)3)
+static inline bool cli_has_mark(const char *data)
+{
+    return data[0] == '\xEF' && data[1] == '\xBB' && data[2] == '\xBF';
+}
+
 typedef enum cli_lines_result {
     CLI_LINES_END,
     CLI_LINES_LINE,
@@ -42,7 +49,7 @@ typedef enum cli_lines_result {
 /* fd: borrowed; limit: bytes of the longest line that is wanted. Longer lines are refused unless `longer` is set. */
 void cli_lines_begin(cli_lines *lines, int fd, size_t limit);
 void cli_lines_end(cli_lines *lines);
-/* The next line into lines->line ("\r\n" counts as one break). */
+/* The next line into lines->line ("\r\n" counts as one break; a byte-order mark before the first is left out). */
 cli_lines_result cli_lines_next(cli_lines *lines);
 /* Bytes taken so far, up to the end of the line in hand. */
 uint64_t cli_lines_taken(const cli_lines *lines);

@@ -2,8 +2,11 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 
+#include <pwd.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const cli_command *const commands[] = {
 #define COMMAND_ADDRESS(name) &cli_command_##name,
@@ -49,9 +52,20 @@ static int dispatch(cli_global *global, int argc, char **argv)
     return command ? command->run(global, argc - used - 1, argv + used + 1) : unknown_command(name);
 }
 
+/* Where $HOME is no folder's name, as in some services: the one that the system has for this user. */
+static void find_home(void)
+{
+    const char *home = getenv("HOME");
+    if (home && home[0] == '/') return;
+    const struct passwd *user = getpwuid(geteuid());
+    if (user && user->pw_dir && user->pw_dir[0] == '/') setenv("HOME", user->pw_dir, 1);
+}
+
 int main(int argc, char **argv)
 {
+    find_home();
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away shows as a failed write: see cli_output_end */
+    signal(SIGXFSZ, SIG_IGN); /* a limit on files' sizes, as one, too */
     cli_output_begin();
     cli_global global = {0};
     int code = dispatch(&global, argc > 0 ? argc - 1 : 0, argv + (argc > 0));

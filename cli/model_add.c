@@ -5,6 +5,7 @@
 #include "cli/model_verbs.h"
 #include "cli/output.h"
 #include "cli/path.h"
+#include "cli/stop.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,8 +37,13 @@ static void report(const cli_global *global, const char *name, const char *folde
 static int put(const cli_global *global, const char *from, const cli_model_place *place, const char *name, bool link)
 {
     char reason[600];
+    cli_stop_prepare();
     bool fine = link ? cli_link_folder(from, place->folder, place->replace, reason, sizeof reason)
                      : cli_copy_folder(from, place->folder, place->replace, reason, sizeof reason);
+    if (!fine && cli_stop_asked()) {
+        cli_say("stopped");
+        return cli_stop_code();
+    }
     if (!fine) {
         cli_complain("%s", reason);
         return CLI_EXIT_FAILURE;

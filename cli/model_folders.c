@@ -2,12 +2,17 @@
 #include "cli/model_folders.h"
 
 #include "cli/commands.h"
+#include "cli/copy_folder.h"
 #include "cli/output.h"
 #include "cli/path.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 enum { JSON_MAX_BYTES = 1 << 20 };
 
@@ -39,9 +44,48 @@ static int check_name(const char *name)
     return CLI_GO_ON;
 }
 
-int cli_model_place_find(const mneme_settings *settings, const char *name, bool replace, cli_model_place *place)
+/* The first model of that name in `home` and the folders of encoder.path behind it (at); owned, NULL: there is none. */
+static char *find_name(const char *home, const char *at, const char *name)
 {
     struct stat info;
+    char *folder = cli_strdup(home), *found = NULL;
+    for (; folder && !found; folder = cli_next_folder(&at)) {
+        found = cli_path_join(folder, name);
+        if (lstat(found, &info) != 0) {
+            free(found);
+            found = NULL;
+        }
+        free(folder);
+    }
+    free(folder);
+    return found;
+}
+
+/* Is this what a command that puts a model together (NAME.part-PID) has left when it was killed? Another machine's may
+ * be at work in a shared folder: what has changed within the hour is let be. */
+static bool is_left_over(const char *path, const char *name)
+{
+    struct stat info;
+    const char *dot = strstr(name, ".part-");
+    char *end = NULL;
+    long pid = dot ? strtol(dot + strlen(".part-"), &end, 10) : 0;
+    return pid > 0 && *end == '\0' && lstat(path, &info) == 0 && time(NULL) - info.st_mtime > 3600 &&
+           kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+static void sweep(const char *home)
+{
+    DIR *folder = opendir(home);
+    for (const struct dirent *entry = folder ? readdir(folder) : NULL; entry; entry = readdir(folder)) {
+        char *path = cli_path_join(home, entry->d_name);
+        if (is_left_over(path, entry->d_name)) cli_remove_tree(path);
+        free(path);
+    }
+    if (folder) closedir(folder);
+}
+
+int cli_model_place_find(const mneme_settings *settings, const char *name, bool replace, cli_model_place *place)
+{
     *place = (cli_model_place){.replace = replace};
     int code = check_name(name);
     if (code != CLI_GO_ON) return code;
@@ -53,12 +97,14 @@ int cli_model_place_find(const mneme_settings *settings, const char *name, bool 
     free(place->home);
     place->home = home;
     place->folder = cli_path_join(home, name);
-    if (!replace && lstat(place->folder, &info) == 0) {
-        cli_complain("there is a model called %s already: %s; --force replaces it, --name gives this one another name",
-                     name, place->folder);
-        return CLI_EXIT_USAGE;
-    }
-    return CLI_GO_ON;
+    sweep(home);
+    char *taken = replace ? NULL : find_name(home, at, name);
+    bool here = taken && strcmp(taken, place->folder) == 0;
+    if (taken)
+        cli_complain("there is a model called %s already: %s; --force %s it, --name gives this one another name", name,
+                     taken, here ? "replaces" : "hides");
+    free(taken);
+    return taken ? CLI_EXIT_USAGE : CLI_GO_ON;
 }
 
 void cli_model_place_free(cli_model_place *place)

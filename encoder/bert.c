@@ -153,6 +153,16 @@ static mneme_status find_embeddings(mn_bert *bert, mneme_error *error)
     return MNEME_OK;
 }
 
+/* Weights of a layer that config.json does not count would be left out in silence. */
+static mneme_status check_depth(const mn_bert *bert, mneme_error *error)
+{
+    char name[100];
+    snprintf(name, sizeof name, "%sencoder.layer.%u.output.LayerNorm.weight", bert->prefix, bert->config.n_layers);
+    if (!mn_safetensors_find(bert->file, name)) return MNEME_OK;
+    return mn_fail(error, MNEME_ERR_MODEL, "%s: has %s, but num_hidden_layers in config.json is %u",
+                   mn_safetensors_path(bert->file), name, bert->config.n_layers);
+}
+
 static void place_norm(layer_norm_weights *norm, uint32_t hidden, mn_image *image)
 {
     norm->gain = mn_image_take(image, hidden, sizeof(float));
@@ -223,6 +233,7 @@ mneme_status mn_bert_open(const char *folder, const mn_model_config *config, con
     if (status == MNEME_OK) status = mn_weights_open(path, &bert->file, error);
     mn_free(path);
     if (status == MNEME_OK) status = find_embeddings(bert, error);
+    if (status == MNEME_OK) status = check_depth(bert, error);
     if (status == MNEME_OK) status = set_image(bert, packed, packed_size, error);
     if (status != MNEME_OK) {
         mn_bert_close(bert);

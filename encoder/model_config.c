@@ -62,8 +62,10 @@ static mneme_status read_architecture(const json_t *config, mn_model_config *out
 {
     const char *type = text_or(config, "model_type", "(none)");
     if (strcmp(type, "bert") != 0)
-        return mn_fail(error, MNEME_ERR_MODEL, "config.json: model_type \"%s\" is not supported; it must be \"bert\"",
-                       type);
+        return mn_fail(
+            error, MNEME_ERR_MODEL,
+            "config.json: model_type \"%s\" is not supported; \"bert\", \"model2vec\" and \"mneme-recurrent\" are",
+            type);
     const char *positions = text_or(config, "position_embedding_type", "absolute");
     if (strcmp(positions, "absolute") != 0)
         return mn_fail(error, MNEME_ERR_MODEL, "config.json: position_embedding_type \"%s\" is not supported",
@@ -108,12 +110,18 @@ static mneme_status read_config(const json_t *config, mn_model_config *out, mnem
 }
 
 /* max_seq_length; where it is not given, as newer sentence-transformers save it, the tokenizer's model_max_length. */
-static void read_window(const json_t *sentence_config, const json_t *tokenizer_config, mn_model_config *out)
+static mneme_status read_window(const json_t *sentence_config, const json_t *tokenizer_config, mn_model_config *out,
+                                mneme_error *error)
 {
     const json_t *value = json_object_get(sentence_config, "max_seq_length");
-    if (!json_is_number(value)) value = json_object_get(tokenizer_config, "model_max_length");
+    bool given = value && !json_is_null(value);
+    if (given && !(json_is_number(value) && json_number_value(value) >= 3))
+        return mn_fail(error, MNEME_ERR_MODEL,
+                       "sentence_bert_config.json: max_seq_length must be a number of tokens, 3 at least");
+    if (!given) value = json_object_get(tokenizer_config, "model_max_length");
     double window = json_number_value(value);
     if (window >= 3 && window < (double)out->max_tokens) out->max_tokens = (uint32_t)window;
+    return MNEME_OK;
 }
 
 static mneme_status read_pooling(const json_t *pooling, mn_model_config *out, mneme_error *error)
@@ -227,7 +235,7 @@ mneme_status mn_model_config_parse(const mn_buffer texts[MN_CONFIG_FILES], mn_mo
     if (status == MNEME_OK && !files[MN_CONFIG_MODEL])
         status = mn_fail(error, MNEME_ERR_MODEL, "config.json is missing");
     if (status == MNEME_OK) status = read_config(files[MN_CONFIG_MODEL], out, error);
-    if (status == MNEME_OK) read_window(files[MN_CONFIG_SENTENCE], files[MN_CONFIG_TOKENIZER], out);
+    if (status == MNEME_OK) status = read_window(files[MN_CONFIG_SENTENCE], files[MN_CONFIG_TOKENIZER], out, error);
     if (status == MNEME_OK) status = read_pooling(files[MN_CONFIG_POOLING], out, error);
     if (status == MNEME_OK) status = check_modules(files[MN_CONFIG_MODULES], error);
     if (status == MNEME_OK) status = read_prompts(files[MN_CONFIG_PROMPTS], files[MN_CONFIG_POOLING], out, error);

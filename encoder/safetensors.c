@@ -112,8 +112,8 @@ static int by_place(const void *left, const void *right)
     return a->size_bytes < b->size_bytes ? -1 : a->size_bytes > b->size_bytes;
 }
 
-/* No byte belongs to two tensors; the tensors' order is changed. */
-static mneme_status check_overlaps(mn_safetensors *file, mneme_error *error)
+/* No byte belongs to two tensors, and none stands behind the last; the tensors' order is changed. */
+static mneme_status check_places(mn_safetensors *file, mneme_error *error)
 {
     qsort(file->tensors, file->n, sizeof *file->tensors, by_place);
     for (size_t i = 1; i < file->n; i++) {
@@ -122,6 +122,12 @@ static mneme_status check_overlaps(mn_safetensors *file, mneme_error *error)
             return mn_fail(error, MNEME_ERR_MODEL, "%s: tensors %s and %s overlap; the file is damaged, fetch it again",
                            file->path, before->name, tensor->name);
     }
+    const mn_tensor *last = file->n ? &file->tensors[file->n - 1] : NULL;
+    size_t behind =
+        last ? (size_t)(file->map.data + file->map.size - ((const unsigned char *)last->data + last->size_bytes)) : 0;
+    if (behind)
+        return mn_fail(error, MNEME_ERR_MODEL,
+                       "%s: %zu bytes behind the last tensor; the file is damaged, fetch it again", file->path, behind);
     return MNEME_OK;
 }
 
@@ -177,7 +183,7 @@ static mneme_status read_header(mn_safetensors *file, mneme_error *error)
         if (status != MNEME_OK) return status;
         file->n++;
     }
-    mneme_status status = check_overlaps(file, error);
+    mneme_status status = check_places(file, error);
     qsort(file->tensors, file->n, sizeof *file->tensors, by_name);
     if (status == MNEME_OK) status = find_scales(file, error);
     return status;

@@ -331,6 +331,13 @@ static mneme_status check_stamp(const mneme *memory, const mn_encoder_stamp *sto
 {
     mn_encoder_stamp now = mn_memory_stamp(encoder);
     if (!*stored->name || stored->fingerprint == now.fingerprint) return MNEME_OK;
+    if (strcmp(stored->name, now.name) == 0)
+        return mn_fail(
+            error, MNEME_ERR_ENCODER,
+            "store %s was made with an encoder %s (%016llx), but %s is another one of that name (%016llx); set "
+            "encoder.model to the folder of the first, or bring the store to the other with mneme reindex",
+            mn_store_path(memory->store), stored->name, (unsigned long long)stored->fingerprint,
+            mneme_encoder_get_info(encoder).path, (unsigned long long)now.fingerprint);
     return mn_fail(error, MNEME_ERR_ENCODER,
                    "store %s was made with encoder %s (%016llx), not with %s (%016llx); set encoder.model to it, or "
                    "bring the store to another one with mneme reindex",

@@ -94,6 +94,53 @@ out "(environment)"
 expect 2 mneme model info half
 err "half"
 
+# A name that a later folder of encoder.path has is taken, too; a store made with the one that --force hides says so.
+behind=$work/behind
+mkdir -p "$behind"
+cp -R "$tiny" "$behind/shared"
+path=(--set encoder.path="$models:$behind")
+expect 0 mneme "${path[@]}" --set encoder.model=shared --store "$work/store" add "a cab" --id 1
+expect 2 mneme "${path[@]}" model add "$work/second" --name shared
+err "$behind/shared; --force hides it"
+expect 0 mneme "${path[@]}" model add "$work/second" --name shared --force
+expect 2 mneme "${path[@]}" --set encoder.model=shared --store "$work/store" query cab
+err "$models/shared is another one of that name"
+expect 0 mneme "${path[@]}" --set encoder.model="$behind/shared/" --store "$work/store" query cab
+
+# Files that do not fit together.
+wrong() { # TEXT: adding $work/wrong is refused with it
+    expect 2 mneme model add "$work/wrong"
+    err "$1"
+    rm -rf "$work/wrong"
+    cp -R "$tiny" "$work/wrong"
+}
+cp -R "$tiny" "$work/wrong"
+printf 'behind!' >>"$work/wrong/model.safetensors"
+wrong "7 bytes behind the last tensor"
+for length in -4 0 '"abc"' 2; do
+    echo "{\"max_seq_length\": $length}" >"$work/wrong/sentence_bert_config.json"
+    wrong "max_seq_length"
+done
+echo '{"max_seq_length": null}' >"$work/wrong/sentence_bert_config.json"
+expect 0 mneme model add "$work/wrong"
+rm -rf "$work/wrong" "$models/wrong"
+cp -R "$tiny" "$work/wrong"
+sed -i 's/encoder\.layer\.0\.\(output.LayerNorm.weight\)/encoder.layer.1.\1/' "$work/wrong/model.safetensors"
+expect 2 mneme model add "$work/wrong"
+err "num_hidden_layers in config.json is 1"
+
+# What an add that was killed has left goes with a later one, unless it may be at work.
+mkdir "$models/old.part-999999" "$models/new.part-999998" "$models/live.part-$$"
+touch -d "2 hours ago" "$models/old.part-999999" "$models/live.part-$$"
+expect 0 mneme model add "$tiny" --name swept
+[ ! -e "$models/old.part-999999" ] && [ -e "$models/new.part-999998" ] && [ -e "$models/live.part-$$" ] || fail "what is swept"
+rm -r "$models/new.part-999998" "$models/live.part-$$"
+nothing_left
+
+# Without $HOME, the home that the system knows.
+expect 0 env -u HOME -u XDG_DATA_HOME -u XDG_CACHE_HOME mneme config encoder.path
+out "$(getent passwd "$(id -u)" | cut -d: -f6)/.local/share/mneme/models"
+
 # A full or read-only place: said, and nothing is left.
 if [ "$(id -u)" -ne 0 ]; then
     chmod a-w "$models"

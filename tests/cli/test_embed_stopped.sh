@@ -115,7 +115,6 @@ same i.npy
 for kind in full.npy full.jsonl full.f32; do
     code=0
     (
-        trap '' XFSZ
         ulimit -f 3000 # KB
         "${embed[@]}" -o "$kind" >"$work/out" 2>"$work/err" </dev/null
     ) || code=$?
