@@ -173,6 +173,18 @@ static mneme_status open_shards(const char *path, const mn_weight_index *index, 
     return status;
 }
 
+/* No weights at `path`; those of PyTorch's own format may be beside it. */
+static mneme_status fail_missing(const char *path, mneme_error *error)
+{
+    mn_buffer other = {0};
+    mn_buffer_append(&other, path, (size_t)(mn_path_base(path) - path));
+    mn_buffer_format(&other, "pytorch_model.bin");
+    bool pytorch = !other.failed && mn_file_exists(other.data);
+    mn_buffer_free(&other);
+    return mn_fail(error, MNEME_ERR_MODEL, "%s is missing%s", path,
+                   pytorch ? "; the pytorch_model.bin beside it is not read, save it as safetensors" : "");
+}
+
 mneme_status mn_weights_open(const char *path, mn_safetensors **out, mneme_error *error)
 {
     *out = NULL;
@@ -181,7 +193,7 @@ mneme_status mn_weights_open(const char *path, mn_safetensors **out, mneme_error
     mn_weight_index *index = NULL;
     mn_buffer_format(&name, "%s" MN_WEIGHT_INDEX_ENDING, path);
     mneme_status status = name.failed ? mn_fail_memory(error, path) : mn_weight_index_read(name.data, &index, error);
-    if (status == MNEME_ERR_NOT_FOUND) status = mn_fail(error, MNEME_ERR_MODEL, "%s is missing", path);
+    if (status == MNEME_ERR_NOT_FOUND) status = fail_missing(path, error);
     if (status == MNEME_OK) status = open_shards(name.data, index, out, error);
     mn_weight_index_free(index);
     mn_buffer_free(&name);

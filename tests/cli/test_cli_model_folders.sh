@@ -129,6 +129,20 @@ sed -i 's/encoder\.layer\.0\.\(output.LayerNorm.weight\)/encoder.layer.1.\1/' "$
 expect 2 mneme model add "$work/wrong"
 err "num_hidden_layers in config.json is 1"
 
+rm -rf "$work/wrong"
+cp -R "$tiny" "$work/wrong"
+mv "$work/wrong/model.safetensors" "$work/wrong/pytorch_model.bin"
+wrong "pytorch_model.bin beside it is not read"
+
+# What keeps a model from being packed.
+expect 4 mneme model pack tiny --set encoder.kernels=reference
+err "encoder.kernels is reference"
+expect 4 mneme model pack tiny --set encoder.cache=
+err "encoder.cache is empty"
+echo file >"$work/no-folder"
+expect 4 mneme model pack tiny --set encoder.cache="$work/no-folder"
+err "cannot write into encoder.cache, $work/no-folder"
+
 # What an add that was killed has left goes with a later one, unless it may be at work.
 mkdir "$models/old.part-999999" "$models/new.part-999998" "$models/live.part-$$"
 touch -d "2 hours ago" "$models/old.part-999999" "$models/live.part-$$"
