@@ -139,13 +139,18 @@ static void multiply_block(const mn_train_arithmetic *a, const left_block *left,
     const mn_product_kernel *kernel = a->product;
     float tile[MN_TILE_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));
     uint32_t width = kernel->panel;
+    bool streamed = kernel->multiply_part && left->n_rows > kernel->tile_rows; /* the panel stays in the cache */
     if (kernel->begin) kernel->begin();
     for (uint32_t c = 0; c < columns; c += width, panels += (size_t)left->n_groups * width) {
         for (uint32_t r = 0, rows; r < left->n_rows; r += rows) {
             rows = mn_tile_rows(kernel, left->n_rows - r);
             float *c_rows = out->c + r * out->stride + c;
             for (uint32_t i = 0; i < rows; i++) __builtin_prefetch(c_rows + i * out->stride, 1, 3);
-            kernel->multiply(left->rows + r * left->stride, left->stride, rows, panels, left->n_groups, tile);
+            const uint32_t *left_rows = left->rows + r * left->stride;
+            if (streamed)
+                kernel->multiply_part(left_rows, left->stride, rows, panels, left->n_groups, true, tile);
+            else
+                kernel->multiply(left_rows, left->stride, rows, panels, left->n_groups, tile);
             a->train_kernels->store_tile(tile, width, rows, least(columns - c, width), out->bias ? out->bias + c : NULL,
                                          out->add, c_rows, out->stride);
         }
