@@ -4,6 +4,7 @@
 #   out TEXT / no_out TEXT   stdout holds (does not hold) TEXT, as it is
 #   err TEXT / no_err TEXT   the same for stderr
 #   json FILTER              jq -e FILTER on stdout (checked only where jq is installed)
+#   interrupt FILE COMMAND...  runs it, and Ctrl-C it once FILE has over 100,000 bytes, if it is not faster
 
 set -eu
 export XDG_CACHE_HOME="${XDG_CACHE_HOME:-$HOME/.cache}"
@@ -45,6 +46,19 @@ no_err() { ! grep -qF -- "$1" "$work/err" || fail "stderr holds: $1"; }
 silent() { [ ! -s "$work/out" ] || fail "stdout is not empty"; }
 json() {
     ! command -v jq >/dev/null 2>&1 || jq -e "$1" "$work/out" >/dev/null || fail "json: $1"
+}
+interrupt() {
+    local file=$1
+    shift
+    env --default-signal=INT "$@" >"$work/out" 2>"$work/err" </dev/null &
+    local child=$!
+    for _ in $(seq 2000); do
+        [ "$(stat -c %s "$file" 2>/dev/null || echo 0)" -gt 100000 ] && break
+        kill -0 "$child" 2>/dev/null || break
+        sleep 0.01
+    done
+    kill -INT "$child" 2>/dev/null || true
+    wait "$child" 2>/dev/null || true
 }
 need_model() {
     [ -f "$XDG_CACHE_HOME/mneme/models/all-MiniLM-L6-v2/model.safetensors" ] || {

@@ -63,15 +63,7 @@ json '.rows == 2 and .columns == 16 and .type == "f32" and .refused == 0 and (.o
 # A state whose numbers contradict one another is not believed. The prompt is its text: none by two names.
 yes "a cab in a box" | head -n 60000 >many.txt
 expect 0 embed many.txt -o many.npy
-env --default-signal=INT mneme embed --set encoder.model="$model/" many.txt -o x.npy >"$work/out" 2>"$work/err" </dev/null &
-child=$!
-for _ in $(seq 2000); do
-    [ "$(stat -c %s x.npy.part 2>/dev/null || echo 0)" -gt 100000 ] && break
-    kill -0 "$child" 2>/dev/null || break
-    sleep 0.01
-done
-kill -INT "$child" 2>/dev/null || true
-wait "$child" 2>/dev/null || true
+interrupt x.npy.part mneme embed --set encoder.model="$model/" many.txt -o x.npy
 if [ -e x.npy.part.state ]; then
     cp x.npy.part part
     cp x.npy.part.state state

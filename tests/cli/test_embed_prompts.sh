@@ -114,15 +114,7 @@ run=(mneme embed many.txt -o x.npy --set encoder.model="$model/")
 expect 0 "${run[@]}" --prompt title
 mv x.npy whole.npy
 stop() {
-    env --default-signal=INT "${run[@]}" "$@" >"$work/out" 2>"$work/err" </dev/null &
-    local child=$!
-    for _ in $(seq 2000); do
-        [ "$(stat -c %s x.npy.part 2>/dev/null || echo 0)" -gt 100000 ] && break
-        kill -0 "$child" 2>/dev/null || break
-        sleep 0.01
-    done
-    kill -INT "$child" 2>/dev/null || true
-    wait "$child" 2>/dev/null || true
+    interrupt x.npy.part "${run[@]}" "$@"
     [ -e x.npy.part.state ] || fail "nothing was kept"
 }
 stop --prompt title
