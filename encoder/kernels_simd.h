@@ -273,11 +273,12 @@ static inline float largest_score(const score_row *row, size_t n)
     return largest_lane(largest);
 }
 
-/* exp(scale * (score - largest)); by: scale / ln 2. */
-static inline vec weigh_scores(vec scores, vec largest, vec by, bool near)
+/* exp(scale * (score - base)); by: scale / ln 2. NaN stays NaN. Without near no score is above the base. */
+static inline vec weigh_scores(vec scores, vec base, vec by, bool near)
 {
-    vec t = larger(splat(-126.0f), (scores - largest) * by); /* this order lets NaN through */
-    return exp2_within(t, near);
+    vec t = (scores - base) * by;
+    if (near) t = smaller(splat(127.0f), t);
+    return exp2_within(larger(splat(-126.0f), t), near);
 }
 
 /* Two vectors of weights in `element`; adds what they were rounded to, two and two. */
@@ -300,52 +301,67 @@ static inline __attribute__((always_inline)) vec store_weights(vec low, vec high
     return sums + low + high;
 }
 
-/* weights = exp(scale * (scores - largest)) in `element`, to out, and zeros up to MN_PANEL_MAX; returns sums of what
+/* weights = exp(scale * (scores - base)) in `element`, to out, and zeros up to MN_PANEL_MAX; returns sums of what
  * they were rounded to. */
-static inline __attribute__((always_inline)) vec exponentiate(const score_row *row, size_t n, float scale,
-                                                              float largest, mn_element element, bool rounded,
-                                                              float limit, void *out)
+static inline __attribute__((always_inline)) vec exponentiate(const score_row *row, size_t n, float scale, float base,
+                                                              mn_element element, bool rounded, float limit, void *out)
 {
     const bool near = element == MN_ELEMENT_BF16; /* 8 bits are left of them */
-    const vec by = splat(scale * (float)M_LOG2E), most = splat(largest);
+    const vec by = splat(scale * (float)M_LOG2E), from = splat(base);
     vec sums = {0};
     size_t c = 0;
     for (; c + 2 * LANES <= n; c += 2 * LANES) {
-        vec low = weigh_scores(load_scores(row, c), most, by, near);
-        vec high = weigh_scores(load_scores(row, c + LANES), most, by, near);
+        vec low = weigh_scores(load_scores(row, c), from, by, near);
+        vec high = weigh_scores(load_scores(row, c + LANES), from, by, near);
         sums = store_weights(low, high, element, rounded, limit, out, c, sums);
     }
     for (; c < mn_round_up((uint32_t)n, MN_PANEL_MAX); c += 2 * LANES) {
         vec low = {0}, high = {0};
-        if (c < n) low = choose_first(weigh_scores(load_scores(row, c), most, by, near), low, n - c);
+        if (c < n) low = choose_first(weigh_scores(load_scores(row, c), from, by, near), low, n - c);
         if (c + LANES < n)
-            high = choose_first(weigh_scores(load_scores(row, c + LANES), most, by, near), high, n - c - LANES);
+            high = choose_first(weigh_scores(load_scores(row, c + LANES), from, by, near), high, n - c - LANES);
         sums = store_weights(low, high, element, rounded, limit, out, c, sums);
     }
     return sums;
+}
+
+/* A row's softmax as bfloat16, whose exponents are a float's: so nearly every row needs no largest score for a base,
+ * and 0 serves. Where the sum tells that a weight may have left the range, or will as a product, the largest is the
+ * base. */
+static inline vec exponentiate_bf16(const score_row *row, size_t n, float scale, float base, void *out)
+{
+    return exponentiate(row, n, scale, base, MN_ELEMENT_BF16, false, 1, out);
 }
 
 static void simd_softmax(const mn_row_format *format, const float *scores, uint32_t tile_rows, uint32_t panel,
                          uint32_t n_rows, uint32_t n, float scale, uint32_t *out, size_t out_stride, float *factor)
 {
     /* Each of these loops is one of independent rows, so that none waits for what goes across the lanes. */
+    const bool halves = format->element == MN_ELEMENT_BF16;
     float largest[MN_TILE_ROWS_MAX];
     vec sums[MN_TILE_ROWS_MAX];
-    for (size_t r = 0; r < n_rows; r++) {
+    for (size_t r = 0; r < n_rows && !halves; r++) {
         const score_row row = score_row_at(scores, tile_rows, panel, r);
         largest[r] = largest_score(&row, n);
     }
     for (size_t r = 0; r < n_rows; r++) {
         const score_row row = score_row_at(scores, tile_rows, panel, r);
         uint32_t *to = out + r * out_stride;
-        if (format->element == MN_ELEMENT_I16)
+        if (halves)
+            sums[r] = exponentiate_bf16(&row, n, scale, 0, to);
+        else if (format->element == MN_ELEMENT_I16)
             sums[r] = exponentiate(&row, n, scale, largest[r], MN_ELEMENT_I16, false, (float)format->limit, to);
-        else if (format->element == MN_ELEMENT_BF16)
-            sums[r] = exponentiate(&row, n, scale, largest[r], MN_ELEMENT_BF16, false, 1, to);
         else
             sums[r] = exponentiate(&row, n, scale, largest[r], MN_ELEMENT_F32, format->rounded, 1, to);
     }
-    for (size_t r = 0; r < n_rows; r++) factor[r] = 1.0f / sum_lanes(sums[r]);
+    for (size_t r = 0; r < n_rows; r++) {
+        float sum = sum_lanes(sums[r]);
+        if (halves && !(sum > 0x1p-60f && sum < 0x1p60f)) {
+            const score_row row = score_row_at(scores, tile_rows, panel, r);
+            sum = sum_lanes(exponentiate_bf16(&row, n, scale, largest_score(&row, n), out + r * out_stride));
+        }
+        factor[r] = 1.0f / sum;
+    }
 }
 
 /* What LayerNorm is given; rows of n. */

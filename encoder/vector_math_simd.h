@@ -35,18 +35,21 @@ static inline vec splat(float x)
 
 #if LANES == 8 && defined(__AVX2__)
 #include <immintrin.h>
-#define LARGER(a, b) ((vec)_mm256_max_ps((__m256)(a), (__m256)(b)))
-#define ROUND(x)     ((ivec)_mm256_cvtps_epi32((__m256)(x)))
-#define ROOT(x)      ((vec)_mm256_sqrt_ps((__m256)(x)))
+#define LARGER(a, b)  ((vec)_mm256_max_ps((__m256)(a), (__m256)(b)))
+#define SMALLER(a, b) ((vec)_mm256_min_ps((__m256)(a), (__m256)(b)))
+#define ROUND(x)      ((ivec)_mm256_cvtps_epi32((__m256)(x)))
+#define ROOT(x)       ((vec)_mm256_sqrt_ps((__m256)(x)))
 #elif LANES == 16 && defined(__AVX512F__)
 #include <immintrin.h>
-#define LARGER(a, b) ((vec)_mm512_max_ps((__m512)(a), (__m512)(b)))
-#define ROUND(x)     ((ivec)_mm512_cvtps_epi32((__m512)(x)))
-#define ROOT(x)      ((vec)_mm512_sqrt_ps((__m512)(x)))
+#define LARGER(a, b)  ((vec)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define SMALLER(a, b) ((vec)_mm512_min_ps((__m512)(a), (__m512)(b)))
+#define ROUND(x)      ((ivec)_mm512_cvtps_epi32((__m512)(x)))
+#define ROOT(x)       ((vec)_mm512_sqrt_ps((__m512)(x)))
 #else /* the same by operators, for tests on a processor without the instructions; |x| < 2^22 */
-#define LARGER(a, b) ((vec)((((a) > (b)) & (ivec)(a)) | (~((a) > (b)) & (ivec)(b))))
-#define ROUND(x)     ((ivec)((x) + 12582912.0f) - 0x4B400000)
-#define ROOT(x)      root_by_lane(x)
+#define LARGER(a, b)  ((vec)((((a) > (b)) & (ivec)(a)) | (~((a) > (b)) & (ivec)(b))))
+#define SMALLER(a, b) ((vec)((((a) < (b)) & (ivec)(a)) | (~((a) < (b)) & (ivec)(b))))
+#define ROUND(x)      ((ivec)((x) + 12582912.0f) - 0x4B400000)
+#define ROOT(x)       root_by_lane(x)
 #endif
 
 #ifdef MN_EMULATE_INSTRUCTIONS
@@ -64,9 +67,15 @@ static inline vec square_root(vec x)
     return ROOT(x);
 }
 
+/* These two give b where either is NaN. */
 static inline vec larger(vec a, vec b)
 {
     return LARGER(a, b);
+}
+
+static inline vec smaller(vec a, vec b)
+{
+    return SMALLER(a, b);
 }
 
 /* The nearest integer, ties to even. */

@@ -330,12 +330,13 @@ static double weight_at(const mn_row_format *format, const uint32_t *row, size_t
 }
 
 static void check_softmax(const mn_kernels *kernels, const mn_row_format *format, uint32_t n, uint32_t panel,
-                          float spread)
+                          float spread, float offset)
 {
     enum { ROWS = 3, TILE_ROWS = 5 };
     uint32_t padded = mn_round_up(n, MN_PANEL_MAX), groups = padded / mn_group_size(format->element);
     size_t out_stride = groups + 3, n_scores = (size_t)mn_round_up(n, panel) * TILE_ROWS;
     float *scores = random_array(n_scores, spread), factors[ROWS];
+    for (size_t i = 0; i < n_scores; i++) scores[i] += offset;
     uint32_t *weights = aligned(ROWS * out_stride * sizeof *weights);
     memset(weights, 0xAB, ROWS * out_stride * sizeof *weights);
     kernels->softmax(format, scores, TILE_ROWS, panel, ROWS, n, 0.5f, weights, out_stride, factors);
@@ -374,9 +375,13 @@ static void softmax_equals_plain_loops(void **state)
     for (size_t t = 0; t < g_n_tables; t++)
         for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++)
             for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
-                check_softmax(g_tables[t], &formats[f], sizes[s], 16, 8);
-                check_softmax(g_tables[t], &formats[f], sizes[s], 32, 8);
-                check_softmax(g_tables[t], &formats[f], sizes[s], 32, 1000);
+                check_softmax(g_tables[t], &formats[f], sizes[s], 16, 8, 0);
+                check_softmax(g_tables[t], &formats[f], sizes[s], 32, 8, 0);
+                check_softmax(g_tables[t], &formats[f], sizes[s], 32, 1000, 0);
+                /* Far from 0, on both sides of what bfloat16's exponents and products of weights hold. */
+                const float offsets[] = {-1000, -178, -168, -90, -78, 78, 90, 168, 178, 1000};
+                for (size_t o = 0; o < sizeof offsets / sizeof offsets[0]; o++)
+                    check_softmax(g_tables[t], &formats[f], sizes[s], 32, 8, offsets[o]);
             }
 }
 
