@@ -240,7 +240,7 @@ static void print_result(const embed_run *run)
 static int finish(embed_run *run)
 {
     cli_embed_output *out = &run->output;
-    bool none = run->code == CLI_GO_ON && run->input.n_opened == 0 && run->files.n > 0;
+    bool none = run->code == CLI_GO_ON && run->input.n_opened == 0;
     cli_progress_end(&run->progress);
     if (none) { /* what has the output's name is not to become an empty file */
         cli_embed_output_discard(out);

@@ -33,8 +33,7 @@ static bool copy_bytes(const copy_run *run, int in, int out, const char *from, c
     char piece[1 << 16];
     ssize_t size;
     while ((size = read(in, piece, sizeof piece)) > 0) {
-        errno = EINTR;
-        if (cli_stop_asked()) return fail(run, "copy", from);
+        if (cli_stop_asked()) return errno = EINTR, fail(run, "copy", from);
         for (ssize_t at = 0, wrote; at < size; at += wrote)
             if ((wrote = write(out, piece + at, (size_t)(size - at))) < 0) return fail(run, "write", to);
     }

@@ -140,7 +140,8 @@ static cli_reading take_text(cli_text *text, cli_document *out)
 cli_reading cli_document_from(const char *data, size_t size, cli_format_kind format, cli_document *out)
 {
     cli_text text = {0};
-    if (size >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0) data += 3, size -= 3;
+    size_t mark = cli_mark_size(data, size);
+    data += mark, size -= mark;
     if (cli_is_binary(data, size)) return CLI_READING_BINARY;
     if (format == CLI_FORMAT_HTML) {
         if (!cli_html_text(data, size, &text, &out->title, out->reason, sizeof out->reason)) {

@@ -62,13 +62,10 @@ static bool is_jsonl(cli_embed_input *input, const char *name)
     const char *data;
     size_t size = cli_lines_peek(&input->lines, &data), at = 0;
     const char *end = size ? memchr(data, '\n', size) : NULL;
-    if (size >= CLI_MARK_SIZE && cli_has_mark(data)) at = CLI_MARK_SIZE;
     while (at < size && data[at] == ' ') at++;
     if (at == size || data[at] != '{') return false;
-    bool begins = data[at + 1 < size ? at + 1 : at] == '"';
-    if (!end && size == CLI_LINES_PIECE) return begins;
-    json_t *first = json_loadb(data + at, end ? (size_t)(end - data) - at : size - at, JSON_ALLOW_NUL, NULL);
-    bool found = first ? json_is_string(json_object_get(first, "text")) : begins;
+    json_t *first = json_loadb(data, end ? (size_t)(end - data) : size, JSON_ALLOW_NUL, NULL);
+    bool found = first ? json_is_string(json_object_get(first, "text")) : at + 1 < size && data[at + 1] == '"';
     json_decref(first);
     return found;
 }

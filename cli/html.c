@@ -236,7 +236,8 @@ static htmlDocPtr parse(const char *data, size_t size)
 bool cli_html_text(const char *data, size_t size, cli_text *out, char **title, char *reason, size_t reason_size)
 {
     *title = NULL;
-    if (size >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0) data += 3, size -= 3;
+    size_t mark = cli_mark_size(data, size);
+    data += mark, size -= mark;
     if (size == 0) return true;
     if (!load_xml(reason, reason_size)) return false;
     htmlDocPtr document = parse(data, size);

@@ -67,7 +67,8 @@ cli_ignore *cli_ignore_parse(const char *text, size_t size)
 {
     cli_ignore *ignore = cli_alloc(1, sizeof *ignore);
     *ignore = (cli_ignore){0};
-    if (size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) text += 3, size -= 3;
+    size_t mark = cli_mark_size(text, size);
+    text += mark, size -= mark;
     while (size > 0) {
         const char *end = memchr(text, '\n', size);
         size_t length = end ? (size_t)(end - text) : size;

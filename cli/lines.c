@@ -71,7 +71,8 @@ void cli_lines_skip(cli_lines *lines, uint64_t size)
     }
 }
 
-size_t cli_lines_peek(cli_lines *lines, const char **data)
+/* What follows lies at lines->piece: up to a line break at least, or the whole piece, or the end. */
+static void read_ahead(cli_lines *lines)
 {
     if (lines->at) memmove(lines->piece, lines->piece + lines->at, lines->size - lines->at);
     lines->size -= lines->at;
@@ -81,8 +82,22 @@ size_t cli_lines_peek(cli_lines *lines, const char **data)
         seen = lines->size;
         if (!read_more(lines)) break;
     }
-    *data = lines->piece;
-    return lines->size;
+}
+
+/* The byte-order mark that is next: at the beginning of a file, where it is no part of the first line. */
+static size_t next_mark(cli_lines *lines)
+{
+    if (cli_lines_taken(lines) > 0) return 0;
+    read_ahead(lines);
+    return cli_mark_size(lines->piece, lines->size);
+}
+
+size_t cli_lines_peek(cli_lines *lines, const char **data)
+{
+    read_ahead(lines);
+    size_t mark = next_mark(lines);
+    *data = lines->piece + mark;
+    return lines->size - mark;
 }
 
 /* A part of the line into lines->line; false: over the limit. */
@@ -96,18 +111,10 @@ static bool add_part(cli_lines *lines, const char *data, size_t size)
     return lines->longer != CLI_LINES_CUT_STRINGS || lines->line.size <= 2 * lines->limit;
 }
 
-/* A byte-order mark at the beginning of a file is no part of its first line. */
-static void pass_mark(cli_lines *lines)
-{
-    const char *data;
-    if (cli_lines_taken(lines) > 0 || cli_lines_peek(lines, &data) < CLI_MARK_SIZE) return;
-    if (cli_has_mark(data)) take(lines, CLI_MARK_SIZE);
-}
-
 cli_lines_result cli_lines_next(cli_lines *lines)
 {
     bool any = false, too_long = false, ended = false;
-    pass_mark(lines);
+    take(lines, next_mark(lines));
     cli_text_clear(&lines->line);
     cli_long_line_begin(&lines->shortener, lines->longer == CLI_LINES_CUT_STRINGS, lines->limit);
     while (!ended && fill(lines)) {

@@ -32,13 +32,6 @@ typedef struct cli_lines {
 #define CLI_LINES_HASH UINT64_C(0xcbf29ce484222325) /* where a hash begins */
 uint64_t cli_lines_hash(uint64_t hash, const char *data, size_t size);
 
-/* UTF-8's byte-order mark, with which some programs begin a file. data: CLI_MARK_SIZE bytes at least. */
-#define CLI_MARK_SIZE ((size_t)3)
-static inline bool cli_has_mark(const char *data)
-{
-    return data[0] == '\xEF' && data[1] == '\xBB' && data[2] == '\xBF';
-}
-
 typedef enum cli_lines_result {
     CLI_LINES_END,
     CLI_LINES_LINE,
@@ -55,8 +48,8 @@ cli_lines_result cli_lines_next(cli_lines *lines);
 uint64_t cli_lines_taken(const cli_lines *lines);
 /* Take `size` bytes without looking at them; fewer only at the end of the file, or after a failure (see error). */
 void cli_lines_skip(cli_lines *lines, uint64_t size);
-/* What the next lines begin with, without taking it: up to a line break at least, or CLI_LINES_PIECE bytes, or the end;
- * borrowed; 0 at the end. */
+/* What the next lines begin with, without taking it: up to a line break at least, or CLI_LINES_PIECE bytes, or the end,
+ * of which a byte-order mark is left out; borrowed; 0 at the end. */
 size_t cli_lines_peek(cli_lines *lines, const char **data);
 /* Append all that is left to `out`, at most max_size bytes; false when there is more, or reading failed (see error). */
 bool cli_lines_rest(cli_lines *lines, uint64_t max_size, cli_text *out);

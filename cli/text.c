@@ -145,6 +145,12 @@ size_t cli_utf8_decode(const char *text, size_t size, uint32_t *codepoint)
     return length;
 }
 
+size_t cli_mark_size(const char *data, size_t size)
+{
+    static const char mark[] = "\xEF\xBB\xBF";
+    return size >= sizeof mark - 1 && memcmp(data, mark, sizeof mark - 1) == 0 ? sizeof mark - 1 : 0;
+}
+
 bool cli_utf8_valid(const char *text, size_t size)
 {
     uint32_t codepoint;

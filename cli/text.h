@@ -46,6 +46,8 @@ char *cli_text_take(cli_text *text);
 /* Bytes (1..4) of the valid UTF-8 character at text[0], and its code point; 0: invalid or cut short. size > 0. */
 size_t cli_utf8_decode(const char *text, size_t size, uint32_t *codepoint);
 bool cli_utf8_valid(const char *text, size_t size);
+/* Bytes of the byte-order mark with which some programs begin UTF-8: 3, or 0 where there is none. */
+size_t cli_mark_size(const char *data, size_t size);
 /* Append `data` with every invalid sequence (Unicode's "maximal subpart") as U+FFFD; returns how many there were. */
 uint64_t cli_text_repaired(cli_text *text, const char *data, size_t size);
 

@@ -163,4 +163,12 @@ json '.unchanged == 1 and .added == 0 and .skipped == 0'
 
 # Everything that was stored is sound.
 expect 0 mneme check
+
+# A byte-order mark before JSONL, in a file and on standard input.
+printf '\xef\xbb\xbf{"id":"marked","text":"a lamp on the pier"}\n' >marked.jsonl
+expect_input 0 marked.jsonl mneme --store "$work/marked-stream" index -
+expect 0 mneme --store "$work/marked-stream" get marked
+expect 0 mneme --store "$work/marked-file" index marked.jsonl
+expect 0 mneme --store "$work/marked-file" get marked
+
 echo "passed"
