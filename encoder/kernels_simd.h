@@ -10,10 +10,8 @@
 /* ---- after a product ------------------------------------------------------------------------------------------ */
 
 /* What finish does to a tile, known when it is compiled, but for the pointers: copies, which no store can change. */
-static inline __attribute__((always_inline)) void finish_tile(const mn_finish *finish, const void *tile,
-                                                              uint32_t n_rows, uint32_t n, void *out, size_t out_stride,
-                                                              bool integers, mn_activation activation,
-                                                              mn_element out_element)
+ALWAYS_INLINE void finish_tile(const mn_finish *finish, const void *tile, uint32_t n_rows, uint32_t n, void *out,
+                               size_t out_stride, bool integers, mn_activation activation, mn_element out_element)
 {
     const mn_finish by = *finish;
     /* Columns are the outer loop, so that what belongs to a column is loaded once. */
@@ -282,8 +280,8 @@ static inline vec weigh_scores(vec scores, vec base, vec by, bool near)
 }
 
 /* Two vectors of weights in `element`; adds what they were rounded to, two and two. */
-static inline __attribute__((always_inline)) vec store_weights(vec low, vec high, mn_element element, bool rounded,
-                                                               float limit, void *out, size_t c, vec sums)
+ALWAYS_INLINE vec store_weights(vec low, vec high, mn_element element, bool rounded, float limit, void *out, size_t c,
+                                vec sums)
 {
     if (element == MN_ELEMENT_BF16) return store_bf16_pair((uint16_t *)out + c, low, high, sums);
     if (element == MN_ELEMENT_I16) {
@@ -303,8 +301,8 @@ static inline __attribute__((always_inline)) vec store_weights(vec low, vec high
 
 /* weights = exp(scale * (scores - base)) in `element`, to out, and zeros up to MN_PANEL_MAX; returns sums of what
  * they were rounded to. */
-static inline __attribute__((always_inline)) vec exponentiate(const score_row *row, size_t n, float scale, float base,
-                                                              mn_element element, bool rounded, float limit, void *out)
+ALWAYS_INLINE vec exponentiate(const score_row *row, size_t n, float scale, float base, mn_element element,
+                               bool rounded, float limit, void *out)
 {
     const bool near = element == MN_ELEMENT_BF16; /* 8 bits are left of them */
     const vec by = splat(scale * (float)M_LOG2E), from = splat(base);
@@ -373,8 +371,6 @@ typedef struct norm_job {
 
 /* Rows at a time, so that sums of one row need not wait for each other, and gain and shift are loaded once. */
 enum { NORM_ROWS = LANES == 16 ? 4 : 2 };
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* The steps, for the columns from i on of n_rows rows, which is known when it is compiled. */
 ALWAYS_INLINE void add_columns(const norm_job *job, float *rows, const float *residual, size_t n_rows, size_t i,

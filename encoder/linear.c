@@ -236,7 +236,7 @@ void mn_linear_run_panels(const mn_linear *linear, const mn_arithmetic *arithmet
 {
     const mn_product_kernel *kernel = arithmetic->product;
     uint32_t panel = kernel->panel, n_groups = linear->n_groups;
-    linear_pass pass = {.streamed = kernel->multiply_part && x->n_rows > kernel->tile_rows};
+    linear_pass pass = {.streamed = mn_streams_rows(kernel, x->n_rows)};
     uint32_t depth = pass.streamed ? groups_of_part(kernel, n_groups) : n_groups;
     uint32_t block = pass.streamed ? STREAMED_ROWS_MAX : x->n_rows;
     uint32_t sums[STREAMED_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));

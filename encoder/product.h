@@ -67,6 +67,12 @@ typedef struct mn_product_kernel {
                           uint32_t n_groups, bool first, void *tile);
 } mn_product_kernel;
 
+/* Are so many rows multiplied by multiply_part? One tile of them would not use a panel twice. */
+static inline bool mn_streams_rows(const mn_product_kernel *kernel, uint32_t n_rows)
+{
+    return kernel->multiply_part && n_rows > kernel->tile_rows;
+}
+
 static inline uint32_t mn_round_up(uint32_t n, uint32_t multiple)
 {
     return (n + multiple - 1) / multiple * multiple;

@@ -51,7 +51,7 @@ static bool is_underline(const char *text, size_t start, size_t end)
 static bool is_list_item(const char *text, size_t start, size_t end)
 {
     size_t at = start, digits = 0;
-    if (at < end && (text[at] == '-' || text[at] == '*' || text[at] == '+')) return at + 1 < end && (text[at + 1] == ' ' || text[at + 1] == '\t');
+    if (at < end && text[at] && strchr("-*+", text[at])) return at + 1 < end && (text[at + 1] == ' ' || text[at + 1] == '\t');
     while (at + digits < end && isdigit((unsigned char)text[at + digits])) digits++;
     at += digits;
     return digits >= 1 && digits <= 3 && at + 1 < end && (text[at] == '.' || text[at] == ')') && text[at + 1] == ' ';

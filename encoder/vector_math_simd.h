@@ -18,6 +18,8 @@ typedef uint16_t uhvec __attribute__((vector_size(LANES * 2), aligned(2), may_al
 typedef int8_t bvec __attribute__((vector_size(LANES), aligned(1), may_alias)); /* bytes */
 typedef uint32_t uvec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 static inline vec load(const float *p)
 {
     return *(const vec *)p;
@@ -142,7 +144,7 @@ static inline vec exp_bounded(vec x)
 /* 2^t for t in [-126, 127], and any number elsewhere: 2^t = 2^n 2^f, n the nearest integer, which the
  * addition of 1.5 2^23 leaves in the lowest bits, and a polynomial of degree 5 for 2^f, |f| <= 1/2, fitted for the
  * least relative error (Lawson's iteration), 2e-7. near: of degree 3, 8e-5, for what is rounded to 8 bits next. */
-static inline __attribute__((always_inline)) vec exp2_within(vec t, bool near)
+ALWAYS_INLINE vec exp2_within(vec t, bool near)
 {
     const vec magic = splat(12582912.0f);
     vec shifted = t + magic, f = t - (shifted - magic), p;

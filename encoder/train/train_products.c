@@ -139,7 +139,7 @@ static void multiply_block(const mn_train_arithmetic *a, const left_block *left,
     const mn_product_kernel *kernel = a->product;
     float tile[MN_TILE_ROWS_MAX * MN_PANEL_MAX] __attribute__((aligned(64)));
     uint32_t width = kernel->panel;
-    bool streamed = kernel->multiply_part && left->n_rows > kernel->tile_rows; /* the panel stays in the cache */
+    bool streamed = mn_streams_rows(kernel, left->n_rows);
     if (kernel->begin) kernel->begin();
     for (uint32_t c = 0; c < columns; c += width, panels += (size_t)left->n_groups * width) {
         for (uint32_t r = 0, rows; r < left->n_rows; r += rows) {
